@@ -1,0 +1,1 @@
+"""Families of models as tables: what they can read, and their sizes from a config.json. No torch."""

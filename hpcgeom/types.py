@@ -1,0 +1,56 @@
+"""Words that every part of the house shares: array types, estimates and their status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Points: TypeAlias = npt.NDArray[np.floating[Any]]
+"""(N, D): rows are points."""
+Distances: TypeAlias = npt.NDArray[np.float64]
+"""(N, K): Euclidean, not squared, self excluded, ascending along K; NaN where there is no neighbor."""
+Indices: TypeAlias = npt.NDArray[np.integer[Any]]
+"""(N, K): row numbers of the neighbors, self excluded, ties by smaller row; -1 where there is none."""
+Labels: TypeAlias = npt.NDArray[np.integer[Any]]
+"""(N,): class codes, 0..C-1."""
+
+
+class Status(IntEnum):
+    """Why a number is what it is; NaN alone never has to be guessed at."""
+
+    OK = 0
+    ABSENT = 1  # the model has no such layer, site or pooling
+    CONSTANT = 2  # all points of the layer are equal
+    DUPLICATES = 3  # too few distinct points are left to measure
+    TOO_FEW_POINTS = 4
+    TOO_FEW_NEIGHBORS = 5  # the lists are shorter than the scale asked for
+    NO_SOLUTION = 6  # the likelihood has no maximum at a finite, positive dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One measured number with its error bar.
+
+    Attributes
+    ----------
+    value
+        The estimate; NaN where it is undefined.
+    error
+        One standard error; NaN where none is known.
+    n_points
+        Points that entered the estimate.
+    status
+        Why `value` is NaN, or ``Status.OK``.
+    n_zero_distances
+        Points left out because their nearest neighbor lies at distance zero.
+    """
+
+    value: float
+    error: float
+    n_points: int
+    status: Status = Status.OK
+    n_zero_distances: int = 0
