@@ -54,3 +54,37 @@ class Estimate:
     n_points: int
     status: Status = Status.OK
     n_zero_distances: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The smallest restartable piece of a stage; it owns whole files.
+
+    Attributes
+    ----------
+    stage, index
+        Name of the stage, and the number of the unit in it (its record is ``records/<stage>/<index>.json``).
+    key
+        What the unit is about, independent of the order of models: two runs that share a digest and a key
+        share the files.
+    digest
+        Identity of what was asked for (settings and inputs).
+    owns
+        Paths relative to the run directory; nobody else writes there. A path may be a folder.
+    model, site, pooling, layer
+        The representation, where the unit is about one.
+    start, stop
+        Range of rows in sample order.
+    """
+
+    stage: str
+    index: int
+    key: str
+    digest: str
+    owns: tuple[str, ...]
+    model: str = ""
+    site: str = ""
+    pooling: str = ""
+    layer: int = -1
+    start: int = 0
+    stop: int = 0

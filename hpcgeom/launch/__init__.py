@@ -1,1 +1,1 @@
-"""."""
+"""Where units run: in this process, or on Dask workers. A launcher knows nothing of stages."""

@@ -1,0 +1,61 @@
+# make demo   install, run the quickstart on real weights and real data, draw its figures
+# make test   install, then run the tests (parity with DADApy included where it can be built)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo install data run test test-slow parity check bench format clean
+
+demo: install data run
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+data: manifests/data/docstrings.jsonl
+
+manifests/data/docstrings.jsonl: tools/collect_docstrings.py | install
+	mkdir -p $(@D)
+	$(BIN)/python tools/collect_docstrings.py --out $@
+
+run: | install data
+	$(BIN)/hpcgeom run -m manifests/quickstart.yaml --run-dir $(RUN)
+	$(BIN)/hpcgeom show $(RUN)
+	@echo "figures: $(RUN)/report/figures"
+	@echo "dataset: $(RUN)/results.zarr"
+
+# Compiled kernels are cached, so worker processes of the tests do not compile anew.
+test: install parity
+	$(BIN)/python -m pytest -q -m "not slow and not parity" -n 2
+
+test-slow: install
+	$(BIN)/python -m pytest -q -m "slow and not parity"
+
+# The same numbers from DADApy, in an environment of its own (it needs NumPy 1, gcc and g++).
+parity:
+	PYTHON=$(PYTHON) bash tools/parity.sh .venv-dadapy
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_links.py
+	$(BIN)/python tools/check_sizes.py
+
+bench: install
+	for script in tools/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(RUN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

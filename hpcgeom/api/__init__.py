@@ -1,0 +1,1 @@
+"""What users call, from Python and from the command line: plan, run, open, check."""

@@ -1,0 +1,182 @@
+"""What each command calls, and the text that it prints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from hpcgeom.cli import render
+from hpcgeom.cli.progress import make_progress
+from hpcgeom.errors import InputError
+
+
+def init(name: str) -> str:
+    """Write a manifest to start from; never over one that is there."""
+    from hpcgeom.manifest import template
+
+    path = Path(f"{name}.yaml")
+    text = template(name)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} exists: choose another name, or remove it first") from None
+    return f"{path} is written: edit it, then hpcgeom validate -m {path}"
+
+
+def models(*, as_json: bool) -> str:
+    """The catalogue."""
+    return render.catalogue(as_json=as_json)
+
+
+def schema() -> str:
+    """The JSON schema of a manifest."""
+    from hpcgeom.manifest import Manifest
+
+    return json.dumps(Manifest.model_json_schema(), indent=1)
+
+
+def validate(manifest: Path) -> str:
+    """Check a manifest alone."""
+    from hpcgeom.manifest import load_manifest, manifest_digest
+
+    loaded = load_manifest(manifest)
+    return f"{manifest} is valid: {loaded.manifest.name}, digest {manifest_digest(loaded.manifest)[:8]}"
+
+
+def plan(manifest: Path, *, as_json: bool) -> str:
+    """The price of a manifest."""
+    from hpcgeom.api.pricing import price
+
+    found = price(manifest)
+    return json.dumps(found.as_dict(), indent=1) if as_json else render.price(found)
+
+
+def prepare(manifest: Path, run_dir: Path | None) -> str:
+    """Prepare a run and say what is next."""
+    from hpcgeom.api.running import run_directory_of
+    from hpcgeom.manifest import load_manifest
+    from hpcgeom.stages.prepare import prepare as prepare_run
+
+    loaded = load_manifest(manifest)
+    run = prepare_run(loaded, run_directory_of(loaded, run_dir))
+    notices = [f"note: {notice}" for notice in run.plan.samples.notices]
+    return "\n".join([*notices, f"{run.root} is prepared: hpcgeom resume {run.root} does the rest"])
+
+
+def run(
+    manifest: Path, run_dir: Path | None, workers: int | None, reuse: Path | None, allow_code_change: bool
+) -> str:
+    """Do everything, draw the figures and say where things are."""
+    from hpcgeom.api.running import run_manifest
+
+    root = run_manifest(
+        manifest, run_dir, workers, reuse, make_progress(), allow_code_change=allow_code_change
+    )
+    return _finished(root)
+
+
+def resume(root: Path, workers: int | None, allow_code_change: bool) -> str:
+    """Do what is missing, draw the figures and say where things are."""
+    from hpcgeom.api.running import resume as resume_run
+
+    resume_run(root, workers, make_progress(), allow_code_change=allow_code_change)
+    return _finished(root)
+
+
+def task(root: Path, stage: str, indices: str, allow_code_change: bool) -> str:
+    """Do some units in this process."""
+    from hpcgeom.api.running import run_task
+
+    wanted = parse_indices(indices)
+    run_task(root, stage, wanted, make_progress(), allow_code_change=allow_code_change)
+    return f"{stage}: units {indices} of {root} are done"
+
+
+def status(root: Path, *, as_json: bool) -> str:
+    """How far a run is."""
+    from hpcgeom.stages.status import status_of
+
+    found = status_of(root)
+    return json.dumps([stage.as_dict() for stage in found], indent=1) if as_json else render.status(found)
+
+
+def verify(root: Path, *, as_json: bool) -> tuple[str, int]:
+    """Check every byte; exit code 3 where something is damaged or missing."""
+    from hpcgeom.stages.verify import verify as verify_run
+
+    verdict = verify_run(root)
+    code = 0 if verdict.is_sound else 3
+    if as_json:
+        return json.dumps({**asdict(verdict), "devices": sorted(verdict.devices)}, indent=1), code
+    return render.verdict(root, verdict), code
+
+
+def compare(root: Path, other: Path) -> tuple[str, int]:
+    """Compare the stores of two runs; exit code 3 where they differ."""
+    from hpcgeom.plan import paths
+    from hpcgeom.store.compare import differences, n_compared
+
+    for path in (root, other):
+        if not (path / paths.PLAN).exists():
+            raise InputError(f"{path} is not a prepared run (it has no {paths.PLAN})")
+    found = differences(root, other)
+    if found:
+        return "\n".join([f"{root} and {other} differ:", *(f"  {line}" for line in found)]), 3
+    return f"{root} and {other} are identical: {n_compared(root)} files of activations, neighbors and results", 0
+
+
+def show(root: Path, *, as_json: bool) -> str:
+    """The results as tables."""
+    from hpcgeom.api.opening import open_results
+    from hpcgeom.report.tables import as_json as results_as_json
+    from hpcgeom.report.tables import render as results_as_text
+
+    results = open_results(root)
+    return json.dumps(results_as_json(results), indent=1) if as_json else results_as_text(results)
+
+
+def plot(root: Path) -> str:
+    """Draw the figures."""
+    from hpcgeom.api.opening import open_results
+    from hpcgeom.plan import paths
+    from hpcgeom.report.write import write_figures
+
+    folder = root / paths.FIGURES
+    written = write_figures(open_results(root), folder)
+    return "\n".join([f"{len(written)} figures in {folder}:", *(f"  {path.name}" for path in sorted(written))])
+
+
+def doctor(run_dir: Path, *, as_json: bool) -> tuple[str, int]:
+    """Check the machine; exit code 4 where something is wrong."""
+    from hpcgeom.api.doctor import examine
+
+    findings = examine(run_dir)
+    code = 0 if all(finding.is_fine for finding in findings) else 4
+    if as_json:
+        return json.dumps([asdict(finding) for finding in findings], indent=1), code
+    return render.findings(findings), code
+
+
+def parse_indices(text: str) -> list[int]:
+    """Numbers from ``0-15,18``.
+
+    Raises
+    ------
+    InputError
+        The text is something else.
+    """
+    wanted: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise InputError(f"--indices '{text}': expected numbers and ranges such as 0-15,18; found '{part}'")
+        wanted += range(int(first), int(last if dash else first) + 1)
+    return list(dict.fromkeys(wanted))
+
+
+def _finished(root: Path) -> str:
+    from hpcgeom.plan import paths
+
+    return "\n".join([plot(root), f"results: {root / paths.RESULTS}", f"tables:  hpcgeom show {root}"])

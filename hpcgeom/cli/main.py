@@ -1,0 +1,241 @@
+"""The commands of hpcgeom. Nothing heavy is imported before a command is known."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from hpcgeom.errors import HpcgeomError
+
+app = typer.Typer(
+    name="hpcgeom",
+    help="The geometry of hidden representations of large transformers, from one manifest to labelled datasets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED, TERMINATED = 130, 143
+
+ManifestOption = Annotated[
+    Path, typer.Option("-m", "--manifest", metavar="PATH", help="The manifest (YAML).", show_default=False)
+]
+RunDirOption = Annotated[
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Where the run lives [default: runs/NAME-DIGEST8]."),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Processes [default: the cores].")
+]
+ReuseOption = Annotated[
+    Path | None,
+    typer.Option("--reuse", metavar="RUN", help="Take over what is equal in another run."),
+]
+AllowOption = Annotated[
+    bool, typer.Option("--allow-code-change", help="Go on with a stage begun by another version.")
+]
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from hpcgeom.version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The geometry of hidden representations of large transformers."""
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the manifest.")] = "my-run",
+) -> None:
+    """Write a commented manifest to start from: NAME.yaml."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.init(name))
+
+
+@app.command()
+def models(json: JsonOption = False) -> None:
+    """Show the families that can be run, and their sites."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.models(as_json=json))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a manifest, for editors."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.schema())
+
+
+@app.command()
+def validate(manifest: ManifestOption) -> None:
+    """Check a manifest: all problems at once, with file and line."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.validate(manifest))
+
+
+@app.command()
+def plan(manifest: ManifestOption, json: JsonOption = False) -> None:
+    """Show units, bytes, files, memory and operations; runs nothing."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.plan(manifest, as_json=json))
+
+
+@app.command()
+def prepare(manifest: ManifestOption, run_dir: RunDirOption = None) -> None:
+    """Resolve weights, hash samples, fix batches, write the plan."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.prepare(manifest, run_dir))
+
+
+@app.command()
+def run(
+    manifest: ManifestOption,
+    run_dir: RunDirOption = None,
+    workers: WorkersOption = None,
+    reuse: ReuseOption = None,
+    allow_code_change: AllowOption = False,
+) -> None:
+    """Do everything on this machine; what is done is not done again."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.run(manifest, run_dir, workers, reuse, allow_code_change))
+
+
+@app.command()
+def task(
+    run: RunArgument,
+    stage: Annotated[str, typer.Option("--stage", metavar="S", help="extract, search, geometry or collect.")],
+    indices: Annotated[str, typer.Option("--indices", metavar="I", help="Units, such as 0-15 or 3,7.")],
+    allow_code_change: AllowOption = False,
+) -> None:
+    """Do some units in this process: what one element of a job array does."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.task(run, stage, indices, allow_code_change))
+
+
+@app.command()
+def status(run: RunArgument, json: JsonOption = False) -> None:
+    """Show how far a run is, from its records."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.status(run, as_json=json))
+
+
+@app.command()
+def resume(run: RunArgument, workers: WorkersOption = None, allow_code_change: AllowOption = False) -> None:
+    """Do what is missing in a run."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.resume(run, workers, allow_code_change))
+
+
+@app.command()
+def verify(run: RunArgument, json: JsonOption = False) -> None:
+    """Read every byte and hold it against the records; bad units are to be done again."""
+    from hpcgeom.cli import commands
+
+    text, code = commands.verify(run, as_json=json)
+    typer.echo(text)
+    raise typer.Exit(code)
+
+
+@app.command()
+def compare(
+    run: RunArgument,
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another run directory.", show_default=False)],
+) -> None:
+    """Say whether two runs have identical stores, and where not."""
+    from hpcgeom.cli import commands
+
+    text, code = commands.compare(run, other)
+    typer.echo(text)
+    raise typer.Exit(code)
+
+
+@app.command()
+def show(run: RunArgument, json: JsonOption = False) -> None:
+    """Print the results as tables."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.show(run, as_json=json))
+
+
+@app.command()
+def plot(run: RunArgument) -> None:
+    """Draw the figures of a run, as PNG and SVG."""
+    from hpcgeom.cli import commands
+
+    typer.echo(commands.plot(run))
+
+
+@app.command()
+def doctor(
+    run_dir: Annotated[Path, typer.Option("--run-dir", metavar="DIR", help="Where runs will live.")] = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Say whether this machine can do it, and if not, why."""
+    from hpcgeom.cli import commands
+
+    text, code = commands.doctor(run_dir, as_json=json)
+    typer.echo(text)
+    raise typer.Exit(code)
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def entry_point() -> NoReturn:
+    """Run a command and end with the exit code that its outcome has."""
+    signal.signal(signal.SIGTERM, _terminate)
+    code = 0
+    try:
+        app()
+    except HpcgeomError as error:
+        print(f"hpcgeom: {error}", file=sys.stderr)  # noqa: T201
+        if {"-v", "--verbose"} & set(sys.argv):
+            details = "".join(getattr(error, "__notes__", [])) or "".join(traceback.format_exception(error))
+            print(details, file=sys.stderr)  # noqa: T201
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("hpcgeom: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of the output has gone (as with `| head`): nothing can be told to it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = INTERRUPTED
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    entry_point()

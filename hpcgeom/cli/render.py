@@ -1,0 +1,123 @@
+"""Plain text of what commands found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpcgeom.api.doctor import Finding
+    from hpcgeom.api.pricing import Price
+    from hpcgeom.stages.status import StageStatus
+    from hpcgeom.stages.verify import Verdict
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns under their headings (the first row), numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"
+
+
+def catalogue(*, as_json: bool) -> str:
+    """The families and their sites."""
+    from hpcgeom.catalog.families import FAMILIES
+    from hpcgeom.catalog.sites import POOLINGS, SITES
+
+    rows = {
+        "arrays": (["points"], "points that exist already: .npy or Zarr, one file a layer"),
+        **{
+            name: (list(family.sites), f"config.json with model_type {' or '.join(family.model_types)}")
+            for name, family in FAMILIES.items()
+        },
+        "module": ([*SITES, "module:<glob>"], "any torch.nn.Module from a factory; block sites need `blocks`"),
+    }
+    if as_json:
+        return json.dumps({name: {"sites": sites, "reads": reads} for name, (sites, reads) in rows.items()}, indent=1)
+    lines = [f"{name:<8} {reads}\n         sites: {', '.join(sites)}" for name, (sites, reads) in rows.items()]
+    return "\n".join([*lines, f"poolings: {', '.join(POOLINGS)}"])
+
+
+def price(found: Price) -> str:
+    """Models and stages with their costs."""
+    plan = found.plan
+    models = [("model", "family", "blocks", "width", "parameters", "representations")]
+    models += [
+        (
+            model.name,
+            model.family,
+            str(model.n_layers),
+            str(model.width),
+            f"{model.n_parameters:,}",
+            str(sum(len(item.layers) for item in model.representations)),
+        )
+        for model in plan.models
+    ]
+    stages = [("stage", "units", "files", "disk", "memory per task", "operations")]
+    stages += [
+        (
+            stage.stage,
+            str(stage.n_units),
+            str(stage.n_files),
+            size(stage.size_bytes),
+            size(stage.memory_bytes),
+            f"{stage.flops:.2e}" if stage.flops else "-",
+        )
+        for stage in found.stages
+    ]
+    total = size(sum(stage.size_bytes for stage in found.stages))
+    head = f"{plan.name} ({plan.manifest_digest[:8]}): {plan.samples.n:,} samples, units of {plan.unit_rows} rows"
+    foot = f"total on disk: {total}; disk, memory and operations are upper estimates"
+    notices = [f"note: {notice}" for notice in found.notices]
+    return "\n".join([head, "", table(models), "", table(stages), "", foot, *notices])
+
+
+def status(stages: Sequence[StageStatus]) -> str:
+    """One row a stage."""
+    rows = [("stage", "done", "units", "seconds", "missing")]
+    rows += [
+        (item.stage, str(item.n_done), str(item.n_units), f"{item.seconds:.1f}", _shorten(item.missing) or "-")
+        for item in stages
+    ]
+    running = [f"running: {item.stage} {holder}" for item in stages for holder in item.running]
+    return "\n".join([table(rows), *running])
+
+
+def verdict(root: Path, found: Verdict) -> str:
+    """What verify found, bad units by name."""
+    lines = [f"{name}: {problem}" for name, problems in found.damaged.items() for problem in problems]
+    lines += [f"{name}: no valid record" for name in found.missing]
+    lines += [f"note: {name}: batches were halved after running out of memory" for name in found.splits]
+    if len(found.devices) > 1:
+        lines.append(f"note: units were done on different devices ({', '.join(sorted(found.devices))})")
+    read = f"{found.n_units} units, {found.n_files} files, {size(found.n_bytes)} read"
+    if found.is_sound:
+        return "\n".join([*lines, f"{root} is sound: {read}"])
+    bad = len(found.damaged) + len(found.missing)
+    return "\n".join([*lines, f"{root}: {bad} units are to be done again ({read}): hpcgeom resume {root}"])
+
+
+def findings(items: Sequence[Finding]) -> str:
+    """One line a check."""
+    return "\n".join(f"{'ok  ' if item.is_fine else 'FAIL'}  {item.check}: {item.says}" for item in items)
+
+
+def _shorten(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 4] + " ..."

@@ -1,0 +1,157 @@
+"""Intrinsic dimension at several scales from one pair of neighbors each.
+
+Denti, Doimo, Laio and Mira, "The generalized ratios intrinsic dimension estimator", Scientific Reports 12,
+20005, 2022 (doi:10.1038/s41598-022-20991-1).
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+
+from hpcgeom.errors import InputError
+from hpcgeom.geometry.ratios import Floats, NeighborLists, read_lists
+from hpcgeom.types import Distances, Status
+
+
+@dataclass(frozen=True, slots=True)
+class GrideResult:
+    """Intrinsic dimension at the scales n2 = 2, 4, 8, ...; arrays of one length.
+
+    Attributes
+    ----------
+    value, error
+        float64: the maximum of the likelihood, and one standard error by the observed Fisher information; NaN
+        where undefined. The information counts ratios as independent, and at large n2 they are not: points
+        share neighbors, so the bars are too short there.
+    distance
+        float64: the scale, the mean of r_n1 and r_n2 over the points; NaN where undefined.
+    n2
+        int64: rank of the farther neighbor; n1 = n2 / 2.
+    n_points
+        int64: points that entered.
+    status
+        int8: values of `Status`.
+    n_zero_distances
+        Points left out at every scale because their nearest neighbor lies at distance zero.
+    """
+
+    value: Floats
+    error: Floats
+    distance: Floats
+    n2: npt.NDArray[np.int64]
+    n_points: npt.NDArray[np.int64]
+    status: npt.NDArray[np.int8]
+    n_zero_distances: int
+
+
+def gride(distances: Distances, range_max: int = 64) -> GrideResult:
+    """Intrinsic dimension from mu = r_n2 / r_n1 with n1 = 1, 2, 4, ... and n2 = 2 n1 <= `range_max`.
+
+    The ratios have the density d (mu^d - 1)^(n2-n1-1) / (mu^(d(n2-1)+1) B(n2-n1, n1)). As in DADApy, N - 1
+    stands for N in the derivative of the log-likelihood, which makes the first scale the unbiased
+    `twonn_mle`. No ratio is filtered. The root is bracketed in closed form and found to the last bits of
+    float64.
+
+    Parameters
+    ----------
+    distances
+        Shape (N, K), float64, Euclidean (not squared), self excluded, ascending along K. Rows of NaN are left
+        out, and so are rows whose first distance is zero. Scales beyond the lists get ``TOO_FEW_NEIGHBORS``.
+    range_max
+        Largest rank, at least 2; need not be a power of two.
+
+    Returns
+    -------
+    GrideResult
+        One entry per scale, whatever K is.
+
+    Raises
+    ------
+    InputError
+        Bad distances (see `read_lists`), or `range_max` not an integer of 2 or more.
+    """
+    ranks = scales(range_max)
+    lists = read_lists(distances)
+    rows = [_measure(lists, int(n2)) for n2 in ranks]
+    value, error, distance, status = zip(*rows, strict=True)
+    return GrideResult(
+        value=np.array(value, dtype=np.float64),
+        error=np.array(error, dtype=np.float64),
+        distance=np.array(distance, dtype=np.float64),
+        n2=ranks,
+        n_points=np.full(ranks.size, lists.rows.size, dtype=np.int64),
+        status=np.array(status, dtype=np.int8),
+        n_zero_distances=lists.n_zero_distances,
+    )
+
+
+def scales(range_max: int) -> npt.NDArray[np.int64]:
+    """The ranks n2 = 2, 4, 8, ... up to `range_max`, int64.
+
+    Raises
+    ------
+    InputError
+        `range_max` is not an integer of 2 or more.
+    """
+    try:
+        n_scales = operator.index(range_max).bit_length() - 1
+    except TypeError:
+        n_scales = 0
+    if n_scales < 1 or range_max < 2:
+        raise InputError(f"range_max: expected an integer of 2 or more, found {range_max!r}; 64 is usual")
+    return 2 ** np.arange(1, n_scales + 1, dtype=np.int64)
+
+
+def _measure(lists: NeighborLists, n2: int) -> tuple[float, float, float, Status]:
+    n1 = n2 // 2
+    status = lists.status(n2)
+    if status is not Status.OK:
+        return np.nan, np.nan, np.nan, status
+    log_mu = lists.log_ratios(n1, n2)
+    if not log_mu.any():
+        return np.nan, np.nan, np.nan, Status.NO_SOLUTION
+    value = _most_likely(log_mu, n1, n2)
+    error = 1.0 / np.sqrt(_information(value, log_mu, n1, n2))
+    distance = (lists.distances[lists.rows, n1 - 1] + lists.distances[lists.rows, n2 - 1]).mean() / 2.0
+    return value, float(error), float(distance), status
+
+
+def _most_likely(log_mu: Floats, n1: int, n2: int) -> float:
+    """Root in d of d times the derivative of the negative log-likelihood, which rises monotonically.
+
+    With x = d log mu and g(x) = x / (1 - exp(-x)) it is sum((n2 - 1) x - (n2 - n1 - 1) g(x)) - (N - 1); since
+    1 + x/2 <= g(x) <= 1 + x, the root lies between the roots of two straight lines.
+    """
+    free = n2 - n1 - 1
+    constant = free * log_mu.size + log_mu.size - 1
+    total = float(np.sum(log_mu))
+    low = constant / ((n2 - 1 - free / 2) * total)
+    high = constant / (n1 * total)
+    if free == 0:
+        return low
+
+    def derivative(d: float) -> float:
+        x = d * log_mu
+        return float(np.sum((n2 - 1) * x - free * _g(x))) - (log_mu.size - 1)
+
+    margin = 1e-9  # keeps the signs apart where all ratios are so small that a line is the curve
+    root = brentq(
+        derivative, low * (1 - margin), high * (1 + margin), xtol=1e-300, rtol=4 * np.finfo(float).eps
+    )
+    return float(root)
+
+
+def _information(d: float, log_mu: Floats, n1: int, n2: int) -> float:
+    """Observed Fisher information: N / d^2 + (n2 - n1 - 1) sum (log mu / (1 - mu^-d))^2 mu^-d."""
+    x = d * log_mu
+    return float(log_mu.size + (n2 - n1 - 1) * np.sum(_g(x) ** 2 * np.exp(-x))) / d**2
+
+
+def _g(x: Floats) -> Floats:
+    """x / (1 - exp(-x)), and its limit 1 at 0."""
+    return np.divide(x, -np.expm1(-x), out=np.ones_like(x), where=x > 0.0)

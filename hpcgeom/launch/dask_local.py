@@ -1,0 +1,89 @@
+"""Dask worker processes on this machine, one thread each.
+
+The scheduler executes what it is sent, so even on the loopback interface, which other users of a login node share,
+its connections are encrypted and need a certificate that lives in this process alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import dask
+from distributed import Client, LocalCluster, Security, as_completed
+
+from hpcgeom.errors import ResourceError
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+WORKERS_TIMEOUT_S = 120
+
+_CONFIG = {
+    "distributed.scheduler.no-workers-timeout": f"{WORKERS_TIMEOUT_S}s",
+    # A unit may keep the interpreter busy in compiled code for long.
+    "distributed.scheduler.worker-ttl": "30 minutes",
+    "distributed.admin.tick.limit": "1h",
+    # Tasks carry numbers, not arrays: there is nothing to spill, and pausing would only wait for ever.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+}
+
+
+@contextmanager
+def cluster(n_workers: int) -> Iterator[Client]:
+    """Worker processes for as long as the body runs.
+
+    Raises
+    ------
+    ResourceError
+        The workers did not start in time.
+    """
+    with dask.config.set(_CONFIG):
+        workers = LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            security=Security.temporary(),
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        )
+        with workers, Client(workers) as client:
+            try:
+                client.wait_for_workers(n_workers, timeout=WORKERS_TIMEOUT_S)
+            except TimeoutError as error:
+                raise ResourceError(
+                    f"not all of {n_workers} worker processes started within {WORKERS_TIMEOUT_S} s: "
+                    "use fewer --workers, or look at the machine's load and memory"
+                ) from error
+            yield client
+
+
+def run(
+    client: Client,
+    function: Callable[[Argument], Result],
+    arguments: Sequence[Argument],
+    on_result: Callable[[Result], None],
+    on_lost: Callable[[Argument, Exception], None],
+) -> None:
+    """Call `function` on each argument on whichever worker is free, and `on_result` with each result.
+
+    Parameters
+    ----------
+    on_lost
+        Called with an argument whose workers died again and again, and the error; the others go on.
+    """
+    futures = client.map(function, arguments, pure=False, retries=0)
+    by_key = dict(zip((future.key for future in futures), arguments, strict=True))
+    for future in as_completed(futures):
+        error = future.exception()
+        if error is None:
+            on_result(future.result())
+        else:
+            on_lost(by_key[future.key], error)
+        future.release()

@@ -1,0 +1,17 @@
+"""One after the other, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+def run(
+    function: Callable[[Argument], Result], arguments: Iterable[Argument], on_result: Callable[[Result], None]
+) -> None:
+    """Call `function` on each argument, and `on_result` with each result."""
+    for argument in arguments:
+        on_result(function(argument))

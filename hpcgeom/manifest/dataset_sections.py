@@ -1,0 +1,172 @@
+"""The samples of a manifest: where they are, how long they may be, and which labels they have."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from hpcgeom.manifest.fields import (
+    MAX_INT64,
+    List,
+    PathText,
+    Problem,
+    Section,
+    Slug,
+    Text,
+    refuse,
+    unique,
+)
+
+TooLong = Literal["error", "truncate"]
+
+
+def _checked_pattern(value: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pattern = re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise refuse("a regular expression", value, str(error)) from None
+    if pattern.groups < 1:
+        raise refuse(
+            "a regular expression with a group", value, r"the label is the first group, as in 'sf=(\S+)'"
+        )
+    return value
+
+
+class _Label(Section):
+    """Base of the label sources: exactly one of the keys says where the label is."""
+
+    def problems(self) -> Iterator[Problem]:
+        keys = list(type(self).model_fields)
+        given = [key for key in keys if getattr(self, key) is not None]
+        if len(given) != 1:
+            was_found = " and ".join(given) if given else "none"
+            yield Problem((), f"expected exactly one of the keys {' and '.join(keys)}, found {was_found}")
+
+
+class TextLabel(_Label):
+    """Where a label of a text table comes from: exactly one key."""
+
+    column: Annotated[Text | None, Field(description="Column of the table that holds the label.")] = None
+    file: Annotated[
+        PathText | None,
+        Field(
+            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
+        ),
+    ] = None
+
+
+class FastaLabel(_Label):
+    """Where a label of FASTA records comes from: exactly one key."""
+
+    header: Annotated[
+        Annotated[str, AfterValidator(_checked_pattern)] | None,
+        Field(description="Regular expression searched in the header line; its first group is the label."),
+    ] = None
+    file: Annotated[
+        PathText | None,
+        Field(
+            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
+        ),
+    ] = None
+
+
+class ArraysLabel(Section):
+    """Where a label of points that exist already comes from."""
+
+    file: Annotated[
+        PathText,
+        Field(
+            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
+        ),
+    ]
+
+
+class TextColumns(Section):
+    """Which columns of a text table are read."""
+
+    id: Annotated[Text, Field(description="Column of the sample ids.")] = "id"
+    text: Annotated[Text, Field(description="Column of the texts.")] = "text"
+
+    def problems(self) -> Iterator[Problem]:
+        """The id and the text cannot be one column."""
+        if self.id == self.text:
+            yield Problem(
+                ("text",), f"expected another column than that of the ids, found '{self.id}' for both"
+            )
+
+
+Exclude = Annotated[
+    tuple[Text, ...],
+    List,
+    AfterValidator(unique),
+    Field(description="Ids of samples that are left out of everything."),
+]
+
+
+class TextDataset(Section):
+    """A table of texts (tsv, csv or parquet)."""
+
+    kind: Annotated[Literal["text"], Field(description="What the samples are: rows of a table of texts.")]
+    path: Annotated[PathText, Field(description="The table; relative to the manifest's folder.")]
+    columns: Annotated[TextColumns, Field(description="Which columns are read.")] = TextColumns()
+    max_length: Annotated[
+        int,
+        Field(ge=3, le=MAX_INT64, description="Longest sample in tokens, special tokens included."),
+    ] = 512
+    too_long: Annotated[
+        TooLong,
+        Field(description="What is done with a longer sample: stop with an error, or cut it to max_length."),
+    ] = "error"
+    labels: Annotated[dict[Slug, TextLabel], Field(description="Label sets by name.")] = Field(default={})
+    exclude: Exclude = ()
+
+
+class FastaDataset(Section):
+    """A FASTA file of protein sequences."""
+
+    kind: Annotated[Literal["fasta"], Field(description="What the samples are: records of a FASTA file.")]
+    path: Annotated[PathText, Field(description="The FASTA file; relative to the manifest's folder.")]
+    max_length: Annotated[
+        int,
+        Field(ge=1, le=MAX_INT64, description="Longest sequence in residues, special tokens not included."),
+    ] = 1022
+    too_long: Annotated[
+        TooLong,
+        Field(
+            description="What is done with a longer sequence: stop with an error, or cut it to max_length."
+        ),
+    ] = "error"
+    duplicates: Annotated[
+        Literal["keep", "drop"],
+        Field(description="What is done with records whose sequence is that of an earlier record."),
+    ] = "keep"
+    labels: Annotated[dict[Slug, FastaLabel], Field(description="Label sets by name.")] = Field(default={})
+    exclude: Exclude = ()
+
+
+class ArraysDataset(Section):
+    """Points that exist already; they skip the models."""
+
+    kind: Annotated[Literal["arrays"], Field(description="What the samples are: rows of arrays of points.")]
+    ids: Annotated[
+        PathText | None,
+        Field(description="File with one sample id per row of the arrays; without it ids are row numbers."),
+    ] = None
+    labels: Annotated[dict[Slug, ArraysLabel], Field(description="Label sets by name.")] = Field(default={})
+
+
+Dataset = Annotated[
+    TextDataset | FastaDataset | ArraysDataset,
+    Field(discriminator="kind", description="The samples, in order."),
+]
+
+
+def label_names(dataset: Any) -> tuple[str, ...]:
+    """Names of all label sets of a dataset section, sorted: the order in a file means nothing."""
+    return tuple(sorted(dataset.labels))

@@ -1,0 +1,88 @@
+"""The whole of a manifest, and its sections by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from hpcgeom.manifest.analysis_sections import Estimator, Extract, Geometry, Neighbors, Representations
+from hpcgeom.manifest.crosschecks import cross_problems, is_arrays_only
+from hpcgeom.manifest.dataset_sections import (
+    ArraysDataset,
+    ArraysLabel,
+    Dataset,
+    FastaDataset,
+    FastaLabel,
+    TextColumns,
+    TextDataset,
+    TextLabel,
+    label_names,
+)
+from hpcgeom.manifest.fields import List, Problem, Section, Slug
+from hpcgeom.manifest.model_sections import ArraysModel, BertModel, Dtype, Model, ModuleModel, is_hub_id
+
+__all__ = [
+    "ArraysDataset",
+    "ArraysLabel",
+    "ArraysModel",
+    "BertModel",
+    "Dataset",
+    "Dtype",
+    "Estimator",
+    "Extract",
+    "FastaDataset",
+    "FastaLabel",
+    "Geometry",
+    "Manifest",
+    "Model",
+    "ModuleModel",
+    "Neighbors",
+    "Representations",
+    "Section",
+    "TextColumns",
+    "TextDataset",
+    "TextLabel",
+    "is_hub_id",
+]
+
+
+class Manifest(Section):
+    """The whole of what a user asks for: samples, models, and what is measured on their representations."""
+
+    name: Annotated[
+        Slug, Field(description="Name of the manifest and the start of its run directories' names.")
+    ]
+    dataset: Dataset
+    models: Annotated[
+        tuple[Model, ...], List, Field(min_length=1, description="The models, in the order of the results.")
+    ]
+    representations: Annotated[
+        Representations,
+        Field(description="What is read from the models; left out when all models are arrays."),
+    ] = Representations()
+    extract: Annotated[Extract, Field(description="How the forward passes are cut up.")] = Extract()
+    neighbors: Annotated[Neighbors, Field(description="How neighbors are found.")] = Neighbors()
+    geometry: Annotated[Geometry, Field(description="What is measured on the neighbors.")] = Geometry()
+
+    @property
+    def is_arrays(self) -> bool:
+        """Whether the points exist already, so that no model is run."""
+        return is_arrays_only(self.models)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the label sets that are measured: those of `geometry.labels`, else all, sorted."""
+        return label_names(self.dataset) if self.geometry.labels is None else self.geometry.labels
+
+    def problems(self) -> Iterator[Problem]:
+        """Find the contradictions between sections."""
+        sections = {name: getattr(self, name) for name in type(self).model_fields}
+        given = {(name,) for name in self.model_fields_set} | {
+            (name, key)
+            for name, section in sections.items()
+            if isinstance(section, Section)
+            for key in section.model_fields_set
+        }
+        return cross_problems(sections, given)

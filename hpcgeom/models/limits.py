@@ -1,0 +1,61 @@
+"""What a model can take in, and the check that a batch keeps to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcgeom.errors import InputError
+from hpcgeom.models.request import TokenBatch
+
+_PROBE_ROWS, _PROBE_TOKENS = 2, 5  # two different numbers: a module that swaps axes is found
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a model can take in, known without building it.
+
+    Attributes
+    ----------
+    vocab_size
+        Rows of its embedding: ids are smaller. None if unknown.
+    max_tokens
+        Positions it has, special tokens included. None if it has no limit, or an unknown one.
+    """
+
+    vocab_size: int | None = None
+    max_tokens: int | None = None
+
+
+def check_batch(batch: TokenBatch, limits: Limits, name: str) -> None:
+    """Make sure that a batch fits a model.
+
+    Raises
+    ------
+    InputError
+        The batch is padded beyond the model's positions, or an id is outside its vocabulary.
+    """
+    n_tokens = batch.input_ids.shape[1]
+    if limits.max_tokens is not None and n_tokens > limits.max_tokens:
+        lengths = batch.attention_mask.sum(axis=1)
+        row = int(lengths.argmax())
+        raise InputError(
+            f"row {row} of a batch has {lengths[row]} tokens (batch padded to {n_tokens}), but model "
+            f"'{name}' has "
+            f"{limits.max_tokens} positions: lower max_length to {limits.max_tokens} and truncate"
+        )
+    highest = np.inf if limits.vocab_size is None else limits.vocab_size - 1
+    outside = np.argwhere((batch.input_ids < 0) | (batch.input_ids > highest))
+    if len(outside):
+        row, position = outside[0]
+        raise InputError(
+            f"row {row} of a batch has token id {batch.input_ids[row, position]} at position {position}, "
+            f"but model '{name}' knows ids 0 to {highest}: these are tokens of another model"
+        )
+
+
+def probe_batch(limits: Limits) -> TokenBatch:
+    """A few tokens with id 0, to find shapes with."""
+    shape = (_PROBE_ROWS, min(_PROBE_TOKENS, limits.max_tokens or _PROBE_TOKENS))
+    return TokenBatch(np.zeros(shape, np.int64), np.ones(shape, np.int64), np.zeros(shape, bool))

@@ -1,0 +1,97 @@
+"""How the tokens of a sequence become one point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from hpcgeom.catalog.sites import POOLINGS
+from hpcgeom.errors import InputError
+from hpcgeom.models.request import TokenBatch
+
+_OVER_ORDINARY = frozenset({"mean", "max"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchMasks:
+    """Which positions of a batch count; made once per batch, used at every layer.
+
+    Attributes
+    ----------
+    real
+        bool (B, T): tokens, special ones included; False at padding.
+    ordinary
+        bool (B, T): tokens that are not special.
+    first, last
+        int64 (B,): positions of the first and the last real token, whichever side is padded.
+    """
+
+    real: torch.Tensor
+    ordinary: torch.Tensor
+    first: torch.Tensor
+    last: torch.Tensor
+
+    @classmethod
+    def of(cls, batch: TokenBatch, device: torch.device | str = "cpu") -> BatchMasks:
+        """The masks of `batch` on `device`."""
+        real = torch.from_numpy(batch.attention_mask).to(device) == 1
+        ordinary = real & ~torch.from_numpy(batch.special_mask).to(device)
+        n_tokens = real.shape[1]
+        ones = real.to(torch.int8)
+        return cls(real, ordinary, ones.argmax(dim=1), n_tokens - 1 - ones.flip(1).argmax(dim=1))
+
+
+def check_poolable(masks: BatchMasks, poolings: frozenset[str]) -> None:
+    """Refuse rows that a pooling would average over nothing.
+
+    Raises
+    ------
+    InputError
+        A pooling is unknown, or a row has no ordinary token and `mean` or `max` is asked for.
+    """
+    if unknown := sorted(poolings - set(POOLINGS)):
+        raise InputError(f"unknown pooling '{unknown[0]}': expected one of {', '.join(POOLINGS)}")
+    for name in sorted(poolings & _OVER_ORDINARY):
+        empty = torch.nonzero(~masks.ordinary.any(dim=1))
+        if len(empty):
+            raise InputError(
+                f"row {int(empty[0])} of a token batch has special tokens only, so pooling '{name}' has "
+                "nothing to pool: drop the sample or use mean_all"
+            )
+
+
+def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
+    """One point per sequence, in float32 whatever the dtype of the model.
+
+    Parameters
+    ----------
+    hidden
+        (B, T, D), any floating dtype; values at padding are never used, not even multiplied by zero.
+    masks
+        Of the same batch, on the same device.
+    pooling
+        ``mean`` (special tokens and padding out), ``mean_all`` (padding out), ``max`` (over the tokens of
+        ``mean``), ``first`` or ``last`` (real token, special ones included).
+
+    Returns
+    -------
+    torch.Tensor
+        float32 (B, D).
+
+    Raises
+    ------
+    InputError
+        The pooling is unknown.
+    """
+    if pooling in ("first", "last"):
+        position = masks.first if pooling == "first" else masks.last
+        return hidden[torch.arange(len(hidden), device=hidden.device), position].float()
+    if pooling in ("mean", "mean_all"):
+        used = masks.ordinary if pooling == "mean" else masks.real
+        # the sum is taken in float32 from values of the model's dtype: no float32 copy of all tokens
+        total = hidden.masked_fill(~used[:, :, None], 0).sum(dim=1, dtype=torch.float32)
+        return total / used.sum(dim=1, keepdim=True)
+    if pooling == "max":
+        return hidden.masked_fill(~masks.ordinary[:, :, None], -torch.inf).amax(dim=1).float()
+    raise InputError(f"unknown pooling '{pooling}': expected one of {', '.join(POOLINGS)}")

@@ -1,0 +1,200 @@
+"""The strategy `replicate`: a whole model on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from hpcgeom.catalog.sites import is_module_glob
+from hpcgeom.models.blocks import check_chain, first_block_arguments, first_tensor, n_blocks_to_run, run_block
+from hpcgeom.models.failures import explaining_forward
+from hpcgeom.models.families import Skeleton, family
+from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_modules
+from hpcgeom.models.limits import Limits, check_batch, probe_batch
+from hpcgeom.models.pooling import BatchMasks, check_poolable
+from hpcgeom.models.readings import SiteReading, resolve_readings
+from hpcgeom.models.request import ModelRequest, ModelShapes, SiteShape, TokenBatch
+from hpcgeom.models.sinks import Pooled, PooledSink
+from hpcgeom.models.weights import load_weights, torch_dtype
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """A whole model per device; the fastest where it fits."""
+
+    def open_model(self, request: ModelRequest, device: str = "cpu", threads: int = 1) -> ReplicatedModel:
+        """Build the model of `request` and load its weights.
+
+        Parameters
+        ----------
+        request
+            What is asked for.
+        device
+            ``cpu`` or a torch device such as ``cuda:0``.
+        threads
+            CPU threads of torch, set for the whole process: some kernels give other last bits with another
+            number.
+
+        Raises
+        ------
+        InputError
+            The request, the configuration or the weights are wrong.
+        """
+        torch.set_num_threads(threads)
+        source = family(request.family)
+        limits = source.limits(request)
+        skeleton = source.build(request)
+        readings = resolve_readings(request.readings, skeleton.model, skeleton.layout, request.name)
+        unused: tuple[str, ...] = ()
+        if skeleton.keys is not None and request.folder is not None:
+            dtype = torch_dtype(request.dtype)
+            unused = load_weights(skeleton.model, request.folder, skeleton.keys, dtype, device).unused
+        skeleton.model.to(device)
+        return ReplicatedModel(request, skeleton, limits, readings, unused, device, threads)
+
+
+@dataclass(slots=True, eq=False)
+class ReplicatedModel:
+    """A loaded model that turns batches of tokens into pooled activations.
+
+    Places in blocks are read while the blocks are replayed; globs of modules while the model's own forward
+    runs. A request with both runs both.
+    """
+
+    request: ModelRequest
+    skeleton: Skeleton
+    limits: Limits
+    readings: Mapping[str, SiteReading]
+    unused_keys: tuple[str, ...]
+    device: str
+    threads: int
+    _block_hooks: SiteHooks = field(default_factory=SiteHooks, init=False)
+    _module_hooks: SiteHooks = field(default_factory=SiteHooks, init=False)
+    _chain_is_checked: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.skeleton.layout is not None:
+            hook_blocks(self._block_hooks, self.skeleton.model, self.skeleton.layout, self._block_readings)
+        hook_modules(self._module_hooks, self.skeleton.model, self._module_readings)
+
+    @property
+    def _block_readings(self) -> dict[str, SiteReading]:
+        return {site: reading for site, reading in self.readings.items() if not is_module_glob(site)}
+
+    @property
+    def _module_readings(self) -> dict[str, SiteReading]:
+        return {site: reading for site, reading in self.readings.items() if is_module_glob(site)}
+
+    def describe(self, probe: TokenBatch | None = None) -> ModelShapes:
+        """Layers and widths of all that is read, found by running a few tokens.
+
+        Parameters
+        ----------
+        probe
+            A batch whose first two rows are run; None runs 2 x 5 tokens with id 0, which a module may not
+            be able to take.
+
+        Raises
+        ------
+        InputError
+            The forward fails, or a site gives no (B, T, D).
+        """
+        model, layout = self.skeleton.model, self.skeleton.layout
+        batch = probe_batch(self.limits) if probe is None else probe.rows(2)
+        pooled = self._extract(batch, check_finite=False)
+        sites = {}
+        for site, reading in self.readings.items():
+            modules = tuple(reading.modules[layer] for layer in reading.layers) if reading.modules else ()
+            sites[site] = SiteShape(reading.layers, pooled[site, reading.poolings[0]].shape[-1], modules)
+        width = None
+        if layout is not None:
+            with torch.inference_mode():
+                width = int(first_block_arguments(model, layout, self._inputs(batch))[0].shape[-1])
+        return ModelShapes(
+            sites,
+            None if layout is None else len(layout.blocks_of(model)),
+            width,
+            sum(parameter.numel() for parameter in model.parameters()),
+            self.unused_keys,
+        )
+
+    def extract(self, batch: TokenBatch) -> Pooled:
+        """Pooled activations of one batch.
+
+        Returns
+        -------
+        dict
+            (site, pooling) to float32 (n_layers, B, D), layers in the order of `describe`.
+
+        Raises
+        ------
+        InputError
+            A sequence is longer than the model's positions, an id is not in its vocabulary, a row has no
+            token to pool, or the forward of a user's module fails.
+        NonFiniteActivation
+            A value is NaN or infinite.
+        """
+        return self._extract(batch, check_finite=True)
+
+    def close(self) -> None:
+        """Take all hooks off the model."""
+        self._block_hooks.remove()
+        self._module_hooks.remove()
+
+    def _extract(self, batch: TokenBatch, check_finite: bool) -> Pooled:
+        check_batch(batch, self.limits, self.request.name)
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        masks = BatchMasks.of(batch, self.device)
+        check_poolable(masks, frozenset(p for reading in self.readings.values() for p in reading.poolings))
+        pooled: Pooled = {}
+        with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
+            if self._block_readings:
+                self._check_chain_once(batch)
+                sink = PooledSink(self._block_readings, masks, self.request.dtype)
+                with self._block_hooks.collecting(sink):
+                    self._replay(batch, sink)
+                pooled |= sink.finish(check_finite)
+            if self._module_readings:
+                sink = PooledSink(self._module_readings, masks, self.request.dtype)
+                with self._module_hooks.collecting(sink):
+                    self.skeleton.model(**self._inputs(batch))
+                pooled |= sink.finish(check_finite)
+        return {
+            (site, p): pooled[site, p] for site, reading in self.readings.items() for p in reading.poolings
+        }
+
+    def _check_chain_once(self, batch: TokenBatch) -> None:
+        layout = self.skeleton.layout
+        if layout is not None and not self._chain_is_checked:
+            check_chain(self.skeleton.model, layout, self._inputs(batch.rows(1)))
+            self._chain_is_checked = True
+
+    def _replay(self, batch: TokenBatch, sink: PooledSink) -> None:
+        model, layout, readings = self.skeleton.model, self.skeleton.layout, self._block_readings
+        assert layout is not None  # resolve_readings refuses places in blocks where there are none
+        blocks = layout.blocks_of(model)
+        n_layers = len(blocks)
+        n_run = max(n_blocks_to_run(site, reading.layers[-1], n_layers) for site, reading in readings.items())
+        # only the hidden states of one layer, and those of the next while a block runs, are ever held
+        hidden, call = first_block_arguments(model, layout, self._inputs(batch))
+        for layer in range(n_run + 1):
+            sink.put("resid", layer, hidden, f"the input of block {layer}")
+            if layer < n_layers:
+                sink.put("hidden_states", layer, hidden, f"the input of block {layer}")
+            if layer < n_run:
+                hidden = run_block(blocks[layer], call, hidden)
+        if any(n_layers in reading.position for reading in readings.values()):
+            final_norm = layout.final_norm_of(model)
+            normed = hidden if final_norm is None else first_tensor(final_norm(hidden), "the final norm")
+            sink.put("hidden_states", n_layers, normed, "the final norm")
+            sink.put("ln_1", n_layers, normed, "the final norm")
+
+    def _inputs(self, batch: TokenBatch) -> dict[str, Any]:
+        tensors = {
+            name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in self.skeleton.inputs
+        }
+        return {**tensors, **self.skeleton.arguments}

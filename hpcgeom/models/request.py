@@ -1,0 +1,164 @@
+"""What is asked of a model, what goes in, and the shapes of what comes out. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.errors import InputError
+
+RANDOM_WEIGHTS = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One site, how its tokens become points, and at which layers.
+
+    Attributes
+    ----------
+    site
+        A name of `hpcgeom.catalog.sites.SITES`, or ``module:<glob>`` over the names of submodules.
+    poolings
+        Names of `hpcgeom.catalog.sites.POOLINGS`.
+    layers
+        Ascending layer numbers; None means every layer that the model has there.
+    """
+
+    site: str
+    poolings: tuple[str, ...]
+    layers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Everything that decides the numbers a model gives.
+
+    Attributes
+    ----------
+    name
+        Name of the model in messages.
+    family
+        A module of `hpcgeom.models.families`.
+    folder
+        Local folder with config.json and safetensors weights; for the family `module`, a folder with
+        weights or one safetensors file.
+    dtype
+        Type of weights and arithmetic: ``float32``, ``bfloat16`` or ``float16``. Pooling is in float32.
+    readings
+        What is read.
+    factory, factory_kwargs
+        ``package.module:function`` and its keywords; family `module` only.
+    weights, seed
+        ``random`` for an untrained model drawn with `seed`; None for the weights in `folder`.
+    tokenizer
+        Folder of the tokenizer, where it is not `folder`.
+    blocks, block_sites, final_norm
+        Path of the list of blocks, path inside each block whose output a site is, and path of the norm
+        after the last block; family `module` only.
+    """
+
+    name: str
+    family: str
+    folder: Path | None
+    dtype: str
+    readings: tuple[Reading, ...]
+    factory: str | None = None
+    factory_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    weights: Literal["random"] | None = None
+    seed: int = 0
+    tokenizer: Path | None = None
+    blocks: str | None = None
+    block_sites: Mapping[str, str] = field(default_factory=dict)
+    final_norm: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenBatch:
+    """The sequences of one forward pass.
+
+    Attributes
+    ----------
+    input_ids
+        int64 (B, T).
+    attention_mask
+        int64 (B, T): 1 at tokens, 0 at padding.
+    special_mask
+        bool (B, T): True at tokens that the tokenizer added; what it says at padding does not matter.
+
+    Raises
+    ------
+    InputError
+        Shapes or dtypes differ from these, the batch is empty, the mask holds other numbers, or a row
+        has no token at all.
+    """
+
+    input_ids: npt.NDArray[np.int64]
+    attention_mask: npt.NDArray[np.int64]
+    special_mask: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        expected = {"input_ids": np.int64, "attention_mask": np.int64, "special_mask": np.bool_}
+        shape = self.input_ids.shape
+        for name, dtype in expected.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.ndim != 2 or array.shape != shape or array.size == 0:
+                raise InputError(
+                    f"{name} of a token batch: expected {np.dtype(dtype)} of one shape (B, T) for all three "
+                    f"arrays, none of it zero; found {array.dtype} {array.shape} beside input_ids {shape}"
+                )
+        if not np.isin(self.attention_mask, (0, 1)).all():
+            raise InputError("attention_mask of a token batch: expected only 0 and 1; found other numbers")
+        empty = np.flatnonzero(self.attention_mask.sum(axis=1) == 0)
+        if empty.size:
+            raise InputError(f"row {empty[0]} of a token batch is padding only: drop the empty sample")
+
+    def rows(self, n_rows: int) -> TokenBatch:
+        """The first `n_rows` rows, at the padded length of the whole batch."""
+        return TokenBatch(self.input_ids[:n_rows], self.attention_mask[:n_rows], self.special_mask[:n_rows])
+
+
+@dataclass(frozen=True, slots=True)
+class SiteShape:
+    """The layers read at one site, and the width of a point there.
+
+    Attributes
+    ----------
+    layers
+        Layer numbers, in the order of the first axis of what is extracted.
+    width
+        Features of a point.
+    modules
+        Names of the submodules that are these layers; empty for places in a block.
+    """
+
+    layers: tuple[int, ...]
+    width: int
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShapes:
+    """What a model gives for one request.
+
+    Attributes
+    ----------
+    sites
+        Site to shape, in the order of the request.
+    n_layers, width
+        Number of blocks and width of the residual stream; None for a module without blocks.
+    n_parameters
+        Parameters of the part that is run (heads and poolers left out).
+    unused_keys
+        Tensors of the weight files that this part does not need.
+    """
+
+    sites: Mapping[str, SiteShape]
+    n_layers: int | None
+    width: int | None
+    n_parameters: int
+    unused_keys: tuple[str, ...]

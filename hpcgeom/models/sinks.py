@@ -1,0 +1,153 @@
+"""Where pooled activations of one batch are collected, and refused when they are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hpcgeom.catalog.sites import is_module_glob
+from hpcgeom.errors import InputError
+from hpcgeom.models.pooling import BatchMasks, pool
+from hpcgeom.models.readings import SiteReading
+
+Pooled = dict[tuple[str, str], npt.NDArray[np.float32]]
+"""(site, pooling) to float32 (n_layers, B, D), layers in the order of the reading."""
+
+
+class NonFiniteActivation(InputError):
+    """A pooled activation is NaN or infinite.
+
+    Parameters
+    ----------
+    row
+        Row of the batch; the caller knows the sample id.
+    layer, site, pooling
+        Where it was read; the earliest layer of the batch is reported.
+    dtype
+        Type that the model computes in.
+    """
+
+    def __init__(self, row: int, layer: int, site: str, pooling: str, dtype: str) -> None:
+        advice = (
+            "compute in float32 or bfloat16" if dtype == "float16" else "check the weights and this sample"
+        )
+        super().__init__(
+            f"row {row} of a batch has NaN or infinite activations at site '{site}', layer {layer}, pooling "
+            f"'{pooling}' (model computed in {dtype}): {advice}"
+        )
+        self.row, self.layer, self.site, self.pooling, self.dtype = row, layer, site, pooling, dtype
+
+
+@dataclass(slots=True, eq=False)
+class PooledSink:
+    """Pools what the hooks hand over, at once, into arrays allocated at the first layer of each site.
+
+    Parameters
+    ----------
+    readings
+        What is wanted, by site.
+    masks
+        Masks of the batch.
+    dtype
+        Name of the model's dtype, for messages.
+    """
+
+    readings: Mapping[str, SiteReading]
+    masks: BatchMasks
+    dtype: str
+    _pooled: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, init=False)
+    _read_by: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
+
+    def put(self, site: str, layer: int, hidden: torch.Tensor, source: str) -> None:
+        """Pool `hidden`, if `site` is wanted at `layer`.
+
+        Parameters
+        ----------
+        site, layer
+            Address of the activations.
+        hidden
+            (B, T, D); (B, D) too where the site is a glob of modules.
+        source
+            What gave them, for messages.
+
+        Raises
+        ------
+        InputError
+            The shape is another one, the width differs between layers, or a layer comes twice.
+        """
+        reading = self.readings.get(site)
+        if reading is None or layer not in reading.position:
+            return
+        if (site, layer) in self._read_by:
+            raise InputError(
+                f"{source} ran more than once in one forward pass, so site '{site}' has no one value at "
+                f"layer {layer}: read a module that runs once"
+            )
+        self._check_shape(site, hidden, source)
+        for pooling in reading.poolings:
+            point = hidden.float() if hidden.dim() == 2 else pool(hidden, self.masks, pooling)
+            self._rows(site, pooling, point, source)[reading.position[layer]] = point
+        self._read_by[site, layer] = source
+
+    def _rows(self, site: str, pooling: str, point: torch.Tensor, source: str) -> torch.Tensor:
+        shape = (len(self.readings[site].layers), *point.shape)
+        rows = self._pooled.get((site, pooling))
+        if rows is None:
+            rows = self._pooled[site, pooling] = point.new_empty(shape)
+        if rows.shape != shape:
+            first = next(name for (known, _), name in self._read_by.items() if known == site)
+            raise InputError(
+                f"site '{site}' has layers of different width: {first} gives {rows.shape[-1]} features and "
+                f"{source} gives {shape[-1]}: read them as two sites"
+            )
+        return rows
+
+    def _check_shape(self, site: str, hidden: torch.Tensor, source: str) -> None:
+        n_rows, n_tokens = self.masks.real.shape
+        shape = tuple(hidden.shape)
+        if len(shape) == 3 and shape[:2] == (n_rows, n_tokens):
+            return
+        if is_module_glob(site) and len(shape) == 2 and shape[0] == n_rows:
+            return
+        pooled = " or (B, D)" if is_module_glob(site) else ""
+        raise InputError(
+            f"site '{site}': {source} gives a tensor of shape {shape}; expected (B, T, D){pooled} with B = "
+            f"{n_rows} and T = {n_tokens}: read another module"
+        )
+
+    def finish(self, check_finite: bool = True) -> Pooled:
+        """All that was asked for, on the host.
+
+        Raises
+        ------
+        InputError
+            A wanted layer was never read, because its module did not run.
+        NonFiniteActivation
+            A value is NaN or infinite.
+        """
+        for site, reading in self.readings.items():
+            missing = [layer for layer in reading.layers if (site, layer) not in self._read_by]
+            if missing:
+                raise InputError(
+                    f"site '{site}' was not read at layer {missing[0]}: {reading.source(missing[0])} did "
+                    "not run "
+                    "as a module in the forward pass (fused kernels skip submodules): read another module"
+                )
+        pooled = {key: rows.cpu().numpy() for key, rows in self._pooled.items()}
+        if check_finite:
+            self._refuse_non_finite(pooled)
+        return pooled
+
+    def _refuse_non_finite(self, pooled: Pooled) -> None:
+        found = []
+        for (site, pooling), values in pooled.items():
+            if not np.isfinite(values).all():
+                position, row = np.argwhere(~np.isfinite(values).all(axis=2))[0]
+                found.append((self.readings[site].layers[position], int(row), site, pooling))
+        if found:
+            layer, row, site, pooling = min(found)
+            raise NonFiniteActivation(row, layer, site, pooling, self.dtype)

@@ -1,0 +1,59 @@
+"""Names of everything in a run directory, relative to it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+MANIFEST = "manifest.yaml"
+PROVENANCE = "provenance.json"
+SAMPLES = "samples.parquet"
+PLAN = "plan.json"
+RESULTS = "results.zarr"
+FIGURES = "report/figures"
+
+DEFAULT_ROOT = Path("runs")
+
+
+def run_directory(name: str, manifest_digest: str) -> Path:
+    """Where a manifest's run lies unless the user says otherwise."""
+    return DEFAULT_ROOT / f"{name}-{manifest_digest[:8]}"
+
+
+def prepared(model: str) -> str:
+    """Table of a model's batches."""
+    return f"prepared/{model}.parquet"
+
+
+def activations(model: str) -> str:
+    """Store of a model's activations."""
+    return f"activations/{model}.zarr"
+
+
+def neighbors(model: str) -> str:
+    """Store of a model's neighbor lists."""
+    return f"neighbors/{model}.zarr"
+
+
+def group(site: str, pooling: str) -> str:
+    """Group of a representation inside a store; globs are spelled with safe characters."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", site)
+    if safe != site:
+        safe = f"{safe}-{hashlib.sha256(site.encode()).hexdigest()[:6]}"
+    return f"{safe}/{pooling}"
+
+
+def column_sums(model: str, start: int, stop: int) -> str:
+    """float64 sums over an extract unit's rows, by representation: what the search centers with."""
+    return f"records/extract/sums/{model}-rows-{start:08d}-{stop:08d}.npz"
+
+
+def profile(model: str, site: str, pooling: str, layer: int) -> str:
+    """Partial result: everything measured on one layer alone."""
+    return f"geometry/profile/{model}/{group(site, pooling)}/layer-{layer:03d}.npz"
+
+
+def pairs(site: str, pooling: str, start: int, stop: int) -> str:
+    """Partial result: overlap counts of all layer pairs over a range of rows."""
+    return f"geometry/overlap/{group(site, pooling)}/rows-{start:08d}-{stop:08d}.npz"

@@ -1,0 +1,136 @@
+"""The plan: a manifest worked out, frozen and written once by prepare. Every process reads only this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hpcgeom.errors import InputError
+from hpcgeom.plan.identity import PLAN_SCHEMA
+
+
+class Frozen(BaseModel):
+    """Base of the plan's parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceFile(Frozen):
+    """A file that the run was prepared from."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Representation(Frozen):
+    """One site and pooling of a model, at all of its layers."""
+
+    site: str
+    pooling: str
+    layers: tuple[int, ...]
+    width: int
+    modules: tuple[str, ...] = ()
+
+
+class ModelPlan(Frozen):
+    """One model: where its weights lie, what is read from it, and the digests of its stages."""
+
+    name: str
+    family: str
+    folder: str
+    revision: str
+    dtype: str
+    strategy: str
+    store_dtype: str = "float32"
+    n_layers: int
+    width: int
+    n_parameters: int
+    step: int = -1
+    files: tuple[SourceFile, ...]
+    unused_keys: tuple[str, ...] = ()
+    representations: tuple[Representation, ...]
+    n_tokens: int = 0
+    extract_digest: str
+    search_digest: str
+
+
+class SamplesPlan(Frozen):
+    """The data set: how many samples, which, and the files that they came from."""
+
+    n: int
+    digest: str
+    label_digests: dict[str, str]
+    files: tuple[SourceFile, ...]
+    notices: tuple[str, ...] = ()
+
+
+class Plan(Frozen):
+    """Everything that the stages need to know."""
+
+    schema_version: int = PLAN_SCHEMA
+    name: str
+    manifest_digest: str
+    manifest: dict[str, Any]
+    manifest_folder: str
+    samples: SamplesPlan
+    models: tuple[ModelPlan, ...]
+    unit_rows: int
+    tile_rows: int
+    threads: int = 1
+
+    def model(self, name: str) -> ModelPlan:
+        """The model called `name`."""
+        return next(model for model in self.models if model.name == name)
+
+    def groups(self) -> tuple[tuple[str, str], ...]:
+        """All (site, pooling) of the run, in the order in which the models name them."""
+        found: dict[tuple[str, str], None] = {}
+        for model in self.models:
+            for item in model.representations:
+                found[item.site, item.pooling] = None
+        return tuple(found)
+
+    def row_ranges(self) -> tuple[tuple[int, int], ...]:
+        """The (start, stop) of every extract unit, the same for all models."""
+        n, rows = self.samples.n, self.unit_rows
+        return tuple((start, min(start + rows, n)) for start in range(0, n, rows))
+
+
+def read_plan(path: Path) -> Plan:
+    """Read ``plan.json``.
+
+    Raises
+    ------
+    InputError
+        There is none, it was written by a newer hpcgeom, or it is not a plan.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            f"{path.parent} is not a prepared run (it has no plan.json): hpcgeom prepare -m MANIFEST"
+        ) from None
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(_why_unreadable(path, text, error)) from error
+
+
+def _why_unreadable(path: Path, text: str, error: ValidationError) -> str:
+    import json
+
+    try:
+        found = json.loads(text).get("schema_version")
+    except (ValueError, AttributeError):
+        found = None
+    if isinstance(found, int) and found > PLAN_SCHEMA:
+        return (
+            f"{path} has schema {found}, but this hpcgeom reads up to {PLAN_SCHEMA}: "
+            "use the hpcgeom that made the run, or a newer one"
+        )
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    return f"{path} is damaged ({where}: {first['msg']}): hpcgeom prepare writes it again"

@@ -1,0 +1,184 @@
+"""Cutting the stages into units; everything here follows from the plan alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpcgeom.plan import paths
+from hpcgeom.plan.identity import digest
+from hpcgeom.plan.plan import ModelPlan, Plan, Representation
+from hpcgeom.types import Unit
+
+STAGES = ("extract", "search", "geometry", "collect")
+
+UNIT_BYTES = 2 * 2**30
+"""What an extract unit aims at, over its layers, sites and poolings."""
+MIN_UNIT_ROWS, MAX_UNIT_ROWS = 256, 8192
+NEIGHBOR_SHARD_ROWS = 65_536
+PAIR_ROWS = 8192
+"""Rows of one unit of the overlap of all layer pairs."""
+
+
+def choose_unit_rows(bytes_per_row: int) -> int:
+    """Largest power of two in [256, 8192] that keeps a unit within `UNIT_BYTES` (at least 256)."""
+    rows = MAX_UNIT_ROWS
+    while rows > MIN_UNIT_ROWS and rows * bytes_per_row > UNIT_BYTES:
+        rows //= 2
+    return rows
+
+
+def units_of(plan: Plan, stage: str) -> tuple[Unit, ...]:
+    """All units of `stage`, in the order of their indices."""
+    makers = {
+        "extract": extract_units,
+        "search": search_units,
+        "geometry": geometry_units,
+        "collect": collect_units,
+    }
+    return makers[stage](plan)
+
+
+def extract_units(plan: Plan) -> tuple[Unit, ...]:
+    """Models in manifest order, then contiguous ranges of rows."""
+    units: list[Unit] = []
+    for model in plan.models:
+        for shard, (start, stop) in enumerate(plan.row_ranges()):
+            owns = [
+                f"{paths.activations(model.name)}/{paths.group(item.site, item.pooling)}"
+                f"/activations/c/{position}/{shard}/0"
+                for item in model.representations
+                for position in range(len(item.layers))
+            ]
+            key = f"{model.name}/rows-{start:08d}-{stop:08d}"
+            owns.append(paths.column_sums(model.name, start, stop))
+            units.append(
+                Unit(
+                    "extract",
+                    len(units),
+                    key,
+                    model.extract_digest,
+                    tuple(owns),
+                    model.name,
+                    start=start,
+                    stop=stop,
+                )
+            )
+    return tuple(units)
+
+
+NEIGHBOR_ARRAYS = ("neighbor_index", "neighbor_distance", "duplicate_of", "distinct_index", "distinct_distance")
+
+
+def search_units(plan: Plan) -> tuple[Unit, ...]:
+    """One representation each: models, then sites and poolings, then layers."""
+    units: list[Unit] = []
+    n_shards = -(-plan.samples.n // NEIGHBOR_SHARD_ROWS)
+    for model, item, position, layer in representations(plan):
+        folder = f"{paths.neighbors(model.name)}/{paths.group(item.site, item.pooling)}"
+        owns = tuple(
+            f"{folder}/{name}/c/{position}/{shard}" + ("" if name == "duplicate_of" else "/0")
+            for name in NEIGHBOR_ARRAYS
+            for shard in range(n_shards)
+        )
+        units.append(_about_layer(plan, "search", len(units), model.search_digest, owns, model, item, layer))
+    return tuple(units)
+
+
+def geometry_units(plan: Plan) -> tuple[Unit, ...]:
+    """First every layer alone, then the overlaps of all layer pairs by ranges of rows."""
+    units: list[Unit] = []
+    for model, item, _, layer in representations(plan):
+        owns = (paths.profile(model.name, item.site, item.pooling, layer),)
+        asked = profile_digest(plan, model)
+        units.append(_about_layer(plan, "geometry", len(units), asked, owns, model, item, layer))
+    for site, pooling in plan.groups():
+        asked = pairs_digest(plan, site, pooling)
+        for start in range(0, plan.samples.n, PAIR_ROWS):
+            stop = min(start + PAIR_ROWS, plan.samples.n)
+            units.append(
+                Unit(
+                    "geometry",
+                    len(units),
+                    f"pairs/{paths.group(site, pooling)}/rows-{start:08d}-{stop:08d}",
+                    asked,
+                    (paths.pairs(site, pooling, start, stop),),
+                    site=site,
+                    pooling=pooling,
+                    start=start,
+                    stop=stop,
+                )
+            )
+    return tuple(units)
+
+
+def collect_units(plan: Plan) -> tuple[Unit, ...]:
+    """The one unit that owns ``results.zarr``."""
+    asked = digest(
+        "collect",
+        inputs=sorted({unit.digest for unit in geometry_units(plan)}),
+        models=[[model.name, model.family, model.revision, model.step] for model in plan.models],
+        name=plan.name,
+    )
+    return (Unit("collect", 0, "results", asked, (paths.RESULTS,), stop=plan.samples.n),)
+
+
+def representations(plan: Plan) -> list[tuple[ModelPlan, Representation, int, int]]:
+    """Every (model, site and pooling, position of the layer in the store, layer) of the run."""
+    return [
+        (model, item, position, layer)
+        for model in plan.models
+        for item in model.representations
+        for position, layer in enumerate(item.layers)
+    ]
+
+
+def profile_digest(plan: Plan, model: ModelPlan) -> str:
+    """Identity of what is measured on single layers of `model`."""
+    settings = {key: value for key, value in plan.manifest["geometry"].items() if key != "cross_model"}
+    labels = {name: plan.samples.label_digests[name] for name in settings["labels"]}
+    return digest("geometry.profile", settings=settings, labels=labels, search=model.search_digest)
+
+
+def pairs_digest(plan: Plan, site: str, pooling: str) -> str:
+    """Identity of the overlaps between all layers at one site and pooling."""
+    involved = [
+        [model.name, model.search_digest]
+        for model in plan.models
+        if any((item.site, item.pooling) == (site, pooling) for item in model.representations)
+    ]
+    geometry = plan.manifest["geometry"]
+    return digest(
+        "geometry.pairs",
+        ks=geometry["overlap_k"],
+        cross_model=geometry["cross_model"],
+        models=involved,
+        site=site,
+        pooling=pooling,
+    )
+
+
+def pack(indices: Sequence[int]) -> str:
+    """Indices as text: ``0-3,7``."""
+    runs: list[list[int]] = []
+    for index in sorted(set(indices)):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _about_layer(
+    plan: Plan,
+    stage: str,
+    index: int,
+    asked: str,
+    owns: tuple[str, ...],
+    model: ModelPlan,
+    item: Representation,
+    layer: int,
+) -> Unit:
+    key = f"{model.name}/{paths.group(item.site, item.pooling)}/layer-{layer:03d}"
+    return Unit(
+        stage, index, key, asked, owns, model.name, item.site, item.pooling, layer, stop=plan.samples.n
+    )

@@ -1,0 +1,187 @@
+"""Figures along the depth of models: intrinsic dimension, overlap with the next layer, label overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpcgeom.report.depth import Abscissa, Series, all_series, draw_panel, mark_undefined
+from hpcgeom.report.draw import (
+    TEXT_COLOR,
+    add_caption,
+    caption,
+    columns_for,
+    legend,
+    panel_grid,
+    style,
+)
+from hpcgeom.report.select import (
+    SitePooling,
+    chosen_k,
+    models_by_size,
+    names,
+    number_ranges,
+    profile,
+    site_poolings,
+    undefined_layers,
+)
+
+
+@style()
+def intrinsic_dimension(results: xr.Dataset, estimator: str | None = None) -> Figure:
+    """Intrinsic dimension against relative depth, with a band of one standard error.
+
+    One panel for each site and pooling. One model: a line for each estimator; several: a line for each model,
+    with `estimator` (the first of the results, if None). Layers whose status is not ok are marked by a cross
+    and named in the caption.
+    """
+    variable = "intrinsic_dimension"
+    places, models = site_poolings(results, variable), models_by_size(results, variable)
+    estimators = names(results, "estimator")
+    series = all_series(models, "estimator", estimators, estimator or estimators[0])
+    columns = columns_for(len(places))
+    figure, (panels,) = panel_grid([len(places)], columns)
+    abscissa = Abscissa(results, variable, series)
+    for panel, place in zip(panels, places, strict=True):
+        panel.set_title(place.title)
+        handles = draw_panel(panel, results, variable, series, abscissa, place)
+        _draw_crosses(panel, results, series, abscissa, place)
+    panels[0].set_ylim(bottom=0.0)
+    abscissa.finish(panels, columns, "intrinsic dimension")
+    legend(figure, handles)
+    lead = "Intrinsic dimension of each layer; bands and bars are one standard error."
+    used = list(dict.fromkeys(str(each.at["estimator"]) for each in series))
+    notes = _crosses_note(results, series, places)
+    add_caption(figure, caption(results, lead, places=places, models=models, estimators=used, notes=notes))
+    return figure
+
+
+def _draw_crosses(
+    panel: Axes, results: xr.Dataset, series: Sequence[Series], abscissa: Abscissa, place: SitePooling
+) -> None:
+    for i, each in enumerate(series):
+        at = {"site": place.site, "pooling": place.pooling, **each.at}
+        line = profile(results, "intrinsic_dimension", each.model, **at)
+        layers = [layer for layer in undefined_layers(results, each.model, **at) if layer in line.layer]
+        mark_undefined(panel, abscissa(i, each, line), line, each.color, layers)
+
+
+def _crosses_note(results: xr.Dataset, series: Sequence[Series], places: Sequence[SitePooling]) -> list[str]:
+    """Which layers have no estimate, and why; nothing where all have one."""
+    several_models = len({each.model for each in series}) > 1
+    layers_of: dict[tuple[str, str], set[int]] = {}
+    for place in places:
+        for each in series:
+            of = [each.model] * several_models + [place.title] * (len(places) > 1)
+            at = {"site": place.site, "pooling": place.pooling, **each.at}
+            for layer, word in undefined_layers(results, each.model, **at).items():
+                layers_of.setdefault((word, ", ".join(of)), set()).add(layer)
+    parts = [
+        f"{word} (layer{'s' * (len(layers) > 1)} {number_ranges(layers)}{f' of {of}' * bool(of)})"
+        for (word, of), layers in layers_of.items()
+    ]
+    more = f"; and {len(parts) - 6} more" if len(parts) > 6 else ""
+    return [f"Crosses: no estimate, {'; '.join(parts[:6])}{more}."] if parts else []
+
+
+@style()
+def consecutive_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
+    """Overlap of the neighborhoods of each layer and the next against relative depth.
+
+    One panel for each site and pooling. One model: a line for each k; several: a line for each model at `k`
+    (the measured k nearest to 10, if None).
+
+    Raises
+    ------
+    InputError
+        The overlaps were not measured at `k`.
+    """
+    variable = "consecutive_overlap"
+    places, models = site_poolings(results, variable), models_by_size(results, variable)
+    series = _overlap_series(results, models, k)
+    columns = columns_for(len(places))
+    figure, (panels,) = panel_grid([len(places)], columns)
+    abscissa = Abscissa(results, variable, series)
+    for panel, place in zip(panels, places, strict=True):
+        panel.set_title(place.title)
+        handles = draw_panel(panel, results, variable, series, abscissa, place)
+    panels[0].set_ylim(0.0, 1.0)
+    abscissa.finish(panels, columns, "overlap with the next layer")
+    legend(figure, handles)
+    lead = (
+        "Mean share of the k nearest neighbors that each layer has in common with the next, drawn at the "
+        "shallower of the two; bands are one standard error."
+    )
+    add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series)))
+    return figure
+
+
+@style()
+def label_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
+    """Share of neighbors with the same label against relative depth.
+
+    One panel for each label, site and pooling; lines as in `consecutive_overlap`; a dotted line at the share
+    that neighbors drawn at random would have.
+
+    Raises
+    ------
+    InputError
+        The overlaps were not measured at `k`.
+    """
+    variable = "label_overlap"
+    places, models = site_poolings(results, variable), models_by_size(results, variable)
+    series = _overlap_series(results, models, k)
+    labels = names(results, "label")
+    columns = columns_for(len(places)) if len(places) > 1 else columns_for(len(labels))
+    many = len(places) > 1
+    blocks = [len(places)] * len(labels) if many else [len(labels)]
+    figure, grid = panel_grid(blocks, columns)
+    panels = [panel for block in grid for panel in block]
+    abscissa = Abscissa(results, variable, series)
+    pairs = [(label, place) for label in labels for place in places]
+    for panel, (label, place) in zip(panels, pairs, strict=True):
+        panel.set_title(f"{label}: {place.title}")
+        handles = draw_panel(panel, results, variable, series, abscissa, place, label=label)
+        _draw_chance(panel, results, label)
+    panels[0].set_ylim(0.0, 1.0)
+    for block in grid:
+        abscissa.finish(block, columns, "label overlap")
+    legend(figure, handles)
+    lead = (
+        "Mean share of the k nearest neighbors that carry the label of the point itself; bands are one "
+        "standard error, the dashed line is chance."
+    )
+    add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series)))
+    return figure
+
+
+def _overlap_series(results: xr.Dataset, models: Sequence[str], k: int | None) -> list[Series]:
+    chosen = chosen_k(results, k)
+    measured = sorted(int(each) for each in results["k"].values)
+    return all_series(models, "k", measured if k is None else [chosen], chosen)
+
+
+def _ks(series: Sequence[Series]) -> list[int]:
+    return sorted({int(str(each.at["k"])) for each in series})
+
+
+def _draw_chance(panel: Axes, results: xr.Dataset, label: str) -> None:
+    if "label_overlap_chance" not in results:
+        return
+    chance = float(results["label_overlap_chance"].sel(label=label))
+    if np.isfinite(chance):
+        panel.axhline(chance, linestyle="--", linewidth=1.2, color=TEXT_COLOR, label="chance")
+        panel.annotate(
+            f"chance {chance:.3g}",
+            (1.0, chance),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            horizontalalignment="right",
+            color=TEXT_COLOR,
+            fontsize=8.5,
+        )

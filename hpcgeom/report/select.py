@@ -1,0 +1,196 @@
+"""What figures and tables take from the results: models in order, profiles, scans, and words for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hpcgeom.errors import InputError
+from hpcgeom.types import Status
+
+Floats = npt.NDArray[np.float64]
+NO_POOLING = "none"
+USUAL_K = 10
+
+
+class SitePooling(NamedTuple):
+    """Where activations are read and how tokens become points: one panel of a figure."""
+
+    site: str
+    pooling: str
+
+    @property
+    def title(self) -> str:
+        """What is written above a panel."""
+        return self.site if self.pooling == NO_POOLING else f"{self.site}, {self.pooling}"
+
+
+class Profile(NamedTuple):
+    """One number along the depth of a model; all four of shape (L,), undefined values NaN."""
+
+    layer: npt.NDArray[np.int64]
+    depth: Floats
+    value: Floats
+    error: Floats
+
+
+class Scan(NamedTuple):
+    """One number of every layer along a parameter `x`: value and error of shape (L, X)."""
+
+    layer: npt.NDArray[np.int64]
+    depth: Floats
+    x: Floats
+    value: Floats
+    error: Floats
+
+
+def names(results: xr.Dataset, dim: str) -> list[str]:
+    """Values of a string dimension, as plain strings; none where the results lack it."""
+    return [str(name) for name in results[dim].values] if dim in results.coords else []
+
+
+def _known(results: xr.Dataset, variable: str) -> xr.DataArray:
+    """Where `variable` has a value, or a status that explains why it has none."""
+    known = results[variable].notnull()
+    if variable == "intrinsic_dimension" and "status" in results:
+        known = known | (results["status"] != Status.ABSENT)
+    return known
+
+
+def site_poolings(results: xr.Dataset, variable: str) -> list[SitePooling]:
+    """Pairs of site and pooling for which `variable` was measured, in the order of the results."""
+    known = _known(results, variable)
+    rest = [dim for dim in known.dims if dim not in ("site", "pooling")]
+    measured = known.any(rest).transpose("site", "pooling").values
+    sites, poolings = names(results, "site"), names(results, "pooling")
+    return [SitePooling(sites[row], poolings[column]) for row, column in np.argwhere(measured)]
+
+
+def models_by_size(results: xr.Dataset, variable: str) -> list[str]:
+    """Models for which `variable` was measured, from small to large, then by training step."""
+    known = _known(results, variable)
+    measured = known.any([dim for dim in known.dims if dim != "model"]).values
+
+    def coordinate(name: str, missing: float) -> Floats:
+        if name not in results.coords:
+            return np.full(measured.size, missing)
+        values = results[name].values.astype(np.float64)
+        return np.where(np.isfinite(values), values, missing)
+
+    keys = (coordinate("step", np.inf), coordinate("n_layers", 0.0), coordinate("n_parameters", 0.0))
+    everything = names(results, "model")
+    return [everything[row] for row in np.lexsort(keys) if measured[row]]
+
+
+def chosen_k(results: xr.Dataset, k: int | None = None) -> int:
+    """`k` itself, or, for None, the measured k nearest to 10 (the smaller of two equally near).
+
+    Raises
+    ------
+    InputError
+        The overlaps were not measured at `k`.
+    """
+    measured = sorted(int(each) for each in results["k"].values) if "k" in results.coords else []
+    if not measured:
+        raise InputError("the results hold no overlap: expected a dimension 'k', found none")
+    if k is None:
+        return min(measured, key=lambda each: (abs(each - USUAL_K), each))
+    if k not in measured:
+        choice = ", ".join(map(str, measured))
+        raise InputError(
+            f"overlaps were not measured at k = {k}: choose one of {choice}, "
+            f"or add {k} to geometry.overlap_k in the manifest and run again"
+        )
+    return k
+
+
+def relative_depths(results: xr.Dataset, model: str) -> Floats:
+    """Layer / number of blocks, shape (L,); NaN where the model has no such layer."""
+    return np.asarray(results["relative_depth"].sel(model=model).values, dtype=np.float64)
+
+
+def _layers(results: xr.Dataset, model: str, defined: npt.NDArray[np.bool_]) -> tuple[npt.NDArray, Floats]:
+    """Positions of the layers of a model, and their depth; a lone layer without a depth stands at 0."""
+    depth = relative_depths(results, model)
+    position = np.flatnonzero(np.isfinite(depth) | defined)
+    return position, np.nan_to_num(depth[position], nan=0.0)
+
+
+def profile(results: xr.Dataset, variable: str, model: str, **at: object) -> Profile:
+    """`variable` and its error along the layers of one model, at one value of every other dimension."""
+    value = np.asarray(results[variable].sel({"model": model, **at}).values, dtype=np.float64)
+    position, depth = _layers(results, model, np.isfinite(value))
+    error = np.full(value.shape, np.nan)
+    if f"{variable}_error" in results:
+        error = np.asarray(results[f"{variable}_error"].sel({"model": model, **at}).values, dtype=np.float64)
+    layer = results["layer"].values[position].astype(np.int64)
+    return Profile(layer, depth, value[position], error[position])
+
+
+def scan(results: xr.Dataset, variable: str, dim: str, model: str, place: SitePooling) -> Scan:
+    """`variable` along `dim` for every layer of one model that has a value."""
+    at = {"model": model, "site": place.site, "pooling": place.pooling}
+    value = results[variable].sel(at).transpose("layer", dim).values.astype(np.float64)
+    error = np.full(value.shape, np.nan)
+    if f"{variable}_error" in results:
+        error = results[f"{variable}_error"].sel(at).transpose("layer", dim).values.astype(np.float64)
+    defined: npt.NDArray[np.bool_] = np.asarray(np.isfinite(value).any(axis=1))
+    position, depth = _layers(results, model, defined)
+    keep = defined[position]
+    position, depth = position[keep], depth[keep]
+    layer = results["layer"].values[position].astype(np.int64)
+    return Scan(layer, depth, results[dim].values.astype(np.float64), value[position], error[position])
+
+
+def status_words(results: xr.Dataset) -> dict[int, str]:
+    """What each value of `status` means, from its CF attributes."""
+    attributes = results["status"].attrs if "status" in results else {}
+    if "flag_values" not in attributes or "flag_meanings" not in attributes:
+        return {int(status): status.name.lower() for status in Status}
+    values = np.atleast_1d(attributes["flag_values"]).tolist()
+    return dict(zip(map(int, values), str(attributes["flag_meanings"]).split(), strict=True))
+
+
+def undefined_layers(results: xr.Dataset, model: str, **at: object) -> dict[int, str]:
+    """Layers of one model whose status is neither ok nor absent, each with its word."""
+    if "status" not in results:
+        return {}
+    words = status_words(results)
+    status = results["status"].sel({"model": model, **at}).values.astype(int)
+    layers = results["layer"].values
+    return {
+        int(layer): words.get(int(code), f"status {code}").replace("_", " ")
+        for layer, code in zip(layers, status, strict=True)
+        if code not in (Status.OK, Status.ABSENT)
+    }
+
+
+def number_ranges(numbers: Iterable[int]) -> str:
+    """Ascending integers as people write them: 0–2, 7."""
+    ordered = sorted(set(numbers))
+    if not ordered:
+        return ""
+    starts = [ordered[0], *(b for a, b in pairwise(ordered) if b != a + 1)]
+    ends = [*(a for a, b in pairwise(ordered) if b != a + 1), ordered[-1]]
+    return ", ".join(f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def number_of_points(results: xr.Dataset) -> str:
+    """N with separated thousands: the attribute `n_samples`, else the most points of any estimate."""
+    if "n_samples" in results.attrs:
+        return f"{int(results.attrs['n_samples']):,}"
+    if "n_points" in results:
+        return f"{int(results['n_points'].max()):,}"
+    return "unknown"
+
+
+def listed(words: Sequence[str], most: int = 8) -> str:
+    """Words joined by commas; a long list is cut in the middle and says how many there are."""
+    if len(words) <= most:
+        return ", ".join(words)
+    return f"{', '.join(words[:3])}, ..., {words[-1]} ({len(words)} in all)"

@@ -1,0 +1,285 @@
+"""Compiled loops of the search: exact distances, lists of neighbors, merging.
+
+All exact distances come from one place (`_distances`), so a pair has one distance, whoever asks. Nothing here
+may use fastmath: the sum over features is sequential, ascending and not fused, whatever the number of rows
+done at the same time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+Array = np.ndarray[Any, Any]
+
+LANES = 8  # rows measured side by side: hides the latency of eight sequential sums
+SMALLEST_SAFE_SUM = 2.0**-900  # below, squares may have underflowed
+LARGEST_SAFE_SUM = 2.0**1000  # above, squares may have overflowed
+
+
+@njit(nogil=True, cache=True)
+def _squared_distances(query_D: Array, base_BD: Array, row_L: Array, squared_L: Array) -> None:
+    """Sequential float64 sums of squared differences of one float64 query to eight rows."""
+    b0, b1, b2, b3 = base_BD[row_L[0]], base_BD[row_L[1]], base_BD[row_L[2]], base_BD[row_L[3]]
+    b4, b5, b6, b7 = base_BD[row_L[4]], base_BD[row_L[5]], base_BD[row_L[6]], base_BD[row_L[7]]
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    for f in range(query_D.shape[0]):
+        q = query_D[f]
+        d0, d1, d2, d3 = (
+            q - np.float64(b0[f]),
+            q - np.float64(b1[f]),
+            q - np.float64(b2[f]),
+            q - np.float64(b3[f]),
+        )
+        d4, d5, d6, d7 = (
+            q - np.float64(b4[f]),
+            q - np.float64(b5[f]),
+            q - np.float64(b6[f]),
+            q - np.float64(b7[f]),
+        )
+        s0 += d0 * d0
+        s1 += d1 * d1
+        s2 += d2 * d2
+        s3 += d3 * d3
+        s4 += d4 * d4
+        s5 += d5 * d5
+        s6 += d6 * d6
+        s7 += d7 * d7
+    squared_L[0], squared_L[1], squared_L[2], squared_L[3] = s0, s1, s2, s3
+    squared_L[4], squared_L[5], squared_L[6], squared_L[7] = s4, s5, s6, s7
+
+
+@njit(nogil=True, cache=True)
+def _rescaled_distance(query_D: Array, row_D: Array) -> float:
+    """The same, of differences divided by a power of two: for squares outside the range of float64."""
+    largest = 0.0
+    for f in range(query_D.shape[0]):
+        largest = max(largest, abs(query_D[f] - np.float64(row_D[f])))
+    if largest == 0.0:
+        return 0.0
+    exponent = math.frexp(largest)[1]
+    total = 0.0
+    for f in range(query_D.shape[0]):
+        scaled = math.ldexp(query_D[f] - np.float64(row_D[f]), -exponent)
+        total += scaled * scaled
+    return math.ldexp(math.sqrt(total), exponent)
+
+
+@njit(nogil=True, cache=True)
+def _distances(query_D: Array, base_BD: Array, row_L: Array, n: int, distance_L: Array) -> None:
+    """Exact distances of one query to the first n of eight rows of the base."""
+    for lane in range(n, LANES):
+        row_L[lane] = row_L[0]
+    _squared_distances(query_D, base_BD, row_L, distance_L)
+    for lane in range(n):
+        squared = distance_L[lane]
+        if SMALLEST_SAFE_SUM <= squared <= LARGEST_SAFE_SUM:
+            distance_L[lane] = math.sqrt(squared)
+        else:
+            distance_L[lane] = _rescaled_distance(query_D, base_BD[row_L[lane]])
+
+
+@njit(nogil=True, cache=True)
+def score_limit(distance: float, scale: float, norm: float, relative: float, absolute: float) -> float:
+    """Largest score that a row at this exact distance, or nearer, can have (``bounds``)."""
+    d = distance * scale * (1.0 + 2.0**-28)  # of the float64 distance itself, and of its scaling
+    reach = 2.0 * norm * (1.0 + 2.0**-28) + d
+    return (d * d + relative * reach * reach + absolute) * (1.0 + 2.0**-40)
+
+
+@njit(nogil=True, cache=True)
+def _insert(distance_K: Array, index_K: Array, distance: float, index: int) -> bool:
+    """Put a row into a list ordered by (distance, index); False if the list has it already."""
+    last = distance_K.shape[0] - 1
+    if distance > distance_K[last] or (distance == distance_K[last] and index > index_K[last]):
+        return True
+    low, high = 0, last + 1
+    while low < high:
+        middle = (low + high) // 2
+        if distance_K[middle] < distance or (distance_K[middle] == distance and index_K[middle] < index):
+            low = middle + 1
+        else:
+            high = middle
+    if distance_K[low] == distance and index_K[low] == index:
+        return False
+    for position in range(last, low, -1):
+        distance_K[position] = distance_K[position - 1]
+        index_K[position] = index_K[position - 1]
+    distance_K[low] = distance
+    index_K[low] = index
+    return True
+
+
+@njit(nogil=True, cache=True)
+def merge_proposals(
+    query_QD: Array,
+    query_start: int,
+    norm_Q: Array,
+    base_BD: Array,
+    base_start: int,
+    score_QP: Array,
+    proposed_QP: Array,
+    scale: float,
+    relative: float,
+    absolute: float,
+    distance_QK: Array,
+    index_QK: Array,
+    certified_Q: Array,
+    error_Q: Array,
+) -> None:
+    """Measure the proposals of a tile that could still enter the lists, and say which lists are now proven.
+
+    `score_QP` ascends along P. `certified_Q` is cleared where a row of this tile may be missing: the largest
+    proposed score does not exceed the limit, or a score lies outside its bound, or proposals are repeated,
+    out of range or out of order. `error_Q` keeps the largest relative error of a proposed distance.
+    """
+    n_base, n_features = base_BD.shape
+    n_proposed = score_QP.shape[1]
+    query_D, distance_L = np.empty(n_features), np.empty(LANES)
+    row_L, score_L = np.empty(LANES, np.int64), np.empty(LANES)
+    for q in range(query_QD.shape[0]):
+        for f in range(n_features):
+            query_D[f] = query_QD[q, f]
+        distance_K, index_K, norm = distance_QK[q], index_QK[q], norm_Q[q]
+        limit = score_limit(distance_K[-1], scale, norm, relative, absolute)
+        sound, previous, position = True, -np.inf, 0
+        while position < n_proposed:
+            n = 0
+            while n < LANES and position < n_proposed:
+                score, row = np.float64(score_QP[q, position]), proposed_QP[q, position]
+                position += 1
+                if not (score >= previous and 0 <= row < n_base):
+                    sound = False
+                    continue
+                previous = score
+                if base_start + row == query_start + q:
+                    continue
+                if score > limit:
+                    position = n_proposed
+                    break
+                row_L[n], score_L[n] = row, score
+                n += 1
+            if n == 0:
+                continue
+            _distances(query_D, base_BD, row_L, n, distance_L)
+            for lane in range(n):
+                exact = distance_L[lane] * scale
+                highest = score_limit(distance_L[lane], scale, norm, relative, absolute)
+                lowest = exact * exact * (2.0 - 2.0**-20) - highest
+                if not lowest <= score_L[lane] <= highest:
+                    sound = False
+                if exact > 0.0:
+                    error_Q[q] = max(error_Q[q], abs(math.sqrt(max(score_L[lane], 0.0)) / exact - 1.0))
+                if not _insert(distance_K, index_K, distance_L[lane], base_start + row_L[lane]):
+                    sound = False
+            limit = score_limit(distance_K[-1], scale, norm, relative, absolute)
+        if n_proposed < n_base and not np.float64(score_QP[q, n_proposed - 1]) > limit:
+            sound = False
+        certified_Q[q] = certified_Q[q] and sound
+
+
+@njit(nogil=True, cache=True)
+def merge_rows(
+    query_QD: Array,
+    query_index_Q: Array,
+    norm_Q: Array,
+    base_BD: Array,
+    base_index_B: Array,
+    score_QB: Array,
+    scale: float,
+    relative: float,
+    absolute: float,
+    distance_QK: Array,
+    index_QK: Array,
+) -> None:
+    """Merge all rows of the base into the lists, except those whose score proves that they are too far.
+
+    With `score_QB` of shape (Q, 0) nothing is left out: brute force. A query is not its own neighbor.
+    """
+    n_features = base_BD.shape[1]
+    filtered = score_QB.shape[1] > 0
+    query_D, distance_L, row_L = np.empty(n_features), np.empty(LANES), np.empty(LANES, np.int64)
+    for q in range(query_QD.shape[0]):
+        for f in range(n_features):
+            query_D[f] = query_QD[q, f]
+        distance_K, index_K, limit = distance_QK[q], index_QK[q], np.inf
+        n = 0
+        if filtered:
+            limit = score_limit(distance_K[-1], scale, norm_Q[q], relative, absolute)
+        for row in range(base_BD.shape[0]):
+            if base_index_B[row] != query_index_Q[q] and not (filtered and score_QB[q, row] > limit):
+                row_L[n] = row
+                n += 1
+            if n == LANES or (n > 0 and row == base_BD.shape[0] - 1):
+                _distances(query_D, base_BD, row_L, n, distance_L)
+                for lane in range(n):
+                    _insert(distance_K, index_K, distance_L[lane], base_index_B[row_L[lane]])
+                if filtered:
+                    limit = score_limit(distance_K[-1], scale, norm_Q[q], relative, absolute)
+                n = 0
+
+
+@njit(nogil=True, cache=True)
+def expand_lists(
+    row_P: Array,
+    group_P: Array,
+    distance_PR: Array,
+    neighbor_PR: Array,
+    offset_G: Array,
+    member_N: Array,
+    distance_PK: Array,
+    index_PK: Array,
+) -> None:
+    """Lists over all rows from lists over groups of equal rows; members of a group ascend in `member_N`."""
+    k = distance_PK.shape[1]
+    for p in range(row_P.shape[0]):
+        n = 0
+        for m in range(offset_G[group_P[p]], offset_G[group_P[p] + 1]):
+            if n < k and member_N[m] != row_P[p]:
+                distance_PK[p, n], index_PK[p, n] = 0.0, member_N[m]
+                n += 1
+        rank = 0
+        while n < k:
+            distance, end, n_tied = distance_PR[p, rank], rank, 0
+            while end < distance_PR.shape[1] and distance_PR[p, end] == distance:
+                group = neighbor_PR[p, end]
+                n_tied += min(k - n, offset_G[group + 1] - offset_G[group])
+                end += 1
+            tied = np.empty(n_tied, np.int64)
+            t = 0
+            for r in range(rank, end):
+                first = offset_G[neighbor_PR[p, r]]
+                for m in range(first, min(first + k - n, offset_G[neighbor_PR[p, r] + 1])):
+                    tied[t] = member_N[m]
+                    t += 1
+            tied.sort()
+            for t in range(min(k - n, n_tied)):
+                distance_PK[p, n], index_PK[p, n] = distance, tied[t]
+                n += 1
+            rank = end
+
+
+@njit(nogil=True, cache=True)
+def unit_rows(row_BD: Array, unit_BD: Array) -> int:
+    """Divide finite rows by their float64 norm (sequential sum of squares); the first zero row, or -1."""
+    for b in range(row_BD.shape[0]):
+        largest = 0.0
+        for f in range(row_BD.shape[1]):
+            largest = max(largest, abs(np.float64(row_BD[b, f])))
+        if largest == 0.0:
+            return b
+        exponent = math.frexp(largest)[1]
+        if -400 < exponent < 400:
+            exponent = 0
+        scale = math.ldexp(1.0, -max(exponent, -1000))  # keeps squares in range and changes no digit
+        total = 0.0
+        for f in range(row_BD.shape[1]):
+            unit_BD[b, f] = np.float64(row_BD[b, f]) * scale
+            total += unit_BD[b, f] * unit_BD[b, f]
+        norm = math.sqrt(total)
+        for f in range(row_BD.shape[1]):
+            unit_BD[b, f] /= norm
+    return -1

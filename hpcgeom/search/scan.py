@@ -1,0 +1,132 @@
+"""The first pass over a representation: refuse what cannot be searched, find equal rows, center and scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.errors import InputError
+from hpcgeom.search.duplicates import first_equal_rows, row_hashes
+from hpcgeom.search.rows import (
+    LARGEST_MAGNITUDE,
+    RowSource,
+    not_usable,
+    raise_not_usable,
+    read_rows,
+    row_ranges,
+)
+
+
+@dataclass(frozen=True)
+class Centering:
+    """Center rows by a vector and multiply them by a power of two.
+
+    Exactness does not depend on either: they make the proposals good.
+
+    Attributes
+    ----------
+    mean
+        (D,) float64, subtracted.
+    scale
+        Power of two; centered rows times this have norms of at most about 1.
+    """
+
+    mean: npt.NDArray[np.float64]
+    scale: float
+
+    def apply(self, rows_BD: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Centered and scaled rows in float64."""
+        centered_BD: npt.NDArray[np.float64] = rows_BD - self.mean
+        centered_BD *= self.scale
+        return centered_BD
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over all rows says.
+
+    Attributes
+    ----------
+    centering
+        How rows are prepared for the proposals.
+    duplicate_of
+        (N,) int32: the first equal row, itself if there is none before.
+    """
+
+    centering: Centering
+    duplicate_of: npt.NDArray[np.int32]
+
+
+def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = None) -> Scan:
+    """Read all rows once.
+
+    Parameters
+    ----------
+    source
+        (N, D).
+    tile_rows
+        Most rows held at a time.
+    mean
+        (D,) what to center by; None computes the float64 column mean.
+
+    Raises
+    ------
+    InputError
+        If a row is not finite, or the mean does not fit the rows.
+    """
+    n_rows, n_features = source.shape
+    hash_N2 = np.empty((n_rows, 2), np.uint64)
+    mean_D, smallest_D = np.zeros(n_features), np.full(n_features, np.inf)
+    largest_D, bad_rows = np.full(n_features, -np.inf), list[int]()
+    for start, stop in row_ranges(n_rows, tile_rows):
+        rows_BD = read_rows(source, start, stop)
+        bad_rows += not_usable(rows_BD, start)
+        if bad_rows:
+            continue
+        hash_N2[start:stop] = row_hashes(rows_BD)
+        np.minimum(smallest_D, rows_BD.min(axis=0), out=smallest_D)
+        np.maximum(largest_D, rows_BD.max(axis=0), out=largest_D)
+        if mean is None:
+            mean_D += _mean_part(rows_BD, n_rows)
+    raise_not_usable(bad_rows)
+    if mean is not None:
+        mean_D = _checked_mean(mean, n_features)
+    scale = _scale(np.maximum(largest_D - mean_D, mean_D - smallest_D))
+    return Scan(Centering(mean_D, scale), first_equal_rows(hash_N2))
+
+
+def _mean_part(rows_BD: npt.NDArray[Any], n_rows: int) -> npt.NDArray[np.float64]:
+    """Share of these rows in the mean of all."""
+    part_D: npt.NDArray[np.float64]
+    if rows_BD.dtype == np.float32:
+        part_D = rows_BD.sum(axis=0, dtype=np.float64) / n_rows
+    else:
+        part_D = (rows_BD / n_rows).sum(axis=0)  # dividing first keeps sums of huge values finite
+    return part_D
+
+
+def _checked_mean(mean: npt.ArrayLike, n_features: int) -> npt.NDArray[np.float64]:
+    mean_D = np.array(mean, dtype=np.float64)
+    if mean_D.shape != (n_features,):
+        raise InputError(
+            f"the mean has the shape {mean_D.shape}, expected ({n_features},): give one value a feature"
+        )
+    if not (np.abs(mean_D) <= LARGEST_MAGNITUDE).all():
+        raise InputError(
+            "the mean has values that are NaN, infinite or above 1e301: give the mean of the rows, or None"
+        )
+    return mean_D
+
+
+def _scale(reach_D: npt.NDArray[np.float64]) -> float:
+    """Power of two that brings norms to at most 1, from the largest distance to the mean in each feature."""
+    largest = float(reach_D.max())
+    if largest <= 0.0:
+        return 1.0
+    norm_bound = math.sqrt(float(np.square(reach_D / largest).sum()))
+    exponent = math.frexp(largest)[1] + math.frexp(norm_bound)[1]
+    return math.ldexp(1.0, min(-exponent, 900))

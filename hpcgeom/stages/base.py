@@ -1,0 +1,95 @@
+"""What a stage is, and how a unit is done: lease, record away, files away, write, record last."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from hpcgeom.version import __version__
+from hpcgeom.errors import InputError
+from hpcgeom.stages.run import Run
+from hpcgeom.store import files
+from hpcgeom.store.leases import lease
+from hpcgeom.types import Unit
+
+Work = Callable[[Unit], Mapping[str, Any]]
+"""Writes a unit's files and returns the facts for its record."""
+
+
+class Stage(Protocol):
+    """One step of a run.
+
+    A stage is opened once a process for the units of one model (weights load once), and then does any of
+    them, in any order.
+    """
+
+    name: str
+    needs: str | None
+
+    def open(self, run: Run, unit: Unit) -> AbstractContextManager[Work]:
+        """Get ready to do `unit` and others of the same model."""
+
+
+def do_unit(run: Run, unit: Unit, work: Work) -> bool:
+    """Do one unit unless it is done; safe to kill at any moment and to repeat.
+
+    Returns
+    -------
+    bool
+        False where a valid record was found and nothing was done.
+
+    Raises
+    ------
+    LeaseHeld
+        Another living process works on it.
+    """
+    records = run.records(unit.stage)
+    if records.is_done(unit):
+        return False
+    with lease(records.path(unit).with_suffix(".lease"), attempt()):
+        if records.is_done(unit):
+            return False
+        records.remove(unit)
+        files.remove(run.root, unit.owns)
+        began = time.monotonic()
+        with files.full_disk_is_a_resource_error(run.root):
+            facts = work(unit)
+        facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
+        records.write(unit, facts, made_by())
+    return True
+
+
+def attempt() -> int:
+    """How often the scheduler has restarted this job."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0") or 0)
+
+
+def made_by() -> dict[str, Any]:
+    """Who did a unit, for people: never compared, never part of a store."""
+    return {
+        "hpcgeom": __version__,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "attempt": attempt(),
+        "device": "cpu",
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def require_layout(run: Run, stage: str) -> None:
+    """Refuse to write into stores whose metadata is not in place.
+
+    Raises
+    ------
+    InputError
+        The layout's record is missing or its files are not as recorded.
+    """
+    if not run.records(stage).is_done(run.layout_unit(stage)):
+        raise InputError(f"the {stage} stores of {run.root} are not laid out: hpcgeom prepare does that")

@@ -1,0 +1,222 @@
+"""Collect: put the partial results together into ``results.zarr``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hpcgeom.data.labels import encode
+from hpcgeom.data.samples import read_samples
+from hpcgeom.errors import DamagedError
+from hpcgeom.geometry.overlap import overlap_from_counts
+from hpcgeom.plan import paths
+from hpcgeom.plan.plan import ModelPlan, Representation
+from hpcgeom.plan.units import representations
+from hpcgeom.stages.base import Work
+from hpcgeom.stages.geometry import members
+from hpcgeom.stages.run import Run
+from hpcgeom.store import results
+from hpcgeom.store.variables import PAIR, REPRESENTATION, RESULTS, VALERIANI
+from hpcgeom.types import Status, Unit
+
+Coordinates = dict[str, npt.NDArray[Any]]
+Variables = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
+
+
+class Collect:
+    """Turns partial results into one labelled dataset."""
+
+    name = "collect"
+    needs = "geometry"
+
+    @contextmanager
+    def open(self, run: Run, unit: Unit) -> Iterator[Work]:
+        """Check that all partial results are there."""
+        run.records("geometry").require(run.units("geometry"))
+        yield lambda item: _work(run)
+
+
+def _work(run: Run) -> dict[str, Any]:
+    dataset = results.describe(build(run))
+    results.write(dataset, run.root / paths.RESULTS)
+    return {"n_variables": len(dataset.data_vars)}
+
+
+def build(run: Run) -> xr.Dataset:
+    """The results of a run, from its partial results."""
+    axes = _axes(run)
+    variables = _profiles(run, axes)
+    variables |= _overlaps(run, axes)
+    labels = run.plan.manifest["geometry"]["labels"]
+    if labels:
+        variables["label_overlap_chance"] = (("label",), _chance(run, labels))
+    used = {dim for dims, _ in variables.values() for dim in dims}
+    coordinates: dict[str, Any] = {name: values for name, values in axes.items() if name in used}
+    coordinates |= _about_models(run, axes["layer"])
+    return xr.Dataset(variables, coords=coordinates, attrs=_attributes(run))
+
+
+def _axes(run: Run) -> Coordinates:
+    geometry = run.plan.manifest["geometry"]
+    deepest = max(layer for *_, layer in representations(run.plan))
+    n2 = [2**power for power in range(1, int(geometry["gride_range_max"]).bit_length())]
+    names = [model.name for model in run.plan.models]
+    groups = run.plan.groups()
+    return {
+        "model": _text(names),
+        "site": _text(list(dict.fromkeys(site for site, _ in groups))),
+        "pooling": _text(list(dict.fromkeys(pooling for _, pooling in groups))),
+        "layer": np.arange(deepest + 1),
+        "k": np.array(geometry["overlap_k"], dtype=np.int64),
+        "estimator": _text([name for name in geometry["estimators"] if name != "gride"]),
+        "n2": np.array(n2, dtype=np.int64),
+        "mu_fraction": np.array(geometry["mu_fractions"], dtype=np.float64),
+        "data_fraction": np.array(geometry["data_fractions"], dtype=np.float64),
+        "label": _text(geometry["labels"]),
+        "other_model": _text(names),
+        "other_layer": np.arange(deepest + 1),
+    }
+
+
+def _text(values: list[str]) -> npt.NDArray[np.object_]:
+    return np.array(values, dtype=object)
+
+
+def _empty(name: str, axes: Coordinates) -> npt.NDArray[Any]:
+    """An array of the registered shape in which nothing is known yet."""
+    variable = RESULTS[name]
+    shape = tuple(len(axes[dim]) for dim in variable.dims)
+    kind = np.dtype(variable.dtype)
+    if name.endswith("status"):
+        return np.full(shape, int(Status.ABSENT), dtype=kind)
+    return np.full(shape, np.nan if kind.kind == "f" else 0, dtype=kind)
+
+
+def _place(axes: Coordinates, model: str, site: str, pooling: str, layer: int) -> tuple[int, int, int, int]:
+    def at(dim: str, value: str) -> int:
+        return list(axes[dim]).index(value)
+
+    return at("model", model), at("site", site), at("pooling", pooling), layer
+
+
+def _profiles(run: Run, axes: Coordinates) -> Variables:
+    variables: Variables = {}
+    for model, item, _, layer in representations(run.plan):
+        where = _place(axes, model.name, item.site, item.pooling, layer)
+        for name, value in _load(run, paths.profile(model.name, item.site, item.pooling, layer)).items():
+            if value.size == 0 and value.ndim:
+                continue  # no estimator but gride was asked for
+            if name not in variables:
+                variables[name] = (RESULTS[name].dims, _empty(name, axes))
+            variables[name][1][where] = value
+    return variables
+
+
+def _load(run: Run, name: str) -> dict[str, npt.NDArray[Any]]:
+    path = run.root / name
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DamagedError(f"{path} cannot be read ({error}): hpcgeom verify, then hpcgeom resume") from error
+
+
+def _overlaps(run: Run, axes: Coordinates) -> Variables:
+    value, error = _empty("overlap", axes), _empty("overlap_error", axes)
+    consecutive = _empty("consecutive_overlap", axes), _empty("consecutive_overlap_error", axes)
+    cross = bool(run.plan.manifest["geometry"]["cross_model"])
+    for site, pooling in run.plan.groups():
+        parts = members(run, site, pooling)
+        measured = _sum_pairs(run, site, pooling, parts)
+        layers = [(model, item, layer) for model, item in parts for layer in item.layers]
+        places = [_place(axes, model.name, site, pooling, layer) for model, _, layer in layers]
+        for a, (m, s, p, layer) in enumerate(places):
+            for b, (other_m, _, _, other_layer) in enumerate(places):
+                if m == other_m or cross:
+                    value[s, p, m, layer, other_m, other_layer] = measured[0][:, a, b]
+                    error[s, p, m, layer, other_m, other_layer] = measured[1][:, a, b]
+                if m == other_m and b == a + 1:
+                    consecutive[0][m, s, p, layer] = measured[0][:, a, b]
+                    consecutive[1][m, s, p, layer] = measured[1][:, a, b]
+    pair_dims, dims = (*PAIR, "k"), (*REPRESENTATION, "k")
+    return {
+        "overlap": (pair_dims, value),
+        "overlap_error": (pair_dims, error),
+        "consecutive_overlap": (dims, consecutive[0]),
+        "consecutive_overlap_error": (dims, consecutive[1]),
+    }
+
+
+def _sum_pairs(
+    run: Run, site: str, pooling: str, parts: list[tuple[ModelPlan, Representation]]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Overlap and its error for all pairs of layers at one site and pooling: (k, layers, layers) each."""
+    counts: npt.NDArray[np.int64] | int = 0
+    squares: npt.NDArray[np.int64] | int = 0
+    for unit in run.units("geometry"):
+        if not unit.model and (unit.site, unit.pooling) == (site, pooling):
+            part = _load(run, unit.owns[0])
+            counts, squares = counts + part["counts"], squares + part["squares"]
+    ks = [int(k) for k in run.plan.manifest["geometry"]["overlap_k"]]
+    value, error = overlap_from_counts(counts, squares, run.plan.samples.n, ks)  # type: ignore[arg-type]
+    constant = np.array(
+        [
+            int(_load(run, paths.profile(model.name, site, pooling, layer))["n_distinct_points"]) == 1
+            for model, item in parts
+            for layer in item.layers
+        ]
+    )
+    # Neighbors in a constant layer are row order: no overlap with it says anything.
+    for numbers in (value, error):
+        numbers[:, constant, :] = np.nan
+        numbers[:, :, constant] = np.nan
+    return value, error
+
+
+def _chance(run: Run, labels: list[str]) -> npt.NDArray[np.float64]:
+    samples = read_samples(run.root / paths.SAMPLES)
+    n = len(samples)
+    found = []
+    for label in labels:
+        sizes = np.bincount(encode(samples.labels[label])[0]).astype(np.float64)
+        found.append(float((sizes * (sizes - 1)).sum() / (n * (n - 1))))
+    return np.array(found, dtype=np.float64)
+
+
+def _about_models(run: Run, layers: npt.NDArray[np.int64]) -> dict[str, Any]:
+    models = run.plan.models
+    depth = np.full((len(models), len(layers)), np.nan)
+    for position, model in enumerate(models):
+        known = layers[: model.n_layers + 1]
+        depth[position, : len(known)] = known / max(model.n_layers, 1)
+    return {
+        "family": ("model", _text([model.family for model in models])),
+        "revision": ("model", _text([model.revision for model in models])),
+        "n_layers": ("model", np.array([model.n_layers for model in models], dtype=np.int64)),
+        "width": ("model", np.array([model.width for model in models], dtype=np.int64)),
+        "n_parameters": ("model", np.array([model.n_parameters for model in models], dtype=np.int64)),
+        "step": ("model", np.array([model.step for model in models], dtype=np.int64)),
+        "relative_depth": (("model", "layer"), depth),
+    }
+
+
+def _attributes(run: Run) -> dict[str, Any]:
+    manifest = run.plan.manifest
+    return {
+        "title": f"Geometry of hidden representations: {run.plan.name}",
+        "dataset": manifest["dataset"]["kind"],
+        "n_samples": run.plan.samples.n,
+        "sample_digest": run.plan.samples.digest,
+        "metric": manifest["neighbors"]["metric"],
+        "n_neighbors": manifest["neighbors"]["k"],
+        "store_dtype": ", ".join(sorted({model.store_dtype for model in run.plan.models})),
+        "mu_fraction": manifest["geometry"]["mu_fraction"],
+        "duplicates": "intrinsic dimension over distinct points, overlaps over all samples",
+        "step": "training step of a checkpoint, -1 where the model is not one of several",
+        "references": VALERIANI,
+    }

@@ -1,0 +1,71 @@
+"""Laying out the stores of a run: metadata and coordinates, by one process, before any unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpcgeom.data.samples import read_samples
+from hpcgeom.plan import paths
+from hpcgeom.plan.plan import ModelPlan
+from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS
+from hpcgeom.stages.base import attempt, made_by
+from hpcgeom.stages.run import Run
+from hpcgeom.store import activations, neighbors
+from hpcgeom.store.leases import lease
+from hpcgeom.types import Unit
+
+
+def lay_out_stores(run: Run) -> None:
+    """Write the metadata of the stores that lack it; data that is there stays."""
+    for unit in run.layout_units():
+        records = run.records(unit.stage)
+        if records.is_done(unit):
+            continue
+        with lease(records.path(unit).with_suffix(".lease"), attempt()):
+            records.remove(unit)
+            placed = _lay_out(run, unit.stage)
+            owner = Unit(
+                unit.stage, -1, unit.key, unit.digest, tuple(str(path.relative_to(run.root)) for path in placed)
+            )
+            records.write(owner, {}, made_by())
+
+
+def _lay_out(run: Run, stage: str) -> list[Path]:
+    ids = read_samples(run.root / paths.SAMPLES).ids
+    placed: list[Path] = []
+    for model in run.plan.models:
+        groups = [
+            activations.Group(paths.group(item.site, item.pooling), item.layers, item.width, item.modules)
+            for item in model.representations
+        ]
+        if stage == "extract":
+            placed += activations.create(
+                run.root / paths.activations(model.name),
+                groups,
+                ids,
+                run.plan.unit_rows,
+                model.store_dtype,
+                _about(model),
+            )
+        else:
+            settings = run.plan.manifest["neighbors"]
+            placed += neighbors.create(
+                run.root / paths.neighbors(model.name),
+                groups,
+                ids,
+                int(settings["k"]),
+                NEIGHBOR_SHARD_ROWS,
+                {**_about(model), "metric": settings["metric"]},
+            )
+    return placed
+
+
+def _about(model: ModelPlan) -> dict[str, object]:
+    return {
+        "model": model.name,
+        "family": model.family,
+        "revision": model.revision,
+        "n_layers": model.n_layers,
+        "n_parameters": model.n_parameters,
+        "dtype": model.dtype,
+    }

@@ -1,0 +1,170 @@
+"""Prepare: resolve weights, hash samples, fix batches, write the plan, lay out the stores.
+
+Everything that needs a network, and everything that can be wrong with the user's input, happens here.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.data.samples import write_samples
+from hpcgeom.errors import InputError
+from hpcgeom.manifest import LoadedManifest, canonical, difference, load_manifest, manifest_digest
+from hpcgeom.plan import paths
+from hpcgeom.plan.assemble import ModelDraft, assemble, refuse_too_few_samples
+from hpcgeom.plan.batches import form_batches
+from hpcgeom.plan.dataset import dataset_files, read_dataset, samples_plan
+from hpcgeom.plan.identity import digest
+from hpcgeom.plan.plan import Plan, read_plan
+from hpcgeom.stages.base import attempt, made_by
+from hpcgeom.stages.drafting import draft_model
+from hpcgeom.stages.layout import lay_out_stores
+from hpcgeom.stages.provenance import provenance
+from hpcgeom.stages.run import Run
+from hpcgeom.store import files
+from hpcgeom.store.leases import lease
+from hpcgeom.store.records import Records
+from hpcgeom.types import Unit
+
+
+def prepare_unit(asked: str) -> Unit:
+    """The one unit of prepare; it owns the plan and the tables beside it."""
+    owns = (paths.MANIFEST, paths.SAMPLES, "prepared", paths.PLAN)
+    return Unit("prepare", 0, "prepare", digest("prepare", manifest=asked), owns)
+
+
+def prepare(loaded: LoadedManifest, root: Path) -> Run:
+    """Prepare a run, or open one that is prepared.
+
+    Parameters
+    ----------
+    root
+        The run directory; made where it does not exist.
+
+    Raises
+    ------
+    InputError
+        The manifest's data or models are wrong, or the directory is not this manifest's.
+    """
+    refuse_other_directory(loaded, root)
+    unit = prepare_unit(manifest_digest(loaded.manifest))
+    records = Records(root, "prepare")
+    if not records.is_done(unit):
+        root.mkdir(parents=True, exist_ok=True)
+        with lease(records.path(unit).with_suffix(".lease"), attempt()):
+            began = time.monotonic()
+            _write_plan(loaded, root)
+            seconds = round(time.monotonic() - began, 3)
+            records.write(unit, {"seconds": seconds}, made_by())
+    run = Run(root)
+    refuse_changed_inputs(run.plan)
+    lay_out_stores(run)
+    return run
+
+
+def refuse_other_directory(loaded: LoadedManifest, root: Path) -> None:
+    """Refuse a directory that is not a run, or the run of another manifest.
+
+    Raises
+    ------
+    InputError
+        Says what is in the way, or what differs.
+    """
+    if not root.exists():
+        return
+    if not root.is_dir():
+        raise InputError(f"{root} is a file: name a folder as --run-dir")
+    known = root / paths.MANIFEST
+    if not known.exists():
+        if any(entry.name not in ("records", paths.PROVENANCE) for entry in root.iterdir()):
+            raise InputError(
+                f"{root} is not empty and is not a run of hpcgeom (it has no {paths.MANIFEST}): "
+                "name another --run-dir"
+            )
+        return
+    before = load_manifest(known, loaded.folder).manifest
+    changes = difference(canonical(before), canonical(loaded.manifest))
+    if changes:
+        raise InputError(
+            f"{root} belongs to another manifest: {'; '.join(changes)}. Name another --run-dir (and take over what "
+            f"is equal with --reuse {root})"
+        )
+
+
+def refuse_changed_inputs(plan: Plan) -> None:
+    """Refuse to go on with a data set or weights that are not those of the plan.
+
+    Raises
+    ------
+    InputError
+        Names the first file that is missing or differs.
+    """
+    from hpcgeom.data.files import SourceDigest, require_unchanged
+
+    require_unchanged(SourceDigest(file.path, file.size, file.sha256) for file in plan.samples.files)
+    for model in plan.models:
+        for file in model.files:
+            path = Path(file.path)
+            size = _size(path)
+            if size != file.size:
+                raise InputError(
+                    f"model '{model.name}': {path} has {'no' if size is None else size} bytes, but the run was "
+                    f"prepared from one with {file.size}: restore it, or start another run"
+                )
+
+
+def _size(path: Path) -> int | None:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else None
+
+
+def _write_plan(loaded: LoadedManifest, root: Path) -> None:
+    manifest, folder = loaded.manifest, loaded.folder
+    samples = read_dataset(manifest, folder)
+    refuse_too_few_samples(manifest, len(samples))
+    drafted = [draft_model(section, manifest, folder, samples) for section in manifest.models]
+    plan = assemble(
+        manifest, folder, samples_plan(samples, dataset_files(manifest, folder)), [d for d, _ in drafted]
+    )
+    _refuse_another_outcome(root, plan)
+    files.write_json(root / paths.PROVENANCE, provenance(loaded))
+    files.write_atomic(root / paths.MANIFEST, loaded.text.encode())
+    write_samples(samples, root / paths.SAMPLES)
+    for draft, n_tokens in [] if manifest.is_arrays else drafted:
+        _write_batches(root, draft, n_tokens, plan)
+    files.write_atomic(root / paths.PLAN, (plan.model_dump_json(indent=1) + "\n").encode())
+
+
+def _refuse_another_outcome(root: Path, plan: Plan) -> None:
+    try:
+        before = read_plan(root / paths.PLAN)
+    except InputError:
+        return
+    if [m.extract_digest for m in before.models] != [m.extract_digest for m in plan.models]:
+        raise InputError(
+            f"{root} was prepared from other data or weights than are there now: restore them, or start another run"
+        )
+
+
+def _write_batches(root: Path, draft: ModelDraft, n_tokens: npt.NDArray[np.int64], plan: Plan) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tokens_per_batch = int(plan.manifest["extract"]["tokens_per_batch"])
+    unit, batch = form_batches(n_tokens, plan.unit_rows, tokens_per_batch)
+    table = pa.table(
+        {
+            "row": pa.array(np.arange(len(n_tokens), dtype=np.int64)),
+            "unit": pa.array(unit),
+            "batch": pa.array(batch),
+            "n_tokens": pa.array(n_tokens),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    files.write_atomic(root / paths.prepared(draft.name), sink.getvalue().to_pybytes())

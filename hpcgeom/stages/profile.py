@@ -1,0 +1,145 @@
+"""Everything that is measured on one layer alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.data.labels import encode
+from hpcgeom.data.samples import read_samples
+from hpcgeom.geometry.decimation import first_two_within, subsets
+from hpcgeom.geometry.gride import gride
+from hpcgeom.geometry.labels import label_overlap_counts, label_overlap_from_counts
+from hpcgeom.geometry.twonn import twonn, twonn_by_mu_fraction, twonn_mle, twonn_mle_censored
+from hpcgeom.plan import paths
+from hpcgeom.search import neighbors_of_rows
+from hpcgeom.stages.run import Run
+from hpcgeom.store import neighbors
+from hpcgeom.store.activations import LayerRows
+from hpcgeom.store.neighbors import Lists
+from hpcgeom.types import Distances, Estimate, Indices, Status, Unit
+
+Values = dict[str, npt.NDArray[Any]]
+
+def measure(run: Run, unit: Unit) -> Values:
+    """All numbers of the unit's layer.
+
+    Returns
+    -------
+    dict
+        Arrays by name of the results' variable, without the leading dimensions of the representation.
+    """
+    settings = run.plan.manifest["geometry"]
+    position = _position(run, unit)
+    store, group = run.root / paths.neighbors(unit.model), paths.group(unit.site, unit.pooling)
+    lists = neighbors.read_lists(store, group, position, run.plan.samples.n)
+    n_distinct = len(lists.representatives)
+    values: Values = {
+        "n_zero_distances": np.array(np.count_nonzero(lists.distances[:, 0] == 0.0)),
+        "n_distinct_points": np.array(n_distinct),
+    }
+    values |= _dimensions(lists, settings)
+    if "gride" in settings["estimators"]:
+        values |= _gride(lists, int(settings["gride_range_max"]))
+    values |= _fractions(lists, settings)
+    rows = LayerRows(run.root / paths.activations(unit.model), group, position)
+    values |= _decimated(lists, rows, settings, run)
+    if settings["labels"]:
+        values |= _labels(run, lists, settings, is_constant=n_distinct == 1)
+    return values
+
+
+def _position(run: Run, unit: Unit) -> int:
+    items = run.plan.model(unit.model).representations
+    item = next(item for item in items if (item.site, item.pooling) == (unit.site, unit.pooling))
+    return item.layers.index(unit.layer)
+
+
+def estimate(name: str, distances: Distances, indices: Indices, mu_fraction: float) -> Estimate:
+    """One estimator by its name in the manifest."""
+    if name == "twonn":
+        return twonn(distances, mu_fraction, indices)
+    if name == "twonn_mle":
+        return twonn_mle(distances, indices)
+    return twonn_mle_censored(distances, mu_fraction, indices)
+
+
+def _dimensions(lists: Lists, settings: Mapping[str, Any]) -> Values:
+    names = [name for name in settings["estimators"] if name != "gride"]
+    found = [
+        estimate(name, lists.distinct_distances, lists.distinct_indices, float(settings["mu_fraction"]))
+        for name in names
+    ]
+    return {
+        "intrinsic_dimension": np.array([item.value for item in found], dtype=np.float64),
+        "intrinsic_dimension_error": np.array([item.error for item in found], dtype=np.float64),
+        "n_points": np.array([item.n_points for item in found], dtype=np.int64),
+        "status": np.array([_status(item.status, lists) for item in found], dtype=np.int8),
+    }
+
+
+def _status(status: Status, lists: Lists) -> Status:
+    """The status that says why: equal points explain a lack of distinct ones."""
+    n_distinct = len(lists.representatives)
+    if status == Status.OK or n_distinct == len(lists.duplicate_of):
+        return status
+    return Status.CONSTANT if n_distinct == 1 else Status.DUPLICATES
+
+
+def _gride(lists: Lists, range_max: int) -> Values:
+    found = gride(lists.distinct_distances, range_max)
+    statuses = [_status(Status(int(status)), lists) for status in found.status]
+    return {
+        "gride": found.value,
+        "gride_error": found.error,
+        "gride_distance": found.distance,
+        "gride_status": np.array(statuses, dtype=np.int8),
+    }
+
+
+def _fractions(lists: Lists, settings: Mapping[str, Any]) -> Values:
+    value, error = twonn_by_mu_fraction(lists.distinct_distances, settings["mu_fractions"])
+    return {"twonn_by_mu_fraction": value, "twonn_by_mu_fraction_error": error}
+
+
+def _decimated(lists: Lists, rows: LayerRows, settings: Mapping[str, Any], run: Run) -> Values:
+    """TwoNN on disjoint random subsets; rows whose list is too short in a subset are searched again, exactly."""
+    fractions = settings["data_fractions"]
+    value, error = np.full(len(fractions), np.nan), np.full(len(fractions), np.nan)
+    representatives = lists.representatives
+    for position, fraction in enumerate(fractions):
+        found: list[Estimate] = []
+        for chosen in subsets(len(representatives), float(fraction), int(settings["seed"])):
+            subset = representatives[chosen]
+            nearest, short = first_two_within(lists.distinct_distances, lists.distinct_indices, subset)
+            if short.any() and len(subset) > 2:
+                metric = run.plan.manifest["neighbors"]["metric"]
+                nearest[short] = neighbors_of_rows(rows, subset[short], subset, 2, metric)[0]
+            found.append(twonn(nearest, float(settings["mu_fraction"])))
+        values = np.array([item.value for item in found])
+        if len(found) == 1:
+            value[position], error[position] = found[0].value, found[0].error
+        elif len(found) > 1:
+            value[position] = values.mean()
+            error[position] = values.std(ddof=1) / np.sqrt(len(found))
+    return {"decimated_dimension": value, "decimated_dimension_error": error}
+
+
+def _labels(run: Run, lists: Lists, settings: Mapping[str, Any], *, is_constant: bool) -> Values:
+    ks = [int(k) for k in settings["overlap_k"]]
+    samples = read_samples(run.root / paths.SAMPLES)
+    columns: dict[str, list[npt.NDArray[np.float64]]] = {
+        name: [] for name in ("label_overlap", "label_overlap_error", "label_overlap_balanced", "label_overlap_balanced_error")
+    }
+    for label in settings["labels"]:
+        codes, _ = encode(samples.labels[label])
+        counts = label_overlap_counts(lists.indices, codes, ks)
+        plain = label_overlap_from_counts(counts, ks)
+        balanced = label_overlap_from_counts(counts, ks, codes)
+        for name, numbers in zip(columns, (*plain, *balanced), strict=True):
+            # Neighbors in a constant layer are row order: no number says anything about it.
+            columns[name].append(np.full(len(ks), np.nan) if is_constant else numbers)
+    return {name: np.stack(numbers) for name, numbers in columns.items()}

@@ -1,0 +1,89 @@
+"""A run directory, opened: its plan, its units and their records."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from hpcgeom.version import __version__
+from hpcgeom.errors import InputError
+from hpcgeom.plan import paths
+from hpcgeom.plan.identity import digest
+from hpcgeom.plan.plan import Plan, read_plan
+from hpcgeom.plan.units import STAGES, units_of
+from hpcgeom.store.records import Records
+from hpcgeom.types import Unit
+
+
+class Run:
+    """One plan being carried out in its directory.
+
+    Parameters
+    ----------
+    root
+        The run directory; it holds ``plan.json``.
+
+    Raises
+    ------
+    InputError
+        The directory was not prepared.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.plan: Plan = read_plan(root / paths.PLAN)
+
+    def records(self, stage: str) -> Records:
+        """The records of `stage`."""
+        return Records(self.root, stage)
+
+    @functools.cache  # noqa: B019 - a run lives as long as its process
+    def units(self, stage: str) -> tuple[Unit, ...]:
+        """All units of `stage`."""
+        return units_of(self.plan, stage)
+
+    def missing(self, stage: str) -> list[Unit]:
+        """The units of `stage` that have still to be done."""
+        return self.records(stage).missing(self.units(stage))
+
+    def layout_unit(self, stage: str) -> Unit:
+        """The unit that stands for a stage's metadata files: `init` of the stage does it."""
+        return Unit(stage, -1, "init", digest("init", stage=stage, units=[u.digest for u in self.units(stage)]), ())
+
+    def layout_units(self) -> list[Unit]:
+        """The layouts of all stages that have stores."""
+        return [self.layout_unit(stage) for stage in ("extract", "search")]
+
+    def select(self, stage: str, indices: Iterable[int]) -> list[Unit]:
+        """Units by number.
+
+        Raises
+        ------
+        InputError
+            The stage or a number does not exist.
+        """
+        if stage not in STAGES:
+            raise InputError(f"unknown stage '{stage}': expected one of {', '.join(STAGES)}")
+        units = self.units(stage)
+        wrong = [index for index in indices if not 0 <= index < len(units)]
+        if wrong:
+            raise InputError(f"stage '{stage}' has units 0 to {len(units) - 1}, but {wrong[0]} was asked for")
+        return [units[index] for index in indices]
+
+    def refuse_other_versions(self, stage: str, *, allow: bool) -> None:
+        """Refuse to mix two versions of hpcgeom within one stage.
+
+        Raises
+        ------
+        InputError
+            A record of the stage was written by another version and `allow` is false.
+        """
+        for unit in self.units(stage):
+            record = self.records(stage).load(unit)
+            version = record.made_by.get("hpcgeom") if record else __version__
+            if version != __version__ and not allow:
+                raise InputError(
+                    f"stage '{stage}' of {self.root} was begun with hpcgeom {version}, this is {__version__}: "
+                    "go on with that version, start another run, or say --allow-code-change"
+                )

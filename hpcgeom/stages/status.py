@@ -1,0 +1,78 @@
+"""Status: how far a run is, from its records alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcgeom.plan.units import STAGES, pack
+from hpcgeom.stages.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """One stage.
+
+    Attributes
+    ----------
+    n_done, n_units
+        Units with a valid record, and all.
+    missing
+        Numbers of the units that lack one, such as ``0-3,7``.
+    running
+        Who holds the leases of unfinished units: host and process.
+    bad
+        Units whose record was set aside by verify.
+    seconds
+        Time spent in the finished units, added up over processes.
+    """
+
+    stage: str
+    n_done: int
+    n_units: int
+    missing: str
+    running: tuple[str, ...]
+    bad: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def status_of(root: Path) -> list[StageStatus]:
+    """The status of every stage.
+
+    Raises
+    ------
+    InputError
+        The directory is not a prepared run.
+    """
+    run = Run(root)
+    return [_stage(run, stage) for stage in STAGES]
+
+
+def _stage(run: Run, stage: str) -> StageStatus:
+    records = run.records(stage)
+    units = run.units(stage)
+    missing = {unit.index for unit in records.missing(units)}
+    facts = [record.facts for unit in units if unit.index not in missing and (record := records.load(unit))]
+    return StageStatus(
+        stage=stage,
+        n_done=len(units) - len(missing),
+        n_units=len(units),
+        missing=pack(sorted(missing)),
+        running=tuple(_holder(path) for path in sorted(records.folder.glob("[0-9]*.lease"))),
+        bad=len(list(records.folder.glob("*.bad"))),
+        seconds=round(sum(float(fact.get("seconds", 0.0)) for fact in facts), 3),
+    )
+
+
+def _holder(path: Path) -> str:
+    try:
+        found = json.loads(path.read_text())
+        return f"unit {int(path.stem)}: process {found['pid']} on {found['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"unit {path.stem}: unknown"

@@ -1,0 +1,115 @@
+"""Files that appear whole or not at all, and stay after a power cut."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+from hpcgeom.errors import ResourceError
+
+_READ_BYTES = 4 * 2**20
+
+
+def crc32c_of(path: Path) -> str:
+    """CRC-32C (Castagnoli) of a file's bytes, as eight hex digits."""
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            value = google_crc32c.extend(value, chunk)
+    return f"{value:08x}"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file that readers see old or new, never half, and that survives a power cut.
+
+    Raises
+    ------
+    ResourceError
+        The disk or the quota is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with full_disk_is_a_resource_error(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that people can read, atomically."""
+    write_atomic(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's names durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Make files, and the names that lead to them, durable."""
+    folders: set[Path] = set()
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        folders.update((path.parent, path.parent.parent))
+    for folder in folders:
+        sync_folder(folder)
+
+
+def files_below(root: Path, owned: Iterable[str]) -> list[str]:
+    """The files that exist among `owned` paths (a folder stands for all files in it), relative and sorted."""
+    found: list[str] = []
+    for name in owned:
+        path = root / name
+        if path.is_dir():
+            found += [str(file.relative_to(root)) for file in path.rglob("*") if file.is_file()]
+        elif path.exists():
+            found.append(name)
+    return sorted(found)
+
+
+def remove(root: Path, owned: Iterable[str]) -> None:
+    """Remove `owned` files and folders, those that writers left half-done beside them too."""
+    for name in owned:
+        path = root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+            continue
+        path.unlink(missing_ok=True)
+        # Zarr writes `<name>.<uuid>.partial` and renames it; a killed process leaves that behind.
+        for litter in path.parent.glob(f"{path.name}.*.partial"):
+            litter.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_is_a_resource_error(path: Path) -> Iterator[None]:
+    """Turn a full disk or quota into a `ResourceError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ResourceError(
+                f"no space is left to write {path} ({error.strerror}): free some, then run the same command again"
+            ) from error
+        raise

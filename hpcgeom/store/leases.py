@@ -1,0 +1,140 @@
+"""Leases: one process works on a unit, and a dead one's lease is taken over.
+
+No clock of another machine is compared: a lease carries a counter that its holder raises, and a contender on
+another host watches it for `PATIENCE_S` of its own time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from hpcgeom.errors import IncompleteError
+
+BEAT_S = 10.0
+PATIENCE_S = 60.0
+
+
+class LeaseHeld(IncompleteError):
+    """Another living process works on the unit."""
+
+
+@contextmanager
+def lease(path: Path, attempt: int = 0) -> Iterator[None]:
+    """Hold ``path`` exclusively while the body runs.
+
+    Parameters
+    ----------
+    path
+        The lease file; created with host, process, job and attempt inside.
+    attempt
+        Which attempt this is (a scheduler's restart count).
+
+    Raises
+    ------
+    LeaseHeld
+        A living process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = uuid.uuid4().hex
+    mine: dict[str, Any] = {
+        "token": token,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "attempt": attempt,
+        "beat": 0,
+    }
+    while not _create(path, mine):
+        _clear_if_stale(path)
+    stop = threading.Event()
+    beating = threading.Thread(target=_beat, args=(path, mine, stop), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beating.join()
+        if _holder(path).get("token") == token:
+            path.unlink(missing_ok=True)
+
+
+def _create(path: Path, content: dict[str, Any]) -> bool:
+    # A link appears with its content inside: no reader ever sees an empty lease.
+    beside = path.with_name(f".{path.name}.{content['token']}")
+    beside.write_text(json.dumps(content))
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _clear_if_stale(path: Path) -> None:
+    holder = _holder(path)
+    if not path.exists():
+        return
+    if _is_alive(path, holder):
+        raise LeaseHeld(
+            f"{path.name.removesuffix('.lease')} is being done by process {holder.get('pid')} on "
+            f"{holder.get('host')} (job {holder.get('job') or 'none'}): wait for it, then run the same command again"
+        )
+    aside = path.with_name(f".{path.name}.stale-{uuid.uuid4().hex}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        # Between reading and renaming somebody else may have taken the lease over: give that one back.
+        if _holder(aside).get("token") != holder.get("token"):
+            with suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink(missing_ok=True)
+
+
+def _is_alive(path: Path, holder: dict[str, Any]) -> bool:
+    if holder.get("host") == socket.gethostname():
+        try:
+            process = psutil.Process(int(holder["pid"]))
+            same = abs(process.create_time() - float(holder["started"])) < 1.0
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, KeyError, ValueError):
+            return False
+    return _counter_moves(path, holder)
+
+
+def _counter_moves(path: Path, holder: dict[str, Any]) -> bool:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if _holder(path) != holder:
+            return path.exists()
+        time.sleep(min(1.0, PATIENCE_S / 10))
+    return False
+
+
+def _beat(path: Path, mine: dict[str, Any], stop: threading.Event) -> None:
+    while not stop.wait(BEAT_S):
+        if _holder(path).get("token") != mine["token"]:
+            return
+        mine["beat"] += 1
+        beside = path.with_name(f".{path.name}.{mine['token']}")
+        beside.write_text(json.dumps(mine))
+        beside.replace(path)

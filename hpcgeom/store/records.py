@@ -1,0 +1,204 @@
+"""Records: the small JSON files that say which units are done, of what, and with which bytes.
+
+A record is never trusted without its bytes, and bytes without a record are never data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpcgeom.errors import DamagedError, IncompleteError, InputError
+from hpcgeom.store import files
+from hpcgeom.types import Unit
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file that a unit wrote, relative to the run directory."""
+
+    path: str
+    size: int
+    crc32c: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a finished unit did.
+
+    Attributes
+    ----------
+    facts
+        What later stages or people need to know: rows, seconds, peak memory, counts.
+    made_by
+        Versions, host, process, job and attempt: for people, never compared.
+    """
+
+    stage: str
+    index: int
+    key: str
+    digest: str
+    files: tuple[FileEntry, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+class Records:
+    """The records of one stage of one run.
+
+    Parameters
+    ----------
+    run
+        The run directory.
+    stage
+        Name of the stage.
+    """
+
+    def __init__(self, run: Path, stage: str) -> None:
+        self.run = run
+        self.stage = stage
+        self.folder = run / "records" / stage
+
+    def path(self, unit: Unit) -> Path:
+        """Where the record of `unit` is."""
+        return self.folder / (f"{unit.index:06d}.json" if unit.index >= 0 else f"{unit.key}.json")
+
+    def load(self, unit: Unit) -> Record | None:
+        """The record of `unit`, or None where there is none that can be read."""
+        return read_record(self.path(unit))
+
+    def is_done(self, unit: Unit) -> bool:
+        """Whether `unit` has a record of the same digest and key whose files exist with their sizes.
+
+        Raises
+        ------
+        InputError
+            The record is of another digest: the run directory belongs to something else.
+        """
+        record = self.load(unit)
+        if record is None:
+            return False
+        if record.schema > SCHEMA:
+            raise InputError(
+                f"{self.path(unit)} has schema {record.schema}, but this hpcgeom reads up to {SCHEMA}: "
+                "use the hpcgeom that made the run, or a newer one"
+            )
+        if (record.key, record.digest) != (unit.key, unit.digest):
+            raise InputError(
+                f"{self.path(unit)} is about '{record.key}' with digest {record.digest[:12]}, but this plan "
+                f"asks for '{unit.key}' with digest {unit.digest[:12]}: the run directory holds another run; "
+                "choose another --run-dir"
+            )
+        return all(_has_size(self.run / entry.path, entry.size) for entry in record.files)
+
+    def missing(self, units: Iterable[Unit]) -> list[Unit]:
+        """The units that have still to be done."""
+        return [unit for unit in units if not self.is_done(unit)]
+
+    def write(self, unit: Unit, facts: Mapping[str, Any], made_by: Mapping[str, Any]) -> Record:
+        """Make the unit's files durable, then say that it is done."""
+        names = files.files_below(self.run, unit.owns)
+        files.sync_files(self.run / name for name in names)
+        entries = tuple(
+            FileEntry(name, (self.run / name).stat().st_size, files.crc32c_of(self.run / name)) for name in names
+        )
+        record = Record(unit.stage, unit.index, unit.key, unit.digest, entries, facts, made_by)
+        files.write_json(self.path(unit), asdict(record))
+        return record
+
+    def remove(self, unit: Unit) -> None:
+        """Take the record away, durably, before its files are touched."""
+        path = self.path(unit)
+        if path.exists():
+            path.unlink()
+            files.sync_folder(path.parent)
+
+    def mark_bad(self, unit: Unit) -> None:
+        """Keep a record whose bytes are wrong as ``.bad``, so that the unit counts as missing."""
+        path = self.path(unit)
+        path.replace(path.with_suffix(".bad"))
+        (self.folder / "done.json").unlink(missing_ok=True)
+
+    def finalize(self, units: Sequence[Unit]) -> None:
+        """Say that the whole stage is done.
+
+        Raises
+        ------
+        IncompleteError
+            Units are missing; the first few are named.
+        """
+        self.require(units)
+        files.write_json(
+            self.folder / "done.json",
+            {"stage": self.stage, "n_units": len(units), "digests": sorted({unit.digest for unit in units})},
+        )
+
+    def require(self, units: Sequence[Unit]) -> None:
+        """Refuse to go on where units of this stage are missing.
+
+        Raises
+        ------
+        IncompleteError
+            Units are missing; the first few are named.
+        """
+        missing = self.missing(units)
+        if missing:
+            shown = ", ".join(f"{unit.index} ({unit.key})" for unit in missing[:4])
+            more = ", ..." if len(missing) > 4 else ""
+            raise IncompleteError(
+                f"stage '{self.stage}' of {self.run} is not finished: {len(missing)} of {len(units)} units have "
+                f"no valid record ({shown}{more}): hpcgeom resume {self.run}"
+            )
+
+    def damage(self, unit: Unit) -> list[str]:
+        """Read every byte of a finished unit and say what is wrong with which file."""
+        record = self.load(unit)
+        if record is None:
+            return []
+        found: list[str] = []
+        for entry in record.files:
+            path = self.run / entry.path
+            if not path.exists():
+                found.append(f"{entry.path} is missing")
+            elif path.stat().st_size != entry.size:
+                found.append(f"{entry.path} has {path.stat().st_size} bytes, its record says {entry.size}")
+            elif files.crc32c_of(path) != entry.crc32c:
+                found.append(f"{entry.path} has other bytes than its record says (crc32c)")
+        promised = {entry.path for entry in record.files}
+        found += [
+            f"{name} is not in the record of the unit that owns it"
+            for name in files.files_below(self.run, unit.owns)
+            if name not in promised
+        ]
+        return found
+
+
+def read_record(path: Path) -> Record | None:
+    """A record from its file, or None where there is none or it is not JSON of a record."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        entries = tuple(FileEntry(**entry) for entry in data.pop("files"))
+        return Record(files=entries, **data)
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def damaged_store(store: Path, what: str, error: Exception) -> DamagedError:
+    """The error for bytes that a codec refused to read."""
+    return DamagedError(
+        f"{store} cannot be read at {what} ({type(error).__name__}: {error}): "
+        "hpcgeom verify names the bad unit, and hpcgeom resume does it again"
+    )
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,142 @@
+"""Every variable that hpcgeom writes, once: dimensions, dtype, unit, meaning and source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpcgeom.types import Status
+
+VALERIANI = "Valeriani et al. 2023, The geometry of hidden representations of large transformer models"
+FACCO = "Facco et al. 2017, doi:10.1038/s41598-017-11873-y"
+DENTI = "Denti et al. 2022, doi:10.1038/s41598-022-20991-1 (generalized ratios, GRIDE)"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One array of a store."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    long_name: str
+    units: str = "1"
+    source: str = ""
+
+    def attributes(self) -> dict[str, object]:
+        """What is written into the array's attributes."""
+        found: dict[str, object] = {"long_name": self.long_name, "units": self.units}
+        if self.source:
+            found["source"] = self.source
+        return found
+
+
+REPRESENTATION = ("model", "site", "pooling", "layer")
+PAIR = ("site", "pooling", "model", "layer", "other_model", "other_layer")
+
+ACTIVATIONS: Mapping[str, Variable] = {
+    "activations": Variable(
+        ("layer", "sample", "feature"), "float32", "pooled activations, one point per sample", "activation"
+    ),
+}
+
+NEIGHBORS: Mapping[str, Variable] = {
+    "neighbor_index": Variable(
+        ("layer", "sample", "rank"),
+        "int32",
+        "row number, in sample order, of the neighbor at this rank; the sample itself is excluded, "
+        "ties go to the smaller row",
+    ),
+    "neighbor_distance": Variable(
+        ("layer", "sample", "rank"), "float64", "distance to the neighbor at this rank, not squared", "activation"
+    ),
+    "duplicate_of": Variable(
+        ("layer", "sample"), "int32", "first row with an equal point; the row itself where it is the first"
+    ),
+    "distinct_index": Variable(
+        ("layer", "sample", "rank"),
+        "int32",
+        "as neighbor_index, among first rows of equal points only; written for layers with equal points, else -1",
+    ),
+    "distinct_distance": Variable(
+        ("layer", "sample", "rank"),
+        "float64",
+        "as neighbor_distance, among first rows of equal points only; written for layers with equal points, else NaN",
+        "activation",
+    ),
+}
+
+_ID = "intrinsic dimension"
+RESULTS: Mapping[str, Variable] = {
+    "intrinsic_dimension": Variable((*REPRESENTATION, "estimator"), "float64", _ID, source=FACCO),
+    "intrinsic_dimension_error": Variable(
+        (*REPRESENTATION, "estimator"),
+        "float64",
+        "one standard error of intrinsic_dimension; for twonn_mle with the correlation of ratios that share a point",
+    ),
+    "n_points": Variable((*REPRESENTATION, "estimator"), "int64", "points that entered the estimate", "points"),
+    "status": Variable(
+        (*REPRESENTATION, "estimator"), "int8", "why intrinsic_dimension is what it is (flag_meanings)"
+    ),
+    "n_zero_distances": Variable(
+        REPRESENTATION, "int64", "samples whose nearest neighbor lies at distance zero", "points"
+    ),
+    "n_distinct_points": Variable(REPRESENTATION, "int64", "points after equal ones are counted once", "points"),
+    "gride": Variable((*REPRESENTATION, "n2"), "float64", f"{_ID} from r(n2)/r(n2/2)", source=DENTI),
+    "gride_error": Variable((*REPRESENTATION, "n2"), "float64", "standard error of gride from Fisher information"),
+    "gride_distance": Variable(
+        (*REPRESENTATION, "n2"), "float64", "scale: mean of the distances to neighbors n2/2 and n2", "activation"
+    ),
+    "gride_status": Variable((*REPRESENTATION, "n2"), "int8", "why gride is what it is (flag_meanings)"),
+    "twonn_by_mu_fraction": Variable(
+        (*REPRESENTATION, "mu_fraction"), "float64", f"{_ID} (twonn) by share of the ratios kept", source=FACCO
+    ),
+    "twonn_by_mu_fraction_error": Variable(
+        (*REPRESENTATION, "mu_fraction"), "float64", "one standard error of twonn_by_mu_fraction"
+    ),
+    "decimated_dimension": Variable(
+        (*REPRESENTATION, "data_fraction"),
+        "float64",
+        f"{_ID} (twonn), mean over disjoint random subsets of this share of the points",
+        source=FACCO,
+    ),
+    "decimated_dimension_error": Variable(
+        (*REPRESENTATION, "data_fraction"),
+        "float64",
+        "standard error of the mean over subsets; for one subset the estimator's own",
+    ),
+    "overlap": Variable(
+        (*PAIR, "k"),
+        "float64",
+        "mean share of the k nearest neighbors that two layers have in common",
+        source=VALERIANI,
+    ),
+    "overlap_error": Variable((*PAIR, "k"), "float64", "standard error of overlap over points"),
+    "consecutive_overlap": Variable(
+        (*REPRESENTATION, "k"), "float64", "overlap of a layer with the next layer kept", source=VALERIANI
+    ),
+    "consecutive_overlap_error": Variable((*REPRESENTATION, "k"), "float64", "standard error over points"),
+    "label_overlap": Variable(
+        (*REPRESENTATION, "label", "k"),
+        "float64",
+        "mean share of the k nearest neighbors with the sample's own label",
+        source=VALERIANI,
+    ),
+    "label_overlap_error": Variable((*REPRESENTATION, "label", "k"), "float64", "standard error over points"),
+    "label_overlap_balanced": Variable(
+        (*REPRESENTATION, "label", "k"), "float64", "label_overlap with every class of equal weight"
+    ),
+    "label_overlap_balanced_error": Variable(
+        (*REPRESENTATION, "label", "k"), "float64", "standard error over points"
+    ),
+    "label_overlap_chance": Variable(
+        ("label",), "float64", "label_overlap expected of neighbors drawn at random"
+    ),
+}
+
+
+def flags() -> dict[str, object]:
+    """CF attributes of a status variable."""
+    return {
+        "flag_values": [int(status) for status in Status],
+        "flag_meanings": " ".join(status.name.lower() for status in Status),
+    }

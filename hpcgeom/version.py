@@ -1,0 +1,3 @@
+"""The version, which records carry."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,99 @@
+"""The manifest of `hpcgeom init`: it loads, shows every key, and shows the defaults."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcgeom.errors import InputError
+from hpcgeom.manifest import canonical, load_manifest, manifest_digest, template
+from hpcgeom.manifest.fields import SLUG
+from hpcgeom.manifest.sections import (
+    ArraysDataset,
+    ArraysModel,
+    BertModel,
+    Extract,
+    FastaDataset,
+    Geometry,
+    Manifest,
+    ModuleModel,
+    Neighbors,
+    Representations,
+    TextColumns,
+    TextDataset,
+)
+from hpcgeom.manifest.yaml import parse_yaml
+
+SECTIONS = (ArraysDataset, ArraysModel, BertModel, Extract, FastaDataset, Geometry, Manifest, ModuleModel)
+SECTIONS += (Neighbors, Representations, TextColumns, TextDataset)
+
+
+def blocks(text: str) -> dict[str, list[str]]:
+    """All versions of each section: the one in force, and those in comments (their comment signs taken off)."""
+    found: dict[str, list[str]] = {}
+    for block in text.split("\n\n"):
+        lines = block.split("\n")
+        if lines[0].startswith("# Or"):
+            lines = [line.removeprefix("# ") for line in lines[1:]]
+        found.setdefault(lines[0].partition(":")[0], []).append("\n".join(lines))
+    return found
+
+
+def test_the_template_is_a_valid_manifest(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(template("my-run"))
+    assert load_manifest(path).manifest.name == "my-run"
+
+
+@given(name=st.from_regex(SLUG, fullmatch=True))
+def test_any_name_stays_a_text(name):
+    assert parse_yaml(template(name), "m.yaml").data["name"] == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 101, "x\n"])
+def test_a_name_that_is_no_file_name_is_refused(name):
+    with pytest.raises(
+        InputError, match="expected a name of 1 to 100 of the characters .* found .*: choose another"
+    ):
+        template(name)
+
+
+def test_the_template_shows_defaults_and_nothing_else(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(template("demo"))
+    shown = load_manifest(path).manifest
+    short = Manifest.model_validate(
+        {
+            "name": "demo",
+            "dataset": {"kind": "text", "path": shown.dataset.path},
+            "models": [{"name": "minilm", "family": "bert", "source": shown.models[0].source}],
+        }
+    )
+    assert canonical(shown) == canonical(short)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_every_key_of_every_section_is_shown(section):
+    texts = [text for versions in blocks(template("demo")).values() for text in versions]
+    shown = {word for text in texts for line in text.split("\n") for word in line.replace("{", " ").split()}
+    assert {f"{name}:" for name in section.model_fields} <= shown
+
+
+def test_all_versions_in_comments_are_valid_together(tmp_path):
+    versions = blocks(template("demo"))
+    assert (len(versions["dataset"]), len(versions["models"])) == (3, 3)
+    digests = set()
+    for dataset, models in itertools.product(versions["dataset"], versions["models"]):
+        is_arrays = "kind: arrays" in dataset
+        if is_arrays != ("family: arrays" in models):
+            continue
+        left_out = {"representations", "extract"} if is_arrays else set()
+        rest = [versions[name][0] for name in ("representations", "extract", "neighbors", "geometry")]
+        kept = [text for text in rest if text.partition(":")[0] not in left_out]
+        path = tmp_path / "m.yaml"
+        path.write_text("\n".join([versions["name"][0], dataset, models, *kept]))
+        digests.add(manifest_digest(load_manifest(path).manifest))
+    assert len(digests) == 5

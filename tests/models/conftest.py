@@ -1,0 +1,127 @@
+"""Tiny models with random weights, and the texts they read. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer as RawTokenizer
+from tokenizers import models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
+
+from hpcgeom.models import TokenBatch
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [*SPECIAL, *"abcde[]<>/.", "##a", "##b", "##c", "cat", "dog", "sees", "the", "sep", "mask", "cls"]
+
+
+@pytest.fixture(autouse=True)
+def keep_threads():
+    """open_model sets the threads of the process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def save_tokenizer(folder: Path) -> None:
+    raw = RawTokenizer(models.WordPiece({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    raw.normalizer = normalizers.BertNormalizer(lowercase=True)
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    ).save_pretrained(folder)
+
+
+def tiny_config(**changes) -> BertConfig:
+    sizes = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 24,
+        "initializer_range": 0.5,  # far from linear, so that a wrong site or mask shows
+    }
+    return BertConfig(**{**sizes, **changes})
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory) -> Path:
+    """A BERT encoder with pooler, and its tokenizer."""
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(1)
+    BertModel(tiny_config()).save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def masked_lm_folder(tmp_path_factory) -> Path:
+    """A BERT with its language-model head: all keys start with `bert.` or `cls.`."""
+    folder = tmp_path_factory.mktemp("bert-lm")
+    torch.manual_seed(2)
+    BertForMaskedLM(tiny_config()).save_pretrained(folder)
+    return folder
+
+
+def make_batch(
+    lengths: list[int], side: str = "right", n_words: int = len(WORDS), seed: int = 0
+) -> TokenBatch:
+    """Random ids between one special token at each end."""
+    rng = np.random.default_rng(seed)
+    shape = (len(lengths), max(lengths))
+    ids, mask, special = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+    for row, length in enumerate(lengths):
+        start = 0 if side == "right" else shape[1] - length
+        ids[row, start : start + length] = rng.integers(5, n_words, length)
+        mask[row, start : start + length] = 1
+        special[row, [start, start + length - 1]] = True
+    return TokenBatch(ids, mask, special)
+
+
+@pytest.fixture(name="make_batch")
+def make_batch_fixture():
+    return make_batch
+
+
+@pytest.fixture(params=["right", "left"])
+def padded_batch(request) -> TokenBatch:
+    return make_batch([12, 3, 7, 9], request.param)
+
+
+def pool_in_float64(hidden_BTD: np.ndarray, batch: TokenBatch, pooling: str) -> np.ndarray:
+    """The poolings as design.md defines them, row by row."""
+    points = []
+    for hidden, mask, special in zip(hidden_BTD, batch.attention_mask, batch.special_mask, strict=True):
+        real = np.flatnonzero(mask)
+        ordinary = [position for position in real if not special[position]]
+        rows = hidden.astype(np.float64)
+        points.append(
+            {
+                "mean": lambda rows=rows, o=ordinary: rows[o].mean(axis=0),
+                "mean_all": lambda rows=rows, r=real: rows[r].mean(axis=0),
+                "max": lambda rows=rows, o=ordinary: rows[o].max(axis=0),
+                "first": lambda rows=rows, r=real: rows[r[0]],
+                "last": lambda rows=rows, r=real: rows[r[-1]],
+            }[pooling]()
+        )
+    return np.stack(points)
+
+
+@pytest.fixture(name="pool_in_float64")
+def pool_in_float64_fixture():
+    return pool_in_float64
