@@ -137,7 +137,9 @@ def _file_system(folder: Path) -> str:
             else:
                 raise _Wrong(f"{folder}: a name can be created twice; leases need exclusive creation")
             if first.read_text() != "new":
-                raise _Wrong(f"{folder}: a replaced file keeps its old content; records need atomic replacement")
+                raise _Wrong(
+                    f"{folder}: a replaced file keeps its old content; records need atomic replacement"
+                )
     except OSError as error:
         raise _Wrong(
             f"{folder} cannot be written as needed ({error.strerror}): name a --run-dir that you own"
@@ -176,7 +178,9 @@ def _numba_cache() -> str:
     home = Path.home()
     if chosen is None and os.access(home, os.W_OK):
         return f"compiled kernels are kept below {home}"
-    raise _Wrong(f"{folder} cannot be written: set NUMBA_CACHE_DIR to a folder that can, or every process compiles anew")
+    raise _Wrong(
+        f"{folder} cannot be written: set NUMBA_CACHE_DIR to a folder that can, or every process compiles anew"
+    )
 
 
 def _search() -> str:
@@ -187,7 +191,9 @@ def _search() -> str:
     line = np.array([[0.0], [1.0], [3.0], [7.0], [15.0]])
     distances, indices = nearest_neighbors(line, 2)
     if indices[:, 0].tolist() != [1, 0, 1, 2, 3] or distances[0].tolist() != [1.0, 3.0]:
-        raise _Wrong(f"neighbors of five points on a line are wrong ({indices.tolist()}): reinstall faiss and numba")
+        raise _Wrong(
+            f"neighbors of five points on a line are wrong ({indices.tolist()}): reinstall faiss and numba"
+        )
     return "neighbors of five points on a line are right"
 
 

@@ -83,7 +83,11 @@ def run_manifest(
 
 
 def resume(
-    root: Path, workers: int | None = None, progress: Progress | None = None, *, allow_code_change: bool = False
+    root: Path,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    *,
+    allow_code_change: bool = False,
 ) -> Path:
     """Do what is missing in a run, from the manifest that it keeps.
 
@@ -173,7 +177,12 @@ def _launcher(n_workers: int, run: Run) -> Iterator[Launch]:
 
 
 def run_task(
-    root: Path, stage: str, indices: Sequence[int], progress: Progress | None = None, *, allow_code_change: bool = False
+    root: Path,
+    stage: str,
+    indices: Sequence[int],
+    progress: Progress | None = None,
+    *,
+    allow_code_change: bool = False,
 ) -> None:
     """Do some units of one stage in this process; done ones are left alone.
 

@@ -74,7 +74,9 @@ def read_facts(folder: Path, family: str) -> ModelFacts:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: a model folder holds config.json and *.safetensors") from None
+        raise InputError(
+            f"{path} does not exist: a model folder holds config.json and *.safetensors"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable JSON ({error}): download the model again") from error
     known = FAMILIES[family]

@@ -124,7 +124,10 @@ def compare(root: Path, other: Path) -> tuple[str, int]:
     found = differences(root, other)
     if found:
         return "\n".join([f"{root} and {other} differ:", *(f"  {line}" for line in found)]), 3
-    return f"{root} and {other} are identical: {n_compared(root)} files of activations, neighbors and results", 0
+    return (
+        f"{root} and {other} are identical: {n_compared(root)} files of activations, neighbors and results",
+        0,
+    )
 
 
 def show(root: Path, *, as_json: bool) -> str:
@@ -139,13 +142,9 @@ def show(root: Path, *, as_json: bool) -> str:
 
 def plot(root: Path) -> str:
     """Draw the figures."""
-    from hpcgeom.api.opening import open_results
-    from hpcgeom.plan import paths
-    from hpcgeom.report.write import write_figures
+    from hpcgeom.api.drawing import draw
 
-    folder = root / paths.FIGURES
-    written = write_figures(open_results(root), folder)
-    return "\n".join([f"{len(written)} figures in {folder}:", *(f"  {path.name}" for path in sorted(written))])
+    return render.figures(draw(root))
 
 
 def doctor(run_dir: Path, *, as_json: bool) -> tuple[str, int]:
@@ -171,12 +170,21 @@ def parse_indices(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise InputError(f"--indices '{text}': expected numbers and ranges such as 0-15,18; found '{part}'")
+            raise InputError(
+                f"--indices '{text}': expected numbers and ranges such as 0-15,18; found '{part}'"
+            )
         wanted += range(int(first), int(last if dash else first) + 1)
     return list(dict.fromkeys(wanted))
 
 
 def _finished(root: Path) -> str:
+    from hpcgeom.api.drawing import draw_if_new
     from hpcgeom.plan import paths
 
-    return "\n".join([plot(root), f"results: {root / paths.RESULTS}", f"tables:  hpcgeom show {root}"])
+    return "\n".join(
+        [
+            render.figures(draw_if_new(root)),
+            f"results: {root / paths.RESULTS}",
+            f"tables:  hpcgeom show {root}",
+        ]
+    )

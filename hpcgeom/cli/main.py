@@ -170,7 +170,9 @@ def verify(run: RunArgument, json: JsonOption = False) -> None:
 @app.command()
 def compare(
     run: RunArgument,
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another run directory.", show_default=False)],
+    other: Annotated[
+        Path, typer.Argument(metavar="OTHER", help="Another run directory.", show_default=False)
+    ],
 ) -> None:
     """Say whether two runs have identical stores, and where not."""
     from hpcgeom.cli import commands

@@ -45,7 +45,9 @@ class Lines:
             self._told = now
             rate = (self._done - self._first) / (now - self._began)
             left = (self._total - self._done) / rate
-            self.say(f"{stage}: {self._done}/{self._total} units, {rate:.2f} units/s, {left:.0f} s left ({key})")
+            self.say(
+                f"{stage}: {self._done}/{self._total} units, {rate:.2f} units/s, {left:.0f} s left ({key})"
+            )
 
     def end(self, stage: str) -> None:
         """Print how long it took."""

@@ -47,11 +47,18 @@ def catalogue(*, as_json: bool) -> str:
             name: (list(family.sites), f"config.json with model_type {' or '.join(family.model_types)}")
             for name, family in FAMILIES.items()
         },
-        "module": ([*SITES, "module:<glob>"], "any torch.nn.Module from a factory; block sites need `blocks`"),
+        "module": (
+            [*SITES, "module:<glob>"],
+            "any torch.nn.Module from a factory; block sites need `blocks`",
+        ),
     }
     if as_json:
-        return json.dumps({name: {"sites": sites, "reads": reads} for name, (sites, reads) in rows.items()}, indent=1)
-    lines = [f"{name:<8} {reads}\n         sites: {', '.join(sites)}" for name, (sites, reads) in rows.items()]
+        return json.dumps(
+            {name: {"sites": sites, "reads": reads} for name, (sites, reads) in rows.items()}, indent=1
+        )
+    lines = [
+        f"{name:<8} {reads}\n         sites: {', '.join(sites)}" for name, (sites, reads) in rows.items()
+    ]
     return "\n".join([*lines, f"poolings: {', '.join(POOLINGS)}"])
 
 
@@ -93,7 +100,13 @@ def status(stages: Sequence[StageStatus]) -> str:
     """One row a stage."""
     rows = [("stage", "done", "units", "seconds", "missing")]
     rows += [
-        (item.stage, str(item.n_done), str(item.n_units), f"{item.seconds:.1f}", _shorten(item.missing) or "-")
+        (
+            item.stage,
+            str(item.n_done),
+            str(item.n_units),
+            f"{item.seconds:.1f}",
+            _shorten(item.missing) or "-",
+        )
         for item in stages
     ]
     running = [f"running: {item.stage} {holder}" for item in stages for holder in item.running]
@@ -112,6 +125,12 @@ def verdict(root: Path, found: Verdict) -> str:
         return "\n".join([*lines, f"{root} is sound: {read}"])
     bad = len(found.damaged) + len(found.missing)
     return "\n".join([*lines, f"{root}: {bad} units are to be done again ({read}): hpcgeom resume {root}"])
+
+
+def figures(drawn: Sequence[Path]) -> str:
+    """Where the figures are, and their names."""
+    names = sorted({path.stem for path in drawn})
+    return f"figures: {drawn[0].parent if drawn else '-'} ({', '.join(names)}; png and svg)"
 
 
 def findings(items: Sequence[Finding]) -> str:

@@ -71,10 +71,81 @@ def scan_distances(
     return NO_FAULT, -1, -1, n_listed, shortest, longest, shortest_row, all_zero
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _home(key: np.int64, bits: int) -> Any:
-    # Fibonacci hashing: the top bits of the product with 2**64 / golden ratio
-    return (key * np.int64(-7046029254386353131) >> np.int64(64 - bits)) & ((1 << bits) - 1)
+@njit(nogil=True, cache=True)
+def _number_neighbors(
+    lists: npt.NDArray[np.integer[Any]],
+    row: int,
+    adds: bool,
+    keys: npt.NDArray[np.int64],
+    numbers: npt.NDArray[np.int64],
+    filled: npt.NDArray[np.int64],
+    n_filled: int,
+    members: npt.NDArray[np.uint32],
+) -> int:
+    """Write into `members` (layers, depth + 1) a small number for each neighbor of one row, by a hash table.
+
+    New neighbors get the next number if `adds`, else ``filled.size``, the number of nobody; so does -1.
+    """
+    size = keys.size
+    bits = 0
+    while (1 << bits) < size:
+        bits += 1
+    for layer in range(members.shape[0]):
+        for rank in range(members.shape[1] - 1):
+            members[layer, rank] = filled.size
+            key = np.int64(lists[layer, row, rank])
+            if key == -1:
+                continue
+            # Fibonacci hashing: the top bits of the product with 2**64 / golden ratio
+            place = (key * np.int64(-7046029254386353131) >> np.int64(64 - bits)) & (size - 1)
+            while numbers[place] >= 0 and keys[place] != key:
+                place = (place + 1) & (size - 1)
+            if numbers[place] < 0:
+                if not adds:
+                    continue
+                keys[place] = key
+                numbers[place] = n_filled
+                filled[n_filled] = place
+                n_filled += 1
+            members[layer, rank] = numbers[place]
+    return n_filled
+
+
+@njit(nogil=True, cache=True)
+def _add_pairs(
+    members_a: npt.NDArray[np.uint32],
+    members_b: npt.NDArray[np.uint32],
+    same: bool,
+    words: npt.NDArray[np.int64],
+    lane_bits: int,
+    word_of: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    squares: npt.NDArray[np.int64],
+) -> None:
+    """Add the common neighbors of one row, for all pairs of layers; `word_of` is zero before and after."""
+    depth, nobody = words.size, word_of.size - 1
+    end = np.uint32(0xFFFFFFFF)
+    lane = (np.int64(1) << np.int64(lane_bits)) - 1
+    for a in range(members_a.shape[0]):
+        for rank in range(depth):
+            if members_a[a, rank] != nobody:
+                word_of[members_a[a, rank]] = words[rank]
+        for b in range(a if same else 0, members_b.shape[0]):
+            # the loop ends at a mark, because a counted one is compiled to gathers, 2 times slower
+            members = members_b[b]
+            total = np.int64(0)
+            rank_b = np.uint64(0)
+            member = members[rank_b]
+            while member != end:
+                total += word_of[member] & words[rank_b]
+                rank_b += np.uint64(1)
+                member = members[rank_b]
+            for t in range(counts.shape[2]):
+                count = (total >> np.int64(t * lane_bits)) & lane
+                counts[a, b, t] += count
+                squares[a, b, t] += count * count
+        for rank in range(depth):
+            word_of[members_a[a, rank]] = 0
 
 
 @njit(nogil=True, cache=True)
@@ -106,67 +177,21 @@ def add_common_counts(
     counts, squares
         Shape (L, M, lanes): sums over rows of the counts and of their squares, added to.
     """
-    n_a, n_rows = lists_a.shape[0], lists_a.shape[1]
-    n_b, n_lanes = lists_b.shape[0], counts.shape[2]
-    depth = words.size
-    nobody = n_a * depth  # the number of a neighbor that no list of A holds
-    bits = 1
-    while (1 << bits) < 2 * nobody:
-        bits += 1
-    mask = (1 << bits) - 1
-    keys = np.empty(1 << bits, np.int64)
-    numbers = np.full(1 << bits, -1, np.int64)
+    n_a, n_b, depth = lists_a.shape[0], lists_b.shape[0], words.size
+    nobody = n_a * depth
+    size = 2
+    while size < 2 * nobody:
+        size *= 2
+    keys = np.empty(size, np.int64)
+    numbers = np.full(size, -1, np.int64)
     filled = np.empty(nobody, np.int64)
     word_of = np.zeros(nobody + 1, np.int64)
-    end = np.uint32(0xFFFFFFFF)
-    numbers_a = np.full((n_a, depth + 1), end, np.uint32)
-    numbers_b = numbers_a if same else np.full((n_b, depth + 1), end, np.uint32)
-    lane = (np.int64(1) << np.int64(lane_bits)) - 1
-    for row in range(n_rows):
-        n_filled = 0
-        for a in range(n_a):
-            for rank in range(depth):
-                key = np.int64(lists_a[a, row, rank])
-                if key == -1:
-                    numbers_a[a, rank] = nobody
-                    continue
-                home = _home(key, bits)
-                while numbers[home] >= 0 and keys[home] != key:
-                    home = (home + 1) & mask
-                if numbers[home] < 0:
-                    keys[home] = key
-                    numbers[home] = n_filled
-                    filled[n_filled] = home
-                    n_filled += 1
-                numbers_a[a, rank] = numbers[home]
+    members_a = np.full((n_a, depth + 1), 0xFFFFFFFF, np.uint32)
+    members_b = members_a if same else np.full((n_b, depth + 1), 0xFFFFFFFF, np.uint32)
+    for row in range(lists_a.shape[1]):
+        n_filled = _number_neighbors(lists_a, row, True, keys, numbers, filled, 0, members_a)
         if not same:
-            for b in range(n_b):
-                for rank in range(depth):
-                    key = np.int64(lists_b[b, row, rank])
-                    home = _home(key, bits)
-                    while numbers[home] >= 0 and keys[home] != key:
-                        home = (home + 1) & mask
-                    number = numbers[home]
-                    numbers_b[b, rank] = nobody if number < 0 else number
-        for a in range(n_a):
-            for rank in range(depth):
-                if numbers_a[a, rank] != nobody:
-                    word_of[numbers_a[a, rank]] = words[rank]
-            for b in range(a if same else 0, n_b):
-                # the loop ends at a mark, because a counted one is compiled to gathers, 3 times slower
-                members = numbers_b[b]
-                total = np.int64(0)
-                place = np.uint64(0)
-                member = members[place]
-                while member != end:
-                    total += word_of[member] & words[place]
-                    place += np.uint64(1)
-                    member = members[place]
-                for t in range(n_lanes):
-                    count = (total >> np.int64(t * lane_bits)) & lane
-                    counts[a, b, t] += count
-                    squares[a, b, t] += count * count
-            for rank in range(depth):
-                word_of[numbers_a[a, rank]] = 0
+            _number_neighbors(lists_b, row, False, keys, numbers, filled, n_filled, members_b)
+        _add_pairs(members_a, members_b, same, words, lane_bits, word_of, counts, squares)
         for i in range(n_filled):
             numbers[filled[i]] = -1

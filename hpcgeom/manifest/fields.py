@@ -113,8 +113,13 @@ def _checked_text(value: str) -> str:
     return value
 
 
+def has_shorthand(path: str) -> bool:
+    """Whether a path begins with ``~`` or holds ``$``, which a shell would expand and hpcgeom does not."""
+    return path.startswith("~") or "$" in path
+
+
 def _checked_path(value: str) -> str:
-    if value.startswith("~") or "$" in value:
+    if has_shorthand(value):
         mend = (
             "write the path out; ~ and $VARIABLES are not expanded, so that a manifest means the same to all"
         )

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest.crosschecks import cross_problems
 from hpcgeom.manifest.explain import explain
-from hpcgeom.manifest.fields import Key, Problem, found, key_text
+from hpcgeom.manifest.fields import Key, Problem, found, has_shorthand, key_text
 from hpcgeom.manifest.sections import Manifest
 from hpcgeom.manifest.yaml import Document, read_yaml
 
@@ -103,7 +103,7 @@ def resolve_path(folder: str | Path, path: str) -> Path:
     """
     if not path.strip():
         raise InputError("expected a path, found an empty text")
-    if path.startswith("~") or "$" in path:
+    if has_shorthand(path):
         raise InputError(
             f"expected a path, found '{path}': write the path out; ~ and $VARIABLES are not expanded"
         )

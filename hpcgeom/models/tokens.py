@@ -122,18 +122,16 @@ class Tokenizer:
                 f"max_length is {max_length}: expected more than the {self.n_special} special tokens that "
                 f"the tokenizer in {self._folder} adds"
             )
-        encodings = self._encode(texts, None) if texts else []
+        cut = max_length if too_long == "truncate" else None
+        encodings = self._encode(texts, cut) if texts else []
         long = [row for row, encoding in enumerate(encodings) if len(encoding.ids) > max_length]
         problems = []
-        if long and too_long == "error":
+        if long:
             shown = [f"'{ids[row]}' ({len(encodings[row].ids)})" for row in long]
             problems.append(
                 f"{len(long)} samples are longer than max_length = {max_length} tokens: {_listed(shown)}: "
                 "raise max_length, shorten them, or set too_long: truncate"
             )
-        elif long:
-            for row, cut in zip(long, self._encode([texts[row] for row in long], max_length), strict=True):
-                encodings[row] = cut
         problems += self._problems(ids, encodings)
         if problems:
             raise ProblemsError(problems)

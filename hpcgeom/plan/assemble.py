@@ -42,9 +42,7 @@ class ModelDraft:
     identity: Mapping[str, Any] = field(default_factory=dict)
 
 
-def assemble(
-    manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Sequence[ModelDraft]
-) -> Plan:
+def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Sequence[ModelDraft]) -> Plan:
     """The plan of a manifest.
 
     Parameters

@@ -114,14 +114,19 @@ def _search(plan: Plan) -> StageCost:
         2.0 * n * n * item.width * len(item.layers) for model in plan.models for item in model.representations
     )
     size = len(units) * n * (k * 12 + 4)
-    return StageCost("search", len(units), 3 * len(units), size, max(search_bytes(plan, w) for w in widths), flops)
+    return StageCost(
+        "search", len(units), 3 * len(units), size, max(search_bytes(plan, w) for w in widths), flops
+    )
 
 
 def _geometry(plan: Plan) -> StageCost:
     n, k = plan.samples.n, int(plan.manifest["neighbors"]["k"])
     units = units_of(plan, "geometry")
     layers = sum(len(item.layers) for model in plan.models for item in model.representations)
-    pairs = layers * min(PAIR_ROWS, n) * k * 4 + 2 * layers * layers * len(plan.manifest["geometry"]["overlap_k"]) * 8
+    pairs = (
+        layers * min(PAIR_ROWS, n) * k * 4
+        + 2 * layers * layers * len(plan.manifest["geometry"]["overlap_k"]) * 8
+    )
     lists = n * (k * 24 + 16)
     memory = PROCESS_BYTES + max(pairs, lists)
     size = 20_000 * len(units) + layers * layers * len(plan.manifest["geometry"]["overlap_k"]) * 16
@@ -132,4 +137,6 @@ def _collect(plan: Plan) -> StageCost:
     deepest = max(max(item.layers) for model in plan.models for item in model.representations) + 1
     ks = len(plan.manifest["geometry"]["overlap_k"])
     size = len(plan.groups()) * (len(plan.models) * deepest) ** 2 * ks * 16 + 2**20
-    return StageCost("collect", 1, 60 + 2 * len(plan.groups()) * len(plan.models) ** 2, size, PROCESS_BYTES + 3 * size, 0.0)
+    return StageCost(
+        "collect", 1, 60 + 2 * len(plan.groups()) * len(plan.models) ** 2, size, PROCESS_BYTES + 3 * size, 0.0
+    )

@@ -64,7 +64,9 @@ def choose_layers(
     problems: list[str] = []
     chosen: dict[str, tuple[int, ...]] = {}
     for site, shape in shapes.items():
-        chosen[site] = shape.layers if asked.layers == "all" else tuple(sorted(set(asked.layers) & set(shape.layers)))
+        chosen[site] = (
+            shape.layers if asked.layers == "all" else tuple(sorted(set(asked.layers) & set(shape.layers)))
+        )
         if not chosen[site]:
             problems.append(
                 f"model '{name}': site '{site}' has layers {shape.layers[0]} to {shape.layers[-1]}, and "

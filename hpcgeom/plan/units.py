@@ -66,7 +66,13 @@ def extract_units(plan: Plan) -> tuple[Unit, ...]:
     return tuple(units)
 
 
-NEIGHBOR_ARRAYS = ("neighbor_index", "neighbor_distance", "duplicate_of", "distinct_index", "distinct_distance")
+NEIGHBOR_ARRAYS = (
+    "neighbor_index",
+    "neighbor_distance",
+    "duplicate_of",
+    "distinct_index",
+    "distinct_distance",
+)
 
 
 def search_units(plan: Plan) -> tuple[Unit, ...]:

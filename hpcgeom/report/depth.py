@@ -124,7 +124,6 @@ def draw_panel(
     """All series of one panel; returns their lines for the legend."""
     drawn = []
     for i, each in enumerate(series):
-        where = {"site": place.site, "pooling": place.pooling, **each.at, **at}
-        line = profile(results, variable, each.model, **where)
+        line = profile(results, variable, each.model, place, **each.at, **at)
         drawn.append(draw_series(panel, abscissa(i, each, line), line, each))
     return drawn

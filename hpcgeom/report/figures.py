@@ -17,7 +17,7 @@ from hpcgeom.report.scans import (
     gride,
     gride_by_layer,
 )
-from hpcgeom.report.select import chosen_k
+from hpcgeom.report.select import chosen_k, small
 
 
 class Kind(NamedTuple):
@@ -77,7 +77,8 @@ def draw_figure(results: xr.Dataset, name: str, k: int | None = None) -> Figure:
         )
     if k is not None:
         chosen_k(results, k)
-    return KINDS[name].draw(results, k)
+    loaded = results.compute() if name == "overlap" else small(results)
+    return KINDS[name].draw(loaded, k)
 
 
 def _missing(results: xr.Dataset, kind: Kind) -> str:

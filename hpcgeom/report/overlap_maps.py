@@ -23,7 +23,7 @@ from hpcgeom.report.draw import (
     wrap_caption,
     write_caption,
 )
-from hpcgeom.report.select import SitePooling, chosen_k, models_by_size, site_poolings
+from hpcgeom.report.select import SitePooling, chosen_k, kept_layers, models_by_size, site_poolings
 
 LARGEST_CELL_IN = 0.42
 SMALLEST_CELL_IN = 0.02
@@ -67,20 +67,20 @@ class Room(NamedTuple):
 def mosaics(results: xr.Dataset) -> list[Mosaic]:
     """What there is to draw: all models in one mosaic, or one each where models were not compared."""
     found = []
+    models = models_by_size(results, "overlap")
     for place in site_poolings(results, "overlap"):
-        chosen = results["overlap"].sel(site=place.site, pooling=place.pooling).notnull()
-        known = chosen.any(["other_model", "other_layer", "k"]).transpose("model", "layer")
-        models, layers = [], []
-        for model in models_by_size(results, "overlap"):
-            row = np.flatnonzero(known.sel(model=model).values)
-            if row.size:
-                models.append(model)
-                layers.append(results["layer"].values[row[0] : row[-1] + 1].astype(np.int64))
-        pairs = chosen.any(["layer", "other_layer", "k"]).transpose("model", "other_model").values
+        known = results["overlap"].sel(site=place.site, pooling=place.pooling).notnull()
+        measured = known.any(["other_model", "other_layer", "k"]).transpose("model", "layer")
+        kept = {
+            model: np.flatnonzero(kept_layers(results, model, place) | measured.sel(model=model).values)
+            for model in models
+        }
+        layers = {model: results["layer"].values[row] for model, row in kept.items() if row.size}
+        pairs = known.any(["layer", "other_layer", "k"]).transpose("model", "other_model").values
         if (pairs & ~np.eye(pairs.shape[0], dtype=bool)).any():
-            found.append(Mosaic(place, models, layers))
+            found.append(Mosaic(place, list(layers), list(layers.values())))
         else:
-            found += [Mosaic(place, [model], [own]) for model, own in zip(models, layers, strict=True)]
+            found += [Mosaic(place, [model], [own]) for model, own in layers.items()]
     return found
 
 
@@ -197,9 +197,11 @@ def _draw_mosaic(
             axes = figure.add_axes(
                 (box[0] / width_in, box[1] / height_in, box[2] / width_in, box[3] / height_in)
             )
-            _draw_map(axes, values, mosaic.layers[row], mosaic.layers[column], room.cell)
-            axes.set_yticks(_ticks(mosaic.layers[row], room.cell, row == last) if column == 0 else [])
-            axes.set_xticks(_ticks(mosaic.layers[column], room.cell, column == last) if row == last else [])
+            _draw_map(axes, values, room.cell)
+            down = _ticks(mosaic.layers[row], room.cell, row == last) if column == 0 else {}
+            across = _ticks(mosaic.layers[column], room.cell, column == last) if row == last else {}
+            axes.set_yticks(list(down), list(down.values()))
+            axes.set_xticks(list(across), list(across.values()))
             if last == 0:
                 axes.set_ylabel("layer")
                 axes.set_xlabel("layer")
@@ -209,13 +211,11 @@ def _draw_mosaic(
         )
 
 
-def _draw_map(
-    axes: Axes, values: npt.NDArray[np.float64], rows: npt.NDArray, columns: npt.NDArray, cell_in: float
-) -> None:
+def _draw_map(axes: Axes, values: npt.NDArray[np.float64], cell_in: float) -> None:
+    """One pair of models, square cells, the first layers at the upper left."""
     axes.grid(False)
     axes.imshow(
         values,
-        extent=(columns[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5, rows[0] - 0.5),
         cmap=mpl.colormaps["viridis"].with_extremes(bad=MISSING_COLOR),
         vmin=0.0,
         vmax=1.0,
@@ -229,23 +229,19 @@ def _draw_map(
         if np.isfinite(value):
             written = f"{value:.2f}".replace("0.", ".", 1)
             color = "white" if value < 0.6 else "black"
-            axes.text(
-                float(columns[j]), float(rows[i]), written, ha="center", va="center", color=color, fontsize=8
-            )
+            axes.text(float(j), float(i), written, ha="center", va="center", color=color, fontsize=8)
 
 
-def _ticks(layers: npt.NDArray[np.int64], cell_in: float, at_end: bool) -> list[int]:
-    """Round layer numbers with room for their labels, also beside the 0 of the next map."""
+def _ticks(layers: npt.NDArray[np.int64], cell_in: float, at_end: bool) -> dict[int, str]:
+    """Positions and numbers of layers with room for their labels, also beside the 0 of the next map."""
     if layers.size == 1:
-        return []
+        return {}
     step = next((each for each in (1, 2, 5, 10, 20) if each * cell_in >= 0.28), 50)
-    keep_off = -1.0 if at_end else 0.2
-    found = [int(layer) for layer in layers if layer % step == 0]
-    return [
-        layer
-        for layer in found
-        if layer == layers[0] or (layers[-1] + 1 - layer) * cell_in + GAP_IN >= keep_off
+    keep_off = 0.0 if at_end else 0.2
+    positions = [
+        i for i in range(0, layers.size, step) if (layers.size - i) * cell_in + GAP_IN >= keep_off or i == 0
     ]
+    return {i: str(layers[i]) for i in positions}
 
 
 def _write_names(

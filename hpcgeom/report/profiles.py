@@ -64,10 +64,9 @@ def _draw_crosses(
     panel: Axes, results: xr.Dataset, series: Sequence[Series], abscissa: Abscissa, place: SitePooling
 ) -> None:
     for i, each in enumerate(series):
-        at = {"site": place.site, "pooling": place.pooling, **each.at}
-        line = profile(results, "intrinsic_dimension", each.model, **at)
-        layers = [layer for layer in undefined_layers(results, each.model, **at) if layer in line.layer]
-        mark_undefined(panel, abscissa(i, each, line), line, each.color, layers)
+        line = profile(results, "intrinsic_dimension", each.model, place, **each.at)
+        layers = undefined_layers(results, each.model, place, str(each.at["estimator"]))
+        mark_undefined(panel, abscissa(i, each, line), line, each.color, list(layers))
 
 
 def _crosses_note(results: xr.Dataset, series: Sequence[Series], places: Sequence[SitePooling]) -> list[str]:
@@ -77,8 +76,8 @@ def _crosses_note(results: xr.Dataset, series: Sequence[Series], places: Sequenc
     for place in places:
         for each in series:
             of = [each.model] * several_models + [place.title] * (len(places) > 1)
-            at = {"site": place.site, "pooling": place.pooling, **each.at}
-            for layer, word in undefined_layers(results, each.model, **at).items():
+            undefined = undefined_layers(results, each.model, place, str(each.at["estimator"]))
+            for layer, word in undefined.items():
                 layers_of.setdefault((word, ", ".join(of)), set()).add(layer)
     parts = [
         f"{word} (layer{'s' * (len(layers) > 1)} {number_ranges(layers)}{f' of {of}' * bool(of)})"

@@ -24,7 +24,17 @@ from hpcgeom.report.draw import (
     panel_grid,
     style,
 )
-from hpcgeom.report.select import Scan, SitePooling, models_by_size, number_ranges, scan, site_poolings
+from hpcgeom.report.select import (
+    Scan,
+    SitePooling,
+    listed,
+    models_by_size,
+    number_ranges,
+    scan,
+    site_poolings,
+    status_words,
+)
+from hpcgeom.types import Status
 
 MOST_LINES = 7
 """Layers drawn as lines of one panel."""
@@ -118,6 +128,16 @@ def _layers_note(panels: Sequence[_Panel]) -> str:
     return f"Lines: at most {MOST_LINES} layers of each model, evenly spread from the first to the last."
 
 
+def _gaps_note(results: xr.Dataset) -> str:
+    """Why some points of GRIDE's lines are missing."""
+    if "gride_status" not in results:
+        return ""
+    words = status_words(results, "gride_status")
+    codes = set(np.unique(results["gride_status"].values).tolist()) - {Status.OK, Status.ABSENT}
+    found = [words.get(code, f"status {code}").replace("_", " ") for code in sorted(codes)]
+    return f"Points left out: {listed(found)}." if found else ""
+
+
 def _caption(results: xr.Dataset, lead: str, panels: Sequence[_Panel], notes: Sequence[str] = ()) -> str:
     places = list(dict.fromkeys(panel.place for panel in panels))
     models = list(dict.fromkeys(panel.model for panel in panels))
@@ -129,8 +149,8 @@ def gride(results: xr.Dataset) -> Figure:
     """Intrinsic dimension against the scale at which GRIDE measures it: rank n2 of the farther neighbor.
 
     One panel for each model, site and pooling; at most seven layers each, colored by relative depth. The rank
-    and not the distance is the scale, so that layers of different norm share an axis; mean distances are in
-    the tables.
+    and not the distance is the scale, so that layers of different norm share an axis; mean distances
+    are in `gride_distance`.
     """
     panels = _panels(results, "gride", "n2")
     columns = _columns(panels)
@@ -146,7 +166,8 @@ def gride(results: xr.Dataset) -> Figure:
         "Intrinsic dimension by GRIDE from the ratio of the distances to neighbors n₂ and n₁ = n₂/2: "
         "the larger n₂, the larger the scale. Bands are one standard error."
     )
-    add_caption(figure, _caption(results, lead, panels, [_layers_note(panels)]))
+    notes = [_layers_note(panels), _gaps_note(results)]
+    add_caption(figure, _caption(results, lead, panels, notes))
     return figure
 
 
@@ -183,7 +204,7 @@ def gride_by_layer(results: xr.Dataset) -> Figure:
     axes[0].yaxis.set_major_locator(MaxNLocator(integer=alone, steps=[1, 2, 5, 10]))
     label_outer(axes, columns, RANK, "layer" if alone else "relative depth")
     color_bar(figure, axes, image, ID)
-    lead = "Intrinsic dimension by GRIDE of all layers; gray where it is undefined."
+    lead = "Intrinsic dimension by GRIDE of all layers; gray where it is undefined or was not measured."
     add_caption(figure, _caption(results, lead, panels))
     return figure
 

@@ -16,6 +16,8 @@ from hpcgeom.types import Status
 Floats = npt.NDArray[np.float64]
 NO_POOLING = "none"
 USUAL_K = 10
+PROFILES = ("intrinsic_dimension", "gride", "consecutive_overlap", "label_overlap")
+"""Variables with one row for each layer."""
 
 
 class SitePooling(NamedTuple):
@@ -109,27 +111,39 @@ def chosen_k(results: xr.Dataset, k: int | None = None) -> int:
     return k
 
 
-def relative_depths(results: xr.Dataset, model: str) -> Floats:
-    """Layer / number of blocks, shape (L,); NaN where the model has no such layer."""
-    return np.asarray(results["relative_depth"].sel(model=model).values, dtype=np.float64)
+def small(results: xr.Dataset) -> xr.Dataset:
+    """All but the overlaps of pairs of layers, read into memory once."""
+    return results.drop_vars([name for name in ("overlap", "overlap_error") if name in results]).compute()
 
 
-def _layers(results: xr.Dataset, model: str, defined: npt.NDArray[np.bool_]) -> tuple[npt.NDArray, Floats]:
-    """Positions of the layers of a model, and their depth; a lone layer without a depth stands at 0."""
-    depth = relative_depths(results, model)
-    position = np.flatnonzero(np.isfinite(depth) | defined)
-    return position, np.nan_to_num(depth[position], nan=0.0)
+def kept_layers(results: xr.Dataset, model: str, place: SitePooling) -> npt.NDArray[np.bool_]:
+    """Layers (L,) that were measured at a site, even if in vain: the others are not drawn as gaps."""
+    at = {"model": model, "site": place.site, "pooling": place.pooling}
+    kept = np.zeros(results.sizes["layer"], dtype=np.bool_)
+    for variable in PROFILES:
+        if variable in results:
+            known = _known(results, variable).sel(at)
+            kept |= known.any([dim for dim in known.dims if dim != "layer"]).values
+    return kept
 
 
-def profile(results: xr.Dataset, variable: str, model: str, **at: object) -> Profile:
-    """`variable` and its error along the layers of one model, at one value of every other dimension."""
-    value = np.asarray(results[variable].sel({"model": model, **at}).values, dtype=np.float64)
-    position, depth = _layers(results, model, np.isfinite(value))
+def profile(results: xr.Dataset, variable: str, model: str, place: SitePooling, **at: object) -> Profile:
+    """`variable` and its error along the kept layers of one model, at one value of all other dimensions."""
+    where = {"model": model, "site": place.site, "pooling": place.pooling, **at}
+    position = np.flatnonzero(kept_layers(results, model, place))
+    value = np.asarray(results[variable].sel(where).values, dtype=np.float64)[position]
     error = np.full(value.shape, np.nan)
     if f"{variable}_error" in results:
-        error = np.asarray(results[f"{variable}_error"].sel({"model": model, **at}).values, dtype=np.float64)
-    layer = results["layer"].values[position].astype(np.int64)
-    return Profile(layer, depth, value[position], error[position])
+        error = np.asarray(results[f"{variable}_error"].sel(where).values, dtype=np.float64)[position]
+    return Profile(*_layers(results, model, position), value, error)
+
+
+def _layers(
+    results: xr.Dataset, model: str, position: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Numbers of layers and their depth; a layer without a depth stands at 0."""
+    depth = np.asarray(results["relative_depth"].sel(model=model).values, dtype=np.float64)[position]
+    return results["layer"].values[position].astype(np.int64), np.nan_to_num(depth, nan=0.0)
 
 
 def scan(results: xr.Dataset, variable: str, dim: str, model: str, place: SitePooling) -> Scan:
@@ -139,29 +153,27 @@ def scan(results: xr.Dataset, variable: str, dim: str, model: str, place: SitePo
     error = np.full(value.shape, np.nan)
     if f"{variable}_error" in results:
         error = results[f"{variable}_error"].sel(at).transpose("layer", dim).values.astype(np.float64)
-    defined: npt.NDArray[np.bool_] = np.asarray(np.isfinite(value).any(axis=1))
-    position, depth = _layers(results, model, defined)
-    keep = defined[position]
-    position, depth = position[keep], depth[keep]
-    layer = results["layer"].values[position].astype(np.int64)
-    return Scan(layer, depth, results[dim].values.astype(np.float64), value[position], error[position])
+    position = np.flatnonzero(np.isfinite(value).any(axis=1))
+    x = results[dim].values.astype(np.float64)
+    return Scan(*_layers(results, model, position), x, value[position], error[position])
 
 
-def status_words(results: xr.Dataset) -> dict[int, str]:
-    """What each value of `status` means, from its CF attributes."""
-    attributes = results["status"].attrs if "status" in results else {}
+def status_words(results: xr.Dataset, variable: str = "status") -> dict[int, str]:
+    """What each value of a status variable means, from its CF attributes."""
+    attributes = results[variable].attrs if variable in results else {}
     if "flag_values" not in attributes or "flag_meanings" not in attributes:
         return {int(status): status.name.lower() for status in Status}
     values = np.atleast_1d(attributes["flag_values"]).tolist()
     return dict(zip(map(int, values), str(attributes["flag_meanings"]).split(), strict=True))
 
 
-def undefined_layers(results: xr.Dataset, model: str, **at: object) -> dict[int, str]:
+def undefined_layers(results: xr.Dataset, model: str, place: SitePooling, estimator: str) -> dict[int, str]:
     """Layers of one model whose status is neither ok nor absent, each with its word."""
     if "status" not in results:
         return {}
     words = status_words(results)
-    status = results["status"].sel({"model": model, **at}).values.astype(int)
+    at = {"model": model, "site": place.site, "pooling": place.pooling, "estimator": estimator}
+    status = results["status"].sel(at).values.astype(int)
     layers = results["layer"].values
     return {
         int(layer): words.get(int(code), f"status {code}").replace("_", " ")

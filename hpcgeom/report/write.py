@@ -68,6 +68,7 @@ def _write(figure: Figure, path: Path, kind: str) -> Path:
     try:
         with style():
             figure.savefig(partial, format=kind, metadata={**described, **undated})
+        figure.set_layout_engine("none")  # laid out once, so that all formats look alike
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

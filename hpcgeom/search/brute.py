@@ -11,9 +11,9 @@ from hpcgeom.errors import InputError
 from hpcgeom.search.rows import (
     RowSource,
     SelectedRows,
-    UnitRows,
     check_k,
     not_usable,
+    points_of_metric,
     raise_not_usable,
     row_ranges,
 )
@@ -67,9 +67,8 @@ def neighbors_of_rows(
         )
     wanted_W, position_R = np.unique(row_R, return_inverse=True)
     check_k(k, len(member_M) + (0 if np.isin(wanted_W, member_M).any() else 1))
-    if metric == "cosine":
-        source = UnitRows(source)
-    queries, bases = SelectedRows(source, wanted_W, tile_rows), SelectedRows(source, member_M, tile_rows)
+    points = points_of_metric(source, metric)
+    queries, bases = SelectedRows(points, wanted_W, tile_rows), SelectedRows(points, member_M, tile_rows)
     lists = Lists.empty(len(wanted_W), k)
     for start, stop in row_ranges(len(wanted_W), tile_rows) if len(wanted_W) else ():
         query_QD = _read_usable(queries, start, stop, wanted_W)

@@ -13,10 +13,9 @@ from hpcgeom.errors import HpcgeomError, InputError
 from hpcgeom.search.bounds import float32_bound
 from hpcgeom.search.certificate import Certificate, Tally
 from hpcgeom.search.duplicates import GroupLists, Groups
-from hpcgeom.search.rows import ArrayRows, RowSource, SelectedRows, UnitRows, check_k, row_ranges
+from hpcgeom.search.rows import ArrayRows, RowSource, SelectedRows, check_k, points_of_metric, row_ranges
 from hpcgeom.search.scan import scan_rows
 
-METRICS = ("euclidean", "cosine")
 DEFAULT_TILE_ROWS = 8192
 
 
@@ -221,8 +220,7 @@ def search_representation(
     """
     n_rows, n_features = source.shape
     check_k(k, n_rows)
-    if metric not in METRICS:
-        raise InputError(f"the metric is '{metric}', expected 'euclidean' or 'cosine': choose one of them")
+    points = points_of_metric(source, metric)
     for name, value in (
         ("tile_rows", tile_rows),
         ("threads", threads),
@@ -233,9 +231,7 @@ def search_representation(
     if n_rows >= 2**31:
         raise InputError(f"there are {n_rows} points, and row numbers are int32: search at most {2**31 - 1}")
     float32_bound(n_features)
-    return RepresentationSearch(
-        UnitRows(source) if metric == "cosine" else source, k, tile_rows, mean, threads
-    )
+    return RepresentationSearch(points, k, tile_rows, mean, threads)
 
 
 def search_tiles(

@@ -94,6 +94,13 @@ class UnitRows:
         return unit_BD
 
 
+def points_of_metric(source: RowSource, metric: str) -> RowSource:
+    """The points whose Euclidean distances the metric means; refuses unknown metrics."""
+    if metric not in ("euclidean", "cosine"):
+        raise InputError(f"the metric is '{metric}', expected 'euclidean' or 'cosine': choose one of them")
+    return UnitRows(source) if metric == "cosine" else source
+
+
 class SelectedRows:
     """Some rows of another source, as if they stood alone; they are read in pieces, so gaps cost no memory.
 

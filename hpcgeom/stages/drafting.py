@@ -44,7 +44,9 @@ def _draft_bert(section: BertModel, manifest: Manifest, folder: Path, samples: S
 
     where, revision = _resolve(section.source, section.revision, folder)
     draft, _ = draft_bert(section, manifest, where, revision, _digests)
-    readings = [Reading(site, tuple(manifest.representations.pooling)) for site in manifest.representations.sites]
+    readings = [
+        Reading(site, tuple(manifest.representations.pooling)) for site in manifest.representations.sites
+    ]
     request = make_request(section, folder, where, readings)
     n_tokens = _count_tokens(request, manifest, samples)
     model = Replicate().open_model(request)
@@ -57,7 +59,9 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
     from hpcgeom.models import Reading, Replicate
 
     where = None if section.source is None else _resolve(section.source, None, folder)[0]
-    readings = [Reading(site, tuple(manifest.representations.pooling)) for site in manifest.representations.sites]
+    readings = [
+        Reading(site, tuple(manifest.representations.pooling)) for site in manifest.representations.sites
+    ]
     request = make_request(section, folder, where, readings)
     n_tokens = _count_tokens(request, manifest, samples)
     model = Replicate().open_model(request)
@@ -75,7 +79,10 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
         width=shapes.width or max(shape.width for shape in shapes.sites.values()),
         n_parameters=shapes.n_parameters,
         dtype=section.dtype,
-        files=(*(_digests(where) if where else ()), *(_digests(request.tokenizer) if request.tokenizer else ())),
+        files=(
+            *(_digests(where) if where else ()),
+            *(_digests(request.tokenizer) if request.tokenizer else ()),
+        ),
         unused_keys=shapes.unused_keys,
         n_tokens=int(n_tokens.sum()),
         identity={**settings, "factory_source": _source_digest(section.factory)},
@@ -119,5 +126,7 @@ def _source_digest(factory: str) -> str:
     module = factory.partition(":")[0]
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        raise InputError(f"factory '{factory}': the source of '{module}' is not a file, so it has no identity")
+        raise InputError(
+            f"factory '{factory}': the source of '{module}' is not a file, so it has no identity"
+        )
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()

@@ -82,9 +82,7 @@ def _pairs(run: Run, unit: Unit) -> Values:
     return {"counts": counts, "squares": squares}
 
 
-def _lists(
-    run: Run, model: ModelPlan, item: Representation, unit: Unit, k: int
-) -> npt.NDArray[np.int32]:
+def _lists(run: Run, model: ModelPlan, item: Representation, unit: Unit, k: int) -> npt.NDArray[np.int32]:
     store, group = run.root / paths.neighbors(model.name), paths.group(item.site, item.pooling)
     layers = [
         neighbors.read_rows(store, group, "neighbor_index", position, unit.start, unit.stop)[:, :k]

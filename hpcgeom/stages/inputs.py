@@ -79,9 +79,7 @@ def points_of(run: Run, model: str, layers: Sequence[int], start: int, stop: int
     return block
 
 
-def refuse_non_finite(
-    block: npt.NDArray[np.floating], layers: Sequence[int], start: int, where: str
-) -> None:
+def refuse_non_finite(block: npt.NDArray[np.floating], layers: Sequence[int], start: int, where: str) -> None:
     """Refuse NaN and infinity.
 
     Raises

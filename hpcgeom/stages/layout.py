@@ -25,7 +25,11 @@ def lay_out_stores(run: Run) -> None:
             records.remove(unit)
             placed = _lay_out(run, unit.stage)
             owner = Unit(
-                unit.stage, -1, unit.key, unit.digest, tuple(str(path.relative_to(run.root)) for path in placed)
+                unit.stage,
+                -1,
+                unit.key,
+                unit.digest,
+                tuple(str(path.relative_to(run.root)) for path in placed),
             )
             records.write(owner, {}, made_by())
 

@@ -24,6 +24,7 @@ from hpcgeom.types import Distances, Estimate, Indices, Status, Unit
 
 Values = dict[str, npt.NDArray[Any]]
 
+
 def measure(run: Run, unit: Unit) -> Values:
     """All numbers of the unit's layer.
 
@@ -132,7 +133,13 @@ def _labels(run: Run, lists: Lists, settings: Mapping[str, Any], *, is_constant:
     ks = [int(k) for k in settings["overlap_k"]]
     samples = read_samples(run.root / paths.SAMPLES)
     columns: dict[str, list[npt.NDArray[np.float64]]] = {
-        name: [] for name in ("label_overlap", "label_overlap_error", "label_overlap_balanced", "label_overlap_balanced_error")
+        name: []
+        for name in (
+            "label_overlap",
+            "label_overlap_error",
+            "label_overlap_balanced",
+            "label_overlap_balanced_error",
+        )
     }
     for label in settings["labels"]:
         codes, _ = encode(samples.labels[label])

@@ -49,7 +49,9 @@ class Run:
 
     def layout_unit(self, stage: str) -> Unit:
         """The unit that stands for a stage's metadata files: `init` of the stage does it."""
-        return Unit(stage, -1, "init", digest("init", stage=stage, units=[u.digest for u in self.units(stage)]), ())
+        return Unit(
+            stage, -1, "init", digest("init", stage=stage, units=[u.digest for u in self.units(stage)]), ()
+        )
 
     def layout_units(self) -> list[Unit]:
         """The layouts of all stages that have stores."""

@@ -43,7 +43,9 @@ def _work(run: Run, unit: Unit) -> dict[str, Any]:
     settings = run.plan.manifest["neighbors"]
     # The mean of unit rows is another one: the search finds it itself.
     mean = (
-        column_means(run, model, unit.site, unit.pooling)[position] if settings["metric"] == "euclidean" else None
+        column_means(run, model, unit.site, unit.pooling)[position]
+        if settings["metric"] == "euclidean"
+        else None
     )
     search = search_representation(
         LayerRows(run.root / paths.activations(model.name), group, position),

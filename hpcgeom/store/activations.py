@@ -72,7 +72,12 @@ def create_axes(group: zarr.Group, item: Group, sample_ids: Sequence[str]) -> No
     if item.modules:
         names = [item.modules[layer] for layer in item.layers]
         module = group.create_array(
-            "module", shape=(len(names),), dtype="string", dimension_names=("layer",), fill_value="", compressors=None
+            "module",
+            shape=(len(names),),
+            dtype="string",
+            dimension_names=("layer",),
+            fill_value="",
+            compressors=None,
         )
         module[:] = np.array(names, dtype=object)
 

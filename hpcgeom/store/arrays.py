@@ -57,7 +57,9 @@ def create_array(
     )
 
 
-def create_coordinate(group: zarr.Group, name: str, values: Sequence[Any], attributes: Mapping[str, Any]) -> None:
+def create_coordinate(
+    group: zarr.Group, name: str, values: Sequence[Any], attributes: Mapping[str, Any]
+) -> None:
     """Write a one-dimensional coordinate; strings are of variable length."""
     is_text = bool(values) and isinstance(values[0], str)
     array = group.create_array(
@@ -109,8 +111,6 @@ def consolidate(store: Path) -> None:
         # it or uses it.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(zarr.storage.LocalStore(store), zarr_format=3)
-
-
 
 
 def open_array(store: Path, path: str) -> zarr.Array:

@@ -65,4 +65,6 @@ def _decoded(run: Path, other: Path, name: str) -> str:
     if n == 0:
         return f"{name} has other bytes, but all decoded numbers are equal"
     where = tuple(int(i) for i in np.argwhere(~np.asarray(equal))[0])
-    return f"{name} differs in {n} of {np.size(equal)} numbers, first at {where}: {a[where]!r} and {b[where]!r}"
+    return (
+        f"{name} differs in {n} of {np.size(equal)} numbers, first at {where}: {a[where]!r} and {b[where]!r}"
+    )

@@ -18,7 +18,12 @@ from hpcgeom.store.variables import NEIGHBORS
 
 
 def create(
-    store: Path, groups: Sequence[Group], sample_ids: Sequence[str], k: int, shard_rows: int, attributes: Mapping[str, Any]
+    store: Path,
+    groups: Sequence[Group],
+    sample_ids: Sequence[str],
+    k: int,
+    shard_rows: int,
+    attributes: Mapping[str, Any],
 ) -> list[Path]:
     """Lay out an empty store; idempotent, and data that is there stays."""
     n = len(sample_ids)
@@ -74,7 +79,9 @@ class Lists:
         return np.flatnonzero(self.duplicate_of == np.arange(len(self.duplicate_of)))
 
 
-def write_rows(store: Path, group: str, position: int, start: int, values: Mapping[str, npt.NDArray[Any]]) -> None:
+def write_rows(
+    store: Path, group: str, position: int, start: int, values: Mapping[str, npt.NDArray[Any]]
+) -> None:
     """Write some rows of some arrays of one layer; `start` and the length fit whole shards."""
     for name, block in values.items():
         array = arrays.open_array(store, f"{group}/{name}")

@@ -106,7 +106,8 @@ class Records:
         names = files.files_below(self.run, unit.owns)
         files.sync_files(self.run / name for name in names)
         entries = tuple(
-            FileEntry(name, (self.run / name).stat().st_size, files.crc32c_of(self.run / name)) for name in names
+            FileEntry(name, (self.run / name).stat().st_size, files.crc32c_of(self.run / name))
+            for name in names
         )
         record = Record(unit.stage, unit.index, unit.key, unit.digest, entries, facts, made_by)
         files.write_json(self.path(unit), asdict(record))

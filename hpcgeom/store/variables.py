@@ -47,7 +47,10 @@ NEIGHBORS: Mapping[str, Variable] = {
         "ties go to the smaller row",
     ),
     "neighbor_distance": Variable(
-        ("layer", "sample", "rank"), "float64", "distance to the neighbor at this rank, not squared", "activation"
+        ("layer", "sample", "rank"),
+        "float64",
+        "distance to the neighbor at this rank, not squared",
+        "activation",
     ),
     "duplicate_of": Variable(
         ("layer", "sample"), "int32", "first row with an equal point; the row itself where it is the first"
@@ -73,22 +76,34 @@ RESULTS: Mapping[str, Variable] = {
         "float64",
         "one standard error of intrinsic_dimension; for twonn_mle with the correlation of ratios that share a point",
     ),
-    "n_points": Variable((*REPRESENTATION, "estimator"), "int64", "points that entered the estimate", "points"),
+    "n_points": Variable(
+        (*REPRESENTATION, "estimator"), "int64", "points that entered the estimate", "points"
+    ),
     "status": Variable(
         (*REPRESENTATION, "estimator"), "int8", "why intrinsic_dimension is what it is (flag_meanings)"
     ),
     "n_zero_distances": Variable(
         REPRESENTATION, "int64", "samples whose nearest neighbor lies at distance zero", "points"
     ),
-    "n_distinct_points": Variable(REPRESENTATION, "int64", "points after equal ones are counted once", "points"),
+    "n_distinct_points": Variable(
+        REPRESENTATION, "int64", "points after equal ones are counted once", "points"
+    ),
     "gride": Variable((*REPRESENTATION, "n2"), "float64", f"{_ID} from r(n2)/r(n2/2)", source=DENTI),
-    "gride_error": Variable((*REPRESENTATION, "n2"), "float64", "standard error of gride from Fisher information"),
+    "gride_error": Variable(
+        (*REPRESENTATION, "n2"), "float64", "standard error of gride from Fisher information"
+    ),
     "gride_distance": Variable(
-        (*REPRESENTATION, "n2"), "float64", "scale: mean of the distances to neighbors n2/2 and n2", "activation"
+        (*REPRESENTATION, "n2"),
+        "float64",
+        "scale: mean of the distances to neighbors n2/2 and n2",
+        "activation",
     ),
     "gride_status": Variable((*REPRESENTATION, "n2"), "int8", "why gride is what it is (flag_meanings)"),
     "twonn_by_mu_fraction": Variable(
-        (*REPRESENTATION, "mu_fraction"), "float64", f"{_ID} (twonn) by share of the ratios kept", source=FACCO
+        (*REPRESENTATION, "mu_fraction"),
+        "float64",
+        f"{_ID} (twonn) by share of the ratios kept",
+        source=FACCO,
     ),
     "twonn_by_mu_fraction_error": Variable(
         (*REPRESENTATION, "mu_fraction"), "float64", "one standard error of twonn_by_mu_fraction"

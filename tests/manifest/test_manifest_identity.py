@@ -7,7 +7,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcgeom.manifest import Manifest, canonical, difference, load_manifest, manifest_digest, template
@@ -88,6 +88,7 @@ def test_the_digest_is_that_of_the_json_a_person_would_write():
     assert manifest_digest(Manifest.model_validate(ARRAYS)) == expected
 
 
+@settings(deadline=None)
 @given(shuffle=st.randoms(use_true_random=False), comments=st.lists(st.sampled_from(["", "# k: 3", "  # x"])))
 def test_the_digest_does_not_depend_on_the_order_of_keys_or_on_comments(shuffle, comments):
     lines = json.dumps(shuffled(DATA, shuffle), indent=1).split("\n")
@@ -162,6 +163,7 @@ def test_a_model_that_was_added_is_named():
     assert lines[1].startswith('models[b]: absent -> {"block_sites"')
 
 
+@settings(deadline=None)
 @given(old=SETTINGS, new=SETTINGS)
 def test_there_is_a_difference_exactly_where_the_json_differs(old, new):
     same = json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcgeom.errors import InputError
@@ -32,7 +32,7 @@ SECTIONS += (Neighbors, Representations, TextColumns, TextDataset)
 
 
 def blocks(text: str) -> dict[str, list[str]]:
-    """All versions of each section: the one in force, and those in comments (their comment signs taken off)."""
+    """All versions of each section: the one in force, and those in comments without their signs."""
     found: dict[str, list[str]] = {}
     for block in text.split("\n\n"):
         lines = block.split("\n")
@@ -48,6 +48,7 @@ def test_the_template_is_a_valid_manifest(tmp_path):
     assert load_manifest(path).manifest.name == "my-run"
 
 
+@settings(deadline=None)
 @given(name=st.from_regex(SLUG, fullmatch=True))
 def test_any_name_stays_a_text(name):
     assert parse_yaml(template(name), "m.yaml").data["name"] == name
@@ -56,7 +57,7 @@ def test_any_name_stays_a_text(name):
 @pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 101, "x\n"])
 def test_a_name_that_is_no_file_name_is_refused(name):
     with pytest.raises(
-        InputError, match="expected a name of 1 to 100 of the characters .* found .*: choose another"
+        InputError, match=r"expected a name of 1 to 100 of the characters .* found .*: choose another"
     ):
         template(name)
 

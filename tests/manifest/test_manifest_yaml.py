@@ -1,4 +1,4 @@
-"""The YAML reader: against JSON, of which YAML is a superset, and against the tables of the YAML 1.2 specification."""
+"""The YAML reader: against JSON, which is YAML, and against the tables of the YAML 1.2 specification."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcgeom.errors import InputError, ProblemsError
@@ -45,6 +45,7 @@ def refused(text: str, *expected: str) -> None:
         assert re.match(r"m\.yaml:" + pattern, problem), problem
 
 
+@settings(deadline=None)
 @given(data=st.dictionaries(TEXTS, JSON, min_size=1, max_size=5), indent=st.sampled_from([None, 1, 2]))
 def test_json_means_the_same_in_yaml(data, indent):
     text = json.dumps(data, ensure_ascii=False, indent=indent)
@@ -53,6 +54,7 @@ def test_json_means_the_same_in_yaml(data, indent):
     assert json.dumps(read) == json.dumps(data)  # tells 1 from 1.0 and from true
 
 
+@settings(deadline=None)
 @given(data=st.dictionaries(TEXTS, JSON, min_size=1, max_size=5))
 def test_positions_point_at_every_key_and_every_item(data):
     text = json.dumps(data, ensure_ascii=False, indent=1)

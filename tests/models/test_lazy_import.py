@@ -11,7 +11,10 @@ import hpcgeom.models
 
 
 def test_importing_the_package_does_not_import_torch():
-    code = "import sys, hpcgeom.models as m; m.ModelRequest; print([n for n in ('torch', 'numpy') if n in sys.modules])"
+    code = (
+        "import sys, hpcgeom.models as m; m.ModelRequest; "
+        "print([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "['numpy']"
 

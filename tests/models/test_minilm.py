@@ -50,5 +50,4 @@ def test_the_last_layer_is_the_sentence_embedding_of_its_own_library(folder):
         found["resid", "mean_all"][-1], axis=1, keepdims=True
     )
     similarity = unit @ unit.T  # the meaning of trained weights: texts on one subject are near
-    print(similarity)
     assert min(similarity[0, 1], similarity[2, 3]) > 0.3 > 0.15 > np.abs(similarity[:2, 2:]).max()

@@ -1,7 +1,8 @@
 """The same distances and indices through DADApy 0.3.4 and through hpcgeom.
 
-DADApy's lists begin with the point itself, ours do not. Its GRIDE drops large ratios (`_filter_mus`) and stops
-its bisection at 1e-7; clouds whose largest ratio it would drop go through its derivative of the likelihood.
+DADApy's lists begin with the point itself, ours do not. Its GRIDE drops large ratios (`_filter_mus`) and
+stops its bisection at 1e-7; where it would drop a ratio, the root of its derivative of the likelihood and its
+Fisher information are taken over all of them.
 """
 
 import contextlib

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 
-
-
 def oracle_distances(row_D, rows_ND):
     """Sequential float64 sums: cumsum adds from left to right."""
     squared_ND = np.square(rows_ND.astype(np.float64) - row_D.astype(np.float64))

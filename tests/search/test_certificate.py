@@ -1,4 +1,4 @@
-"""The certificate: it vouches for what float32 can decide, and notices proposals that are not what they claim to be."""
+"""The certificate: what float32 can decide, and proposals that are not what they claim to be."""
 
 from __future__ import annotations
 
@@ -87,14 +87,18 @@ def test_malformed_proposals_are_recomputed(points, monkeypatch, fault):
 
 
 def test_too_few_proposals_are_recomputed(points, monkeypatch):
-    monkeypatch.setattr(propose, "propose", lambda query, base, count, threads: HONEST(query, base, 4, threads))
+    monkeypatch.setattr(
+        propose, "propose", lambda query, base, count, threads: HONEST(query, base, 4, threads)
+    )
     found = search(points)
     assert_same_lists((found.distances, found.indices), oracle(points, 10))
     assert found.certificate.recomputed == 400
 
 
 def test_a_margin_too_thin_to_decide_is_recomputed(points, monkeypatch):
-    monkeypatch.setattr(propose, "propose", lambda query, base, count, threads: HONEST(query, base, 11, threads))
+    monkeypatch.setattr(
+        propose, "propose", lambda query, base, count, threads: HONEST(query, base, 11, threads)
+    )
     found = search(points)
     assert_same_lists((found.distances, found.indices), oracle(points, 10))
     assert found.certificate.recomputed > 0
@@ -106,7 +110,9 @@ def test_silently_lost_neighbors_are_found_by_the_audit(points, monkeypatch):
         return np.delete(score, 2, axis=1), np.delete(proposed, 2, axis=1)
 
     monkeypatch.setattr(propose, "propose", lossy)
-    with pytest.raises(HpcgeomError, match=r"neighbors of row 0 are not those that brute force finds.*lost some"):
+    with pytest.raises(
+        HpcgeomError, match=r"neighbors of row 0 are not those that brute force finds.*lost some"
+    ):
         search(points)
 
 
@@ -131,7 +137,9 @@ def test_the_bound_holds_for_every_pair(rng, n_features, offset, n_queries):
     norm = np.linalg.norm(rounded.astype(np.float64), axis=1)
     assert norm.max() <= 1
     for i in range(n_queries):
-        exact = np.linalg.norm(points[i].astype(np.longdouble) - points[proposed[i]].astype(np.longdouble), axis=1)
+        exact = np.linalg.norm(
+            points[i].astype(np.longdouble) - points[proposed[i]].astype(np.longdouble), axis=1
+        )
         for distance, found in zip(exact.astype(np.float64), score[i], strict=True):
             limit = kernels.score_limit(distance, centering.scale, norm[i], bound.relative, bound.absolute)
             squared = (distance * centering.scale) ** 2
@@ -150,5 +158,7 @@ def test_the_bound_is_not_idle():
 
 
 def test_more_features_than_the_proof_covers_are_refused():
-    with pytest.raises(InputError, match=r"points have 4194305 features, and exactness is proven up to 4194304"):
+    with pytest.raises(
+        InputError, match=r"points have 4194305 features, and exactness is proven up to 4194304"
+    ):
         bounds.float32_bound(2**22 + 1)

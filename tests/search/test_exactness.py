@@ -109,7 +109,9 @@ def test_huge_and_tiny_differences_live_in_one_representation():
     points = np.array([[0.0], [1e-200], [3e-200], [1e300], [-1e300]])
     distances, indices = nearest_neighbors(points, 2)
     assert indices.tolist() == [[1, 2], [0, 2], [1, 0], [0, 1], [0, 1]]
-    np.testing.assert_allclose(distances[:3], [[1e-200, 3e-200], [1e-200, 2e-200], [2e-200, 3e-200]], rtol=1e-15)
+    np.testing.assert_allclose(
+        distances[:3], [[1e-200, 3e-200], [1e-200, 2e-200], [2e-200, 3e-200]], rtol=1e-15
+    )
 
 
 def test_a_search_tree_finds_the_same(rng):
@@ -137,7 +139,9 @@ def unit_rows(points):
     return points.astype(np.float64) / norm[:, None]
 
 
-@pytest.mark.parametrize("name", ["gaussian, 17 features", "offset 1e4", "float16", "heavy tails", "scale 1e38"])
+@pytest.mark.parametrize(
+    "name", ["gaussian, 17 features", "offset 1e4", "float16", "heavy tails", "scale 1e38"]
+)
 def test_cosine_is_the_distance_of_unit_rows(rng, name):
     points = CASES[name](rng)
     assert_same_lists(nearest_neighbors(points, 12, metric="cosine"), oracle(unit_rows(points), 12))
