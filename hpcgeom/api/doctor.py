@@ -179,7 +179,8 @@ def _numba_cache() -> str:
     if chosen is None and os.access(home, os.W_OK):
         return f"compiled kernels are kept below {home}"
     raise _Wrong(
-        f"{folder} cannot be written: set NUMBA_CACHE_DIR to a folder that can, or every process compiles anew"
+        f"{folder} cannot be written: set NUMBA_CACHE_DIR to a folder that can, "
+        "or every process compiles anew"
     )
 
 

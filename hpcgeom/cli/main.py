@@ -15,7 +15,10 @@ from hpcgeom.errors import HpcgeomError
 
 app = typer.Typer(
     name="hpcgeom",
-    help="The geometry of hidden representations of large transformers, from one manifest to labelled datasets.",
+    help=(
+        "The geometry of hidden representations of large transformers, "
+        "from one manifest to labelled datasets."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

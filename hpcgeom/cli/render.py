@@ -90,7 +90,8 @@ def price(found: Price) -> str:
         for stage in found.stages
     ]
     total = size(sum(stage.size_bytes for stage in found.stages))
-    head = f"{plan.name} ({plan.manifest_digest[:8]}): {plan.samples.n:,} samples, units of {plan.unit_rows} rows"
+    name = f"{plan.name} ({plan.manifest_digest[:8]})"
+    head = f"{name}: {plan.samples.n:,} samples, units of {plan.unit_rows} rows"
     foot = f"total on disk: {total}; disk, memory and operations are upper estimates"
     notices = [f"note: {notice}" for notice in found.notices]
     return "\n".join([head, "", table(models), "", table(stages), "", foot, *notices])

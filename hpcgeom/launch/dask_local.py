@@ -1,7 +1,7 @@
 """Dask worker processes on this machine, one thread each.
 
-The scheduler executes what it is sent, so even on the loopback interface, which other users of a login node share,
-its connections are encrypted and need a certificate that lives in this process alone.
+The scheduler executes what it is sent, so even on the loopback interface, which other users of a login node
+share, its connections are encrypted and need a certificate that lives in this process alone.
 """
 
 from __future__ import annotations

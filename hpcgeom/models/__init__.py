@@ -6,7 +6,17 @@ Importing this package imports neither torch nor transformers; the first use of 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpcgeom.models.checkpoint import weights_digest
+    from hpcgeom.models.failures import is_out_of_memory
+    from hpcgeom.models.families import model_limits
+    from hpcgeom.models.hub import fetch
+    from hpcgeom.models.replicate import Replicate
+    from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, SiteShape, TokenBatch
+    from hpcgeom.models.sinks import NonFiniteActivation
+    from hpcgeom.models.tokens import Encoding, Tokenizer, pad
 
 _HOMES = {
     "ModelRequest": "request",
@@ -25,7 +35,22 @@ _HOMES = {
     "is_out_of_memory": "failures",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "Encoding",
+    "ModelRequest",
+    "ModelShapes",
+    "NonFiniteActivation",
+    "Reading",
+    "Replicate",
+    "SiteShape",
+    "TokenBatch",
+    "Tokenizer",
+    "fetch",
+    "is_out_of_memory",
+    "model_limits",
+    "pad",
+    "weights_digest",
+]
 
 
 def __getattr__(name: str) -> Any:

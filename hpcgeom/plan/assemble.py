@@ -89,9 +89,10 @@ def refuse_too_few_samples(manifest: Manifest, n: int) -> None:
             f"neighbors.k is {k}, but the data set has {n} samples and a sample has {n - 1} others: "
             f"lower neighbors.k (and what depends on it) below {n}"
         )
-    if "gride" in manifest.geometry.estimators and manifest.geometry.gride_range_max >= n:
+    scale = manifest.geometry.gride_range_max
+    if "gride" in manifest.geometry.estimators and scale >= n:
         problems.append(
-            f"geometry.gride_range_max is {manifest.geometry.gride_range_max}, but the data set has {n} samples: "
+            f"geometry.gride_range_max is {scale}, but the data set has {n} samples: "
             "lower it, or leave gride out of geometry.estimators"
         )
     if problems:

@@ -40,8 +40,8 @@ def draft_arrays(model: ArraysModel, folder: Path, *, with_digests: bool) -> Mod
     for layer, (shape, _) in found.items():
         if shape != found[first][0]:
             raise InputError(
-                f"{files[layer]} has shape {shape}, but {files[first]} has {found[first][0]}: layers of one model "
-                "share samples and features; make them equal, or name them as two models"
+                f"{files[layer]} has shape {shape}, but {files[first]} has {found[first][0]}: "
+                "layers of one model share samples and features; make them equal, or name them as two models"
             )
     width = found[first][0][1]
     digests = source_digest(files.values()) if with_digests else ()

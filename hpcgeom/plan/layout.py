@@ -34,7 +34,8 @@ def family_shapes(name: str, family: str, facts: ModelFacts, sites: Sequence[str
     for site in sites:
         if is_module_glob(site):
             raise InputError(
-                f"model '{name}' of family '{family}' cannot read '{site}': module globs are read by family 'module'"
+                f"model '{name}' of family '{family}' cannot read '{site}': "
+                "module globs are read by family 'module'"
             )
         if site not in known.sites:
             reason = known.absent_sites.get(site, "it is not in the catalogue")

@@ -30,6 +30,9 @@ from hpcgeom.report.select import (
     undefined_layers,
 )
 
+ROOM_FOR_CHANCE = 0.1
+"""Chance from which on its name fits below its line."""
+
 
 @style()
 def intrinsic_dimension(results: xr.Dataset, estimator: str | None = None) -> Figure:
@@ -173,14 +176,16 @@ def _draw_chance(panel: Axes, results: xr.Dataset, label: str) -> None:
         return
     chance = float(results["label_overlap_chance"].sel(label=label))
     if np.isfinite(chance):
-        panel.axhline(chance, linestyle="--", linewidth=1.2, color=TEXT_COLOR, label="chance")
+        panel.axhline(chance, linestyle="--", linewidth=1.2, color=TEXT_COLOR, zorder=1.5, label="chance")
+        below = chance >= ROOM_FOR_CHANCE  # what was learned lies above
         panel.annotate(
             f"chance {chance:.3g}",
             (1.0, chance),
             xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
+            xytext=(-2, -3 if below else 3),
             textcoords="offset points",
             horizontalalignment="right",
+            verticalalignment="top" if below else "bottom",
             color=TEXT_COLOR,
             fontsize=8.5,
         )

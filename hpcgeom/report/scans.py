@@ -41,8 +41,8 @@ MOST_LINES = 7
 ID = "intrinsic dimension"
 RANK = "rank n₂ of the neighbor"
 FRACTIONS = (
-    ("decimated_dimension", "data_fraction", "share of the points kept"),
-    ("twonn_by_mu_fraction", "mu_fraction", "share of the ratios kept in the fit"),
+    ("decimated_dimension", "data_fraction", "share of points kept"),
+    ("twonn_by_mu_fraction", "mu_fraction", "share of ratios kept"),
 )
 
 
@@ -125,6 +125,8 @@ def _layers_note(panels: Sequence[_Panel]) -> str:
     chosen = {tuple(panel.scan.layer[handful(panel.scan.layer.size)].tolist()) for panel in panels}
     if len(chosen) == 1:
         return f"Lines: layers {number_ranges(chosen.pop())}."
+    if max(panel.scan.layer.size for panel in panels) <= MOST_LINES:
+        return "Lines: all layers with a value."
     return f"Lines: at most {MOST_LINES} layers of each model, evenly spread from the first to the last."
 
 
@@ -135,7 +137,7 @@ def _gaps_note(results: xr.Dataset) -> str:
     words = status_words(results, "gride_status")
     codes = set(np.unique(results["gride_status"].values).tolist()) - {Status.OK, Status.ABSENT}
     found = [words.get(code, f"status {code}").replace("_", " ") for code in sorted(codes)]
-    return f"Points left out: {listed(found)}." if found else ""
+    return f"Left out where GRIDE is undefined: {listed(found)}." if found else ""
 
 
 def _caption(results: xr.Dataset, lead: str, panels: Sequence[_Panel], notes: Sequence[str] = ()) -> str:
@@ -244,6 +246,6 @@ def dimension_by_fraction(results: xr.Dataset) -> Figure:
     everything = [panel for block in blocks for panel in block]
     _depth_bar(figure, [each for axes in grid for each in axes], everything)
     shares = " and the ".join(x for _, _, x in present)
-    lead = f"Intrinsic dimension against the {shares}. Bands are one standard error."
+    lead = f"Intrinsic dimension by TwoNN against the {shares}. Bands are one standard error."
     add_caption(figure, _caption(results, lead, everything, [_layers_note(everything)]))
     return figure

@@ -34,6 +34,6 @@ def search_memory_bytes(
     tiles = tile * n_features * (2 * (stored + 4) + 2 * stored)
     proposals = tile * n_proposals(k) * (4 + 8)
     lists = 6 * tile * k * (8 + 8)  # distinct, gathered, expanded, and in the numbering of the samples
-    second_look = 8 * BLOCK_ROWS * (5 * n_features + 3 * BLOCK_ROWS)
+    second_look = 8 * BLOCK_ROWS * (6 * n_features + 3 * BLOCK_ROWS)
     per_row = BYTES_PER_ROW * n_rows + n_repeated * k * (8 + 8)
     return tiles + proposals + lists + second_look + per_row + FAISS_BYTES

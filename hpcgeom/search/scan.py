@@ -21,6 +21,10 @@ from hpcgeom.search.rows import (
 )
 
 
+SAMPLED_ROWS = 256
+"""Rows that judge whether the mean is a good center."""
+
+
 @dataclass(frozen=True)
 class Centering:
     """Center rows by a vector and multiply them by a power of two.
@@ -29,18 +33,18 @@ class Centering:
 
     Attributes
     ----------
-    mean
+    center
         (D,) float64, subtracted.
     scale
         Power of two; centered rows times this have norms of at most about 1.
     """
 
-    mean: npt.NDArray[np.float64]
+    center: npt.NDArray[np.float64]
     scale: float
 
     def apply(self, rows_BD: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Centered and scaled rows in float64."""
-        centered_BD: npt.NDArray[np.float64] = rows_BD - self.mean
+        centered_BD: npt.NDArray[np.float64] = rows_BD - self.center
         centered_BD *= self.scale
         return centered_BD
 
@@ -82,6 +86,7 @@ def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = No
     hash_N2 = np.empty((n_rows, 2), np.uint64)
     mean_D, smallest_D = np.zeros(n_features), np.full(n_features, np.inf)
     largest_D, bad_rows = np.full(n_features, -np.inf), list[int]()
+    sampled_S, sample = np.unique(np.linspace(0, n_rows - 1, SAMPLED_ROWS).astype(np.int64)), []
     for start, stop in row_ranges(n_rows, tile_rows):
         rows_BD = read_rows(source, start, stop)
         bad_rows += not_usable(rows_BD, start)
@@ -92,11 +97,13 @@ def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = No
         np.maximum(largest_D, rows_BD.max(axis=0), out=largest_D)
         if mean is None:
             mean_D += _mean_part(rows_BD, n_rows)
+        sample.append(rows_BD[sampled_S[(sampled_S >= start) & (sampled_S < stop)] - start])
     raise_not_usable(bad_rows)
     if mean is not None:
         mean_D = _checked_mean(mean, n_features)
-    scale = _scale(np.maximum(largest_D - mean_D, mean_D - smallest_D))
-    return Scan(Centering(mean_D, scale), first_equal_rows(hash_N2))
+    center_D = _center(mean_D, np.concatenate(sample).astype(np.float64))
+    scale = _scale(np.maximum(largest_D - center_D, center_D - smallest_D))
+    return Scan(Centering(center_D, scale), first_equal_rows(hash_N2))
 
 
 def _mean_part(rows_BD: npt.NDArray[Any], n_rows: int) -> npt.NDArray[np.float64]:
@@ -107,6 +114,13 @@ def _mean_part(rows_BD: npt.NDArray[Any], n_rows: int) -> npt.NDArray[np.float64
     else:
         part_D = (rows_BD / n_rows).sum(axis=0)  # dividing first keeps sums of huge values finite
     return part_D
+
+
+def _center(mean_D: npt.NDArray[np.float64], sample_SD: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean, or the median of a sample where outliers have pulled the mean away from most rows."""
+    median_D: npt.NDArray[np.float64] = np.median(sample_SD, axis=0)
+    from_mean, from_median = (np.median(np.abs(sample_SD - c_D).sum(axis=1)) for c_D in (mean_D, median_D))
+    return median_D if from_median < from_mean / 2 else mean_D
 
 
 def _checked_mean(mean: npt.ArrayLike, n_features: int) -> npt.NDArray[np.float64]:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from hpcgeom.version import __version__
 from hpcgeom.errors import InputError
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.leases import lease
 from hpcgeom.types import Unit
+from hpcgeom.version import __version__
 
 Work = Callable[[Unit], Mapping[str, Any]]
 """Writes a unit's files and returns the facts for its record."""
@@ -28,8 +28,13 @@ class Stage(Protocol):
     them, in any order.
     """
 
-    name: str
-    needs: str | None
+    @property
+    def name(self) -> str:
+        """Name of the stage."""
+
+    @property
+    def needs(self) -> str | None:
+        """The stage that has to be finished before."""
 
     def open(self, run: Run, unit: Unit) -> AbstractContextManager[Work]:
         """Get ready to do `unit` and others of the same model."""

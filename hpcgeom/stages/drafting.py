@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +17,12 @@ from hpcgeom.errors import InputError
 from hpcgeom.manifest.sections import ArraysModel, BertModel, Manifest, Model, ModuleModel
 from hpcgeom.plan.assemble import ModelDraft
 from hpcgeom.plan.drafts import draft_arrays, draft_bert
-from hpcgeom.plan.layout import choose_layers
+from hpcgeom.plan.layout import SiteShape, choose_layers
 from hpcgeom.plan.plan import SourceFile
 from hpcgeom.stages.requests import encode, make_request, tokenizer_of
+
+if TYPE_CHECKING:
+    from hpcgeom.models import ModelRequest
 
 Drafted = tuple[ModelDraft, npt.NDArray[np.int64]]
 """A draft, and the tokens of every sample."""
@@ -52,7 +57,7 @@ def _draft_bert(section: BertModel, manifest: Manifest, folder: Path, samples: S
     model = Replicate().open_model(request)
     unused = model.describe().unused_keys
     model.close()
-    return _with(draft, n_tokens=int(n_tokens.sum()), unused_keys=unused), n_tokens
+    return replace(draft, n_tokens=int(n_tokens.sum()), unused_keys=unused), n_tokens
 
 
 def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
@@ -67,7 +72,10 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
     model = Replicate().open_model(request)
     shapes = model.describe()
     model.close()
-    chosen = choose_layers(section.name, manifest.representations, dict(shapes.sites))
+    sites = {
+        site: SiteShape(shape.layers, shape.width, shape.modules) for site, shape in shapes.sites.items()
+    }
+    chosen = choose_layers(section.name, manifest.representations, sites)
     deepest = max(max(shape.layers) for shape in shapes.sites.values())
     settings = section.model_dump(mode="json", exclude={"name", "source", "tokenizer", "strategy"})
     draft = ModelDraft(
@@ -90,12 +98,6 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
     return draft, n_tokens
 
 
-def _with(draft: ModelDraft, **changes: object) -> ModelDraft:
-    import dataclasses
-
-    return dataclasses.replace(draft, **changes)  # type: ignore[arg-type]
-
-
 def _resolve(source: str, revision: str | None, folder: Path) -> tuple[Path, str]:
     from hpcgeom.models import fetch
 
@@ -115,9 +117,9 @@ def _digests(folder: Path) -> tuple[SourceFile, ...]:
     )
 
 
-def _count_tokens(request: object, manifest: Manifest, samples: Samples) -> npt.NDArray[np.int64]:
-    tokenizer = tokenizer_of(request)  # type: ignore[arg-type]
-    encodings = encode(tokenizer, manifest, request, samples.ids, samples.texts)  # type: ignore[arg-type]
+def _count_tokens(request: ModelRequest, manifest: Manifest, samples: Samples) -> npt.NDArray[np.int64]:
+    tokenizer = tokenizer_of(request)
+    encodings = encode(tokenizer, manifest, request, samples.ids, samples.texts)
     return np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64)
 
 

@@ -95,8 +95,8 @@ class _Extractor:
         if (found != self._n_tokens[rows]).any():
             row = int(np.flatnonzero(found != self._n_tokens[rows])[0])
             raise InputError(
-                f"sample '{ids[row]}' has {found[row]} tokens, but prepare counted {self._n_tokens[rows[row]]}: "
-                "the tokenizer has changed since; start another run"
+                f"sample '{ids[row]}' has {found[row]} tokens, but prepare counted "
+                f"{self._n_tokens[rows[row]]}: the tokenizer has changed since; start another run"
             )
         try:
             extracted: Mapping[tuple[str, str], npt.NDArray[np.float32]] = self._model.extract(

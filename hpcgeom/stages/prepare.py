@@ -90,8 +90,8 @@ def refuse_other_directory(loaded: LoadedManifest, root: Path) -> None:
     changes = difference(canonical(before), canonical(loaded.manifest))
     if changes:
         raise InputError(
-            f"{root} belongs to another manifest: {'; '.join(changes)}. Name another --run-dir (and take over what "
-            f"is equal with --reuse {root})"
+            f"{root} belongs to another manifest: {'; '.join(changes)}. "
+            f"Name another --run-dir (and take over what is equal with --reuse {root})"
         )
 
 
@@ -112,8 +112,8 @@ def refuse_changed_inputs(plan: Plan) -> None:
             size = _size(path)
             if size != file.size:
                 raise InputError(
-                    f"model '{model.name}': {path} has {'no' if size is None else size} bytes, but the run was "
-                    f"prepared from one with {file.size}: restore it, or start another run"
+                    f"model '{model.name}': {path} has {'no' if size is None else size} bytes, but the run "
+                    f"was prepared from one with {file.size}: restore it, or start another run"
                 )
 
 
@@ -147,7 +147,8 @@ def _refuse_another_outcome(root: Path, plan: Plan) -> None:
         return
     if [m.extract_digest for m in before.models] != [m.extract_digest for m in plan.models]:
         raise InputError(
-            f"{root} was prepared from other data or weights than are there now: restore them, or start another run"
+            f"{root} was prepared from other data or weights than are there now: "
+            "restore them, or start another run"
         )
 
 

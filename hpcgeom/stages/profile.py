@@ -107,7 +107,7 @@ def _fractions(lists: Lists, settings: Mapping[str, Any]) -> Values:
 
 
 def _decimated(lists: Lists, rows: LayerRows, settings: Mapping[str, Any], run: Run) -> Values:
-    """TwoNN on disjoint random subsets; rows whose list is too short in a subset are searched again, exactly."""
+    """TwoNN on disjoint random subsets; rows whose list is too short there are searched again, exactly."""
     fractions = settings["data_fractions"]
     value, error = np.full(len(fractions), np.nan), np.full(len(fractions), np.nan)
     representatives = lists.representatives

@@ -52,7 +52,7 @@ def make_request(
         seed=section.seed,
         tokenizer=tokenizer_folder(section, manifest_folder),
         blocks=section.blocks,
-        block_sites=dict(section.block_sites),
+        block_sites={str(site): path for site, path in section.block_sites.items()},
         final_norm=section.final_norm,
     )
 

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from hpcgeom.version import __version__
 from hpcgeom.errors import InputError
 from hpcgeom.plan import paths
 from hpcgeom.plan.identity import digest
@@ -14,6 +13,7 @@ from hpcgeom.plan.plan import Plan, read_plan
 from hpcgeom.plan.units import STAGES, units_of
 from hpcgeom.store.records import Records
 from hpcgeom.types import Unit
+from hpcgeom.version import __version__
 
 
 class Run:
@@ -86,6 +86,6 @@ class Run:
             version = record.made_by.get("hpcgeom") if record else __version__
             if version != __version__ and not allow:
                 raise InputError(
-                    f"stage '{stage}' of {self.root} was begun with hpcgeom {version}, this is {__version__}: "
-                    "go on with that version, start another run, or say --allow-code-change"
+                    f"stage '{stage}' of {self.root} was begun with hpcgeom {version}, this is "
+                    f"{__version__}: go on with that version, start another run, or say --allow-code-change"
                 )

@@ -101,8 +101,8 @@ def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: s
     if array.dtype == np.float16 and float(np.abs(block).max(initial=0.0)) > FLOAT16_LIMIT:
         layer = int(np.abs(block).max(axis=(1, 2)).argmax())
         raise InputError(
-            f"{where}: layer position {layer} holds {float(np.abs(block[layer]).max()):.4g}, more than float16 "
-            f"storage can keep ({FLOAT16_LIMIT:.0f}): set representations.store_dtype to float32"
+            f"{where}: layer position {layer} holds {float(np.abs(block[layer]).max()):.4g}, more than "
+            f"float16 storage can keep ({FLOAT16_LIMIT:.0f}): set representations.store_dtype to float32"
         )
     for position in range(block.shape[0]):
         array[position, start : start + block.shape[1], :] = block[position].astype(array.dtype, copy=False)

@@ -107,8 +107,8 @@ def lay_out(target: Path, build: Callable[[zarr.Group], None]) -> list[Path]:
 def consolidate(store: Path) -> None:
     """Write consolidated metadata, which xarray opens a store with."""
     with warnings.catch_warnings():
-        # Zarr warns that the format 3 specification does not name consolidated metadata yet; every reader ignores
-        # it or uses it.
+        # Zarr warns that the format 3 specification does not name consolidated metadata yet; every reader
+        # ignores it or uses it.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(zarr.storage.LocalStore(store), zarr_format=3)
 

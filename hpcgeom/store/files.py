@@ -110,6 +110,7 @@ def full_disk_is_a_resource_error(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(
-                f"no space is left to write {path} ({error.strerror}): free some, then run the same command again"
+                f"no space is left to write {path} ({error.strerror}): "
+                "free some, then run the same command again"
             ) from error
         raise

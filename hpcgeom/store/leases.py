@@ -98,7 +98,8 @@ def _clear_if_stale(path: Path) -> None:
     if _is_alive(path, holder):
         raise LeaseHeld(
             f"{path.name.removesuffix('.lease')} is being done by process {holder.get('pid')} on "
-            f"{holder.get('host')} (job {holder.get('job') or 'none'}): wait for it, then run the same command again"
+            f"{holder.get('host')} (job {holder.get('job') or 'none'}): wait for it, "
+            "then run the same command again"
         )
     aside = path.with_name(f".{path.name}.stale-{uuid.uuid4().hex}")
     with suppress(FileNotFoundError):
@@ -114,8 +115,8 @@ def _is_alive(path: Path, holder: dict[str, Any]) -> bool:
     if holder.get("host") == socket.gethostname():
         try:
             process = psutil.Process(int(holder["pid"]))
-            same = abs(process.create_time() - float(holder["started"])) < 1.0
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            is_same = abs(process.create_time() - float(holder["started"])) < 1.0
+            return is_same and bool(process.status() != psutil.STATUS_ZOMBIE)
         except (psutil.NoSuchProcess, KeyError, ValueError):
             return False
     return _counter_moves(path, holder)

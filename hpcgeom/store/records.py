@@ -153,8 +153,8 @@ class Records:
             shown = ", ".join(f"{unit.index} ({unit.key})" for unit in missing[:4])
             more = ", ..." if len(missing) > 4 else ""
             raise IncompleteError(
-                f"stage '{self.stage}' of {self.run} is not finished: {len(missing)} of {len(units)} units have "
-                f"no valid record ({shown}{more}): hpcgeom resume {self.run}"
+                f"stage '{self.stage}' of {self.run} is not finished: {len(missing)} of {len(units)} units "
+                f"have no valid record ({shown}{more}): hpcgeom resume {self.run}"
             )
 
     def damage(self, unit: Unit) -> list[str]:

@@ -65,7 +65,8 @@ def open_results(run: Path) -> xr.Dataset:
     path = run / "results.zarr"
     if not path.exists():
         raise InputError(f"{run} has no results.zarr: hpcgeom status {run} says what is missing")
-    return xr.open_zarr(path, chunks=None)
+    results: xr.Dataset = xr.open_zarr(path, chunks=None)
+    return results
 
 
 def _encoding(results: xr.Dataset) -> dict[str, dict[str, Any]]:

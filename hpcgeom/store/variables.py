@@ -58,12 +58,14 @@ NEIGHBORS: Mapping[str, Variable] = {
     "distinct_index": Variable(
         ("layer", "sample", "rank"),
         "int32",
-        "as neighbor_index, among first rows of equal points only; written for layers with equal points, else -1",
+        "as neighbor_index, among first rows of equal points only; "
+        "written for layers with equal points, else -1",
     ),
     "distinct_distance": Variable(
         ("layer", "sample", "rank"),
         "float64",
-        "as neighbor_distance, among first rows of equal points only; written for layers with equal points, else NaN",
+        "as neighbor_distance, among first rows of equal points only; "
+        "written for layers with equal points, else NaN",
         "activation",
     ),
 }
@@ -74,7 +76,8 @@ RESULTS: Mapping[str, Variable] = {
     "intrinsic_dimension_error": Variable(
         (*REPRESENTATION, "estimator"),
         "float64",
-        "one standard error of intrinsic_dimension; for twonn_mle with the correlation of ratios that share a point",
+        "one standard error of intrinsic_dimension; "
+        "for twonn_mle with the correlation of ratios that share a point",
     ),
     "n_points": Variable(
         (*REPRESENTATION, "estimator"), "int64", "points that entered the estimate", "points"

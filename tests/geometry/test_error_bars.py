@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -54,7 +55,16 @@ def test_plain_errors_are_the_spread_over_independent_ratios(rng, estimator, fra
     assert np.mean([estimate.error for estimate in estimates]) == pytest.approx(values.std(), rel=0.06)
 
 
-@by_estimator
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        twonn,
+        twonn_mle,
+        twonn_mle_censored,
+        partial(twonn, fraction=0.5),
+        partial(twonn_mle_censored, fraction=0.5),
+    ],
+)
 def test_disjoint_triples_are_independent(rng, estimator):
     """Points in groups of three have neighbors in their own group; three equal ratios count as one."""
     n_groups = 400

@@ -154,7 +154,8 @@ def test_equal_first_and_second_distances_have_no_solution(estimator):
 
 
 def test_log_ratio_keeps_its_digits_where_distances_are_nearly_equal():
-    nearer = np.array([1.0, 1e-300, 5e-324, 1e300])
-    farther = np.array([1.0 + 2**-40, 1.5e-300, 1e300, 1e300])
-    expected = [2.0**-40 - 2.0**-81, np.log(1.5), np.log(1e300) - np.log(5e-324), 0.0]
+    next_after = np.nextafter(0.7, 1.0)
+    nearer = np.array([0.7, 1.0, 1e-300, 5e-324, 1e300])
+    farther = np.array([next_after, 1.0 + 2**-40, 1.5e-300, 1e300, 1e300])
+    expected = [2.0**-53 / 0.7, 2.0**-40 - 2.0**-81, np.log(1.5), np.log(1e300) - np.log(5e-324), 0.0]
     np.testing.assert_allclose(log_ratio(nearer, farther), expected, rtol=4e-16)

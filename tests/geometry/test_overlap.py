@@ -117,11 +117,14 @@ def test_full_lists_have_everything_in_common(rng):
     assert overlap(lists[0], lists[1], 11).value == 1.0
 
 
-@pytest.mark.parametrize("ks", [[1, 2, 5, 10, 20, 50], list(range(1, 21)), [300], [300, 1, 20, 7, 255, 256]])
+@pytest.mark.parametrize(
+    "ks", [[1, 2, 5, 10, 20, 50], list(range(1, 21)), [255], [256], [300, 1, 20, 7, 255, 256]]
+)
 def test_many_and_long_lists_are_counted_as_one_by_one(rng, ks):
     lists = random_lists(rng, 2, 305, 304).astype(np.int32)
     matrix = overlap_matrix(lists, ks)
     assert matrix[:, 0, 1].tolist() == [overlap(lists[0], lists[1], k).value for k in ks]
+    np.testing.assert_array_equal(np.diagonal(matrix, axis1=1, axis2=2), 1.0)
     expected = [shares_by_sets(lists[0], lists[1], k).mean() for k in ks]
     np.testing.assert_allclose(matrix[:, 0, 1], expected, rtol=1e-14)
 

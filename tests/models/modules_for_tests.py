@@ -87,14 +87,14 @@ class Unused(PreNorm):
         return self.ln_f(self.embed(input_ids))
 
 
-class Swallows(PreNorm):
-    """Catches every Exception, as careless code does."""
+class Rewraps(PreNorm):
+    """Turns every Exception into its own, as careful code does."""
 
     def forward(self, input_ids, attention_mask):
         try:
             return super().forward(input_ids, attention_mask)
-        except Exception:
-            return None
+        except Exception as error:
+            raise RuntimeError("forward failed") from error
 
 
 class Bag(nn.Module):

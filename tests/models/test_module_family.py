@@ -130,7 +130,7 @@ def test_a_model_that_catches_exceptions_is_replayed_all_the_same(make_batch):
     batch = make_batch([5, 6])
     found, expected = (
         Replicate().open_model(with_blocks(Reading("resid", ("max",)), kind=kind)).extract(batch)
-        for kind in ("Swallows", "PreNorm")
+        for kind in ("Rewraps", "PreNorm")
     )
     np.testing.assert_array_equal(found["resid", "max"], expected["resid", "max"])
 

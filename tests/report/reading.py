@@ -56,7 +56,7 @@ def upright_text_boxes(figure: Figure) -> list[tuple[str, Bbox]]:
 
 
 def misplaced_texts(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of texts whose boxes share more than a pixel, and texts that reach over the edge of the page."""
+    """Pairs of texts that touch or nearly do, and texts that reach over the edge of the page."""
     boxes, page = upright_text_boxes(figure), figure.bbox
     found = [
         (text, "the edge of the page")
@@ -65,7 +65,8 @@ def misplaced_texts(figure: Figure) -> list[tuple[str, str]]:
     ]
     for i, (a, box_a) in enumerate(boxes):
         for b, box_b in boxes[i + 1 :]:
-            shared = Bbox.intersection(box_a, box_b)
+            spaced = Bbox.from_extents(box_a.x0 - 3, box_a.y0, box_a.x1 + 3, box_a.y1)
+            shared = Bbox.intersection(spaced, box_b)
             if shared is not None and min(shared.width, shared.height) > 1.0:
                 found.append((a, b))
     return found

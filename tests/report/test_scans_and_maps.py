@@ -48,16 +48,14 @@ def test_points_that_gride_could_not_give_are_explained(one_model):
     results = one_model.copy(deep=True)
     results["gride"].loc[{"layer": 2, "n2": 64}] = np.nan
     results["gride_status"].loc[{"layer": 2, "n2": 64}] = Status.TOO_FEW_NEIGHBORS
-    assert "Points left out: too few neighbors." in caption_of(gride(results))
-    assert "left out" not in caption_of(gride(one_model))
+    assert "Left out where GRIDE is undefined: too few neighbors." in caption_of(gride(results))
+    assert "Left out" not in caption_of(gride(one_model))
 
 
 def test_shares_of_points_and_of_ratios_are_blocks_of_one_figure(one_model):
     figure = dimension_by_fraction(one_model)
     axes = reading.panels(figure)
-    assert [each.get_xlabel() for each in axes] == ["share of the points kept"] * 2 + [
-        "share of the ratios kept in the fit"
-    ] * 2
+    assert [each.get_xlabel() for each in axes] == ["share of points kept"] * 2 + ["share of ratios kept"] * 2
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["1/8", "1/4", "1/2", "1"]
     for panel, variable in ((axes[1], "decimated_dimension"), (axes[3], "twonn_by_mu_fraction")):
         expected = one_model[variable].sel(site="resid", layer=5).squeeze()

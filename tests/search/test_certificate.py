@@ -8,7 +8,7 @@ from search_oracle import assert_same_lists, oracle
 
 from hpcgeom.errors import HpcgeomError, InputError
 from hpcgeom.search import ArrayRows, bounds, kernels, propose, search_representation
-from hpcgeom.search.scan import scan_rows
+from hpcgeom.search.scan import Centering, scan_rows
 
 HONEST = propose.propose
 
@@ -45,9 +45,10 @@ def test_points_beyond_float32_are_recomputed(rng):
     assert certificate.recomputed == 400
 
 
-def test_an_outlier_spoils_no_certificate_but_its_own(rng):
+@pytest.mark.parametrize("factor", [100, 1e4, 1e6])
+def test_an_outlier_spoils_no_certificate_but_its_own(rng, factor):
     points = rng.standard_normal((2000, 24)).astype(np.float32)
-    points[7] *= 100
+    points[7] *= factor
     certificate = search(points).certificate
     assert certificate.recomputed <= 1
 
@@ -130,7 +131,10 @@ def test_the_bound_holds_for_every_pair(rng, n_features, offset, n_queries):
     """Few queries take the path of faiss without a matrix product, many the one with it."""
     points = (offset + rng.standard_t(2, (300, n_features))).astype(np.float32)
     points[150:] = points[:150] * np.float32(1 + 3e-7)
-    centering = scan_rows(ArrayRows(points), 300, mean=np.zeros(n_features)).centering
+    scale = scan_rows(ArrayRows(points - np.float32(offset)), 300).centering.scale / 2.0 ** np.ceil(
+        np.log2(1 + offset)
+    )
+    centering = Centering(np.zeros(n_features), scale)  # not centered, so that offsets strain the scores
     rounded = centering.apply(points).astype(np.float32)
     score, proposed = propose.propose(rounded[:n_queries], rounded, 300, 1)
     bound = bounds.float32_bound(n_features)
