@@ -24,14 +24,14 @@ from hpcgeom.types import Distances, Estimate, Indices, Status
 class _Fit(NamedTuple):
     value: float
     relative_error: float  # of independent ratios that follow the model
-    influence: Floats  # (M,), of each ratio on log value, times M
+    influence: Floats  # (M,), of each ratio on -log value, times M
 
 
 def twonn(distances: Distances, fraction: float = 0.9, indices: Indices | None = None) -> Estimate:
     """Intrinsic dimension as the slope of a line through the origin ("TwoNN", DADApy's ``base``).
 
     The points (log mu_(i), -log(1 - i/N)), i = 1..int(fraction * N), of the sorted ratios are fitted:
-    d = sum x y / sum x^2 (Facco et al. 2017, eq. 5).
+    d = sum x y / sum x^2 (Facco et al. 2017).
 
     Parameters
     ----------
@@ -216,8 +216,8 @@ def _line_errors(standard: Floats, fraction: float) -> tuple[float, Floats]:
     """Relative error of the slope, and each ratio's influence, from its functional form.
 
     With Q the quantile function of log mu and y(u) = -log(1 - u), the slope is the ratio of the integrals of
-    y Q and of Q^2 over (0, fraction). Its influence function at the exponential is, relative to d,
-    (a - min(t, c)^2 / 2) / b, where t = d log mu, c = y(fraction), and a, b are the integrals of y and y^2.
+    y Q and of Q^2 over (0, fraction). Minus its influence function at the exponential is, relative to d,
+    (min(t, c)^2 / 2 - a) / b, where t = d log mu, c = y(fraction), and a, b are the integrals of y and y^2.
     """
     c = -np.log1p(-fraction)
     a, b = gammainc(2, c), 2.0 * gammainc(3, c)

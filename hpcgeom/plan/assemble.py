@@ -22,6 +22,8 @@ class ModelDraft:
 
     Attributes
     ----------
+    equal_lengths
+        Whether the model takes no mask, so that a batch must not be padded.
     identity
         Settings of this model alone that change its activations.
     """
@@ -39,6 +41,7 @@ class ModelDraft:
     files: tuple[SourceFile, ...] = ()
     unused_keys: tuple[str, ...] = ()
     n_tokens: int = 0
+    equal_lengths: bool = False
     identity: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def form_batches(
-    n_tokens: npt.NDArray[np.int64], unit_rows: int, tokens_per_batch: int
+    n_tokens: npt.NDArray[np.int64], unit_rows: int, tokens_per_batch: int, *, equal_lengths: bool = False
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Cut every unit's rows, sorted by token count (ties by row), into batches.
 
@@ -19,6 +19,8 @@ def form_batches(
         Rows of a unit; batches never cross units.
     tokens_per_batch
         Most padded tokens (sequences times longest) in a batch. A longer sequence is a batch of its own.
+    equal_lengths
+        Whether a batch holds sequences of one length only: for models that cannot tell padding from tokens.
 
     Returns
     -------
@@ -31,16 +33,20 @@ def form_batches(
     for start in range(0, len(n_tokens), unit_rows):
         lengths = n_tokens[start : start + unit_rows]
         order = np.argsort(lengths, kind="stable")
-        batch[start + order] = _cut(lengths[order], tokens_per_batch)
+        batch[start + order] = _cut(lengths[order], tokens_per_batch, equal_lengths)
     return unit, batch
 
 
-def _cut(ascending_lengths: npt.NDArray[np.int64], tokens_per_batch: int) -> npt.NDArray[np.int32]:
+def _cut(
+    ascending_lengths: npt.NDArray[np.int64], tokens_per_batch: int, equal_lengths: bool
+) -> npt.NDArray[np.int32]:
     batch = np.empty(len(ascending_lengths), dtype=np.int32)
     number, size = 0, 0
     for position, length in enumerate(ascending_lengths):
         # Lengths ascend, so the newest sequence is the longest and sets the padded length.
-        if size and (size + 1) * int(length) > tokens_per_batch:
+        is_full = (size + 1) * int(length) > tokens_per_batch
+        is_other = equal_lengths and length != ascending_lengths[position - 1]
+        if size and (is_full or is_other):
             number, size = number + 1, 0
         batch[position] = number
         size += 1

@@ -126,7 +126,7 @@ def consecutive_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
 def label_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
     """Share of neighbors with the same label against relative depth.
 
-    One panel for each label, site and pooling; lines as in `consecutive_overlap`; a dotted line at the share
+    One panel for each label, site and pooling; lines as in `consecutive_overlap`; a dashed line at the share
     that neighbors drawn at random would have.
 
     Raises

@@ -20,7 +20,6 @@ from hpcgeom.search.rows import (
     row_ranges,
 )
 
-
 SAMPLED_ROWS = 256
 """Rows that judge whether the mean is a good center."""
 

@@ -93,6 +93,7 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
         ),
         unused_keys=shapes.unused_keys,
         n_tokens=int(n_tokens.sum()),
+        equal_lengths="attention_mask" not in model.skeleton.inputs,
         identity={**settings, "factory_source": _source_digest(section.factory)},
     )
     return draft, n_tokens

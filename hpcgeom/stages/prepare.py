@@ -157,7 +157,9 @@ def _write_batches(root: Path, draft: ModelDraft, n_tokens: npt.NDArray[np.int64
     import pyarrow.parquet as pq
 
     tokens_per_batch = int(plan.manifest["extract"]["tokens_per_batch"])
-    unit, batch = form_batches(n_tokens, plan.unit_rows, tokens_per_batch)
+    unit, batch = form_batches(
+        n_tokens, plan.unit_rows, tokens_per_batch, equal_lengths=draft.equal_lengths
+    )
     table = pa.table(
         {
             "row": pa.array(np.arange(len(n_tokens), dtype=np.int64)),

@@ -230,3 +230,27 @@ def test_a_module_of_ones_own_is_read_at_its_blocks_and_globs(fasta_manifest, be
     with torch.inference_mode():
         expected = model.embed(ids)[0].mean(0).numpy()
     np.testing.assert_allclose(resid[0, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_module_that_takes_no_mask_never_sees_padding(bert_folder, tmp_path):
+    from modules_for_tests import Bag
+
+    texts = write_texts(tmp_path, 60)
+    model = (
+        "{name: bag, family: module, factory: 'modules_for_tests:Bag', weights: random, seed: 2, "
+        f"tokenizer: '{bert_folder}'}}"
+    )
+    manifest = write_manifest(
+        tmp_path, model, representations="{sites: ['module:towers.*'], pooling: [mean]}"
+    )
+    root = run_manifest(manifest, tmp_path / "run", workers=1)
+    stored = next(iter(hg.open_activations(root, "bag").children.values()))["mean"]["activations"].values
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        bag = Bag().eval()
+    tokenizer = AutoTokenizer.from_pretrained(bert_folder)
+    for row in (0, 7, 31, 59):
+        ids = tokenizer(texts[row], truncation=True, max_length=16, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            first = bag.towers[0](bag.again(bag.again(bag.up(bag.embed(ids)))).mean(dim=1))
+        np.testing.assert_allclose(stored[0, row], first[0].numpy(), rtol=1e-5, atol=1e-6)

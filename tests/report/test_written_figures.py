@@ -34,7 +34,7 @@ def test_each_figure_is_a_png_and_an_svg_and_nothing_else_is_left(written):
 def test_another_process_with_other_settings_writes_the_same_bytes(written, one_model, tmp_path):
     one_model.to_zarr(tmp_path / "results.zarr", consolidated=True, zarr_format=2)
     settings = tmp_path / "matplotlibrc"
-    settings.write_text("font.size: 20\nlines.linewidth: 5\n")
+    settings.write_text("font.size: 20\naxes.facecolor: yellow\naxes.labelpad: 20\n")
     environment = {**os.environ, "PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(settings), "TZ": "Asia/Tokyo"}
     command = [sys.executable, "-c", AGAIN, str(tmp_path / "results.zarr"), str(tmp_path / "figures"), *NAMES]
     subprocess.run(command, env=environment, check=True, timeout=120)

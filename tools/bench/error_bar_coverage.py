@@ -53,9 +53,7 @@ def main():
         covered = (abs(values - d) < 1.96 * errors).mean(axis=0)
         for i, name in enumerate([*MEASURES, *(f"gride, n2 = {n2}" for n2 in SCALES)]):
             mean, spread, error = values[:, i].mean(), values[:, i].std(), errors[:, i].mean()
-            write_line(
-                f"| {d} | {name} | {mean:.3f} | {spread:.3f} | {error:.3f} | {covered[i]:.3f} |", flush=True
-            )
+            write_line(f"| {d} | {name} | {mean:.3f} | {spread:.3f} | {error:.3f} | {covered[i]:.3f} |")
     write_line(f"\n{time.perf_counter() - start:.0f} s")
 
 
