@@ -77,7 +77,7 @@ def _python() -> str:
 def _module(name: str, mend: str) -> str:
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
+    except Exception as error:  # a broken installation raises anything
         raise _Wrong(f"cannot be imported ({error}): {mend}") from error
     return str(getattr(module, "__version__", "found"))
 
@@ -199,6 +199,9 @@ def _search() -> str:
 
 
 def _temporary_folder() -> str:
+    chosen = os.environ.get("TMPDIR")
+    if chosen and not (os.path.isdir(chosen) and os.access(chosen, os.W_OK | os.X_OK)):
+        raise _Wrong(f"TMPDIR is {chosen}, which is not a folder that can be written: set it to one that is")
     folder = Path(tempfile.gettempdir())
     free = shutil.disk_usage(folder).free
     if free < 2**28:

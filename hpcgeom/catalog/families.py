@@ -43,6 +43,10 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+_DEFAULTS: Mapping[str, int] = {"type_vocab_size": 2}
+"""What transformers takes where a configuration does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """Sizes of one model, read from its config.json."""
@@ -79,6 +83,10 @@ def read_facts(folder: Path, family: str) -> ModelFacts:
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable JSON ({error}): download the model again") from error
+    if not isinstance(config, dict):
+        raise InputError(
+            f"{path} holds a {type(config).__name__}, expected a mapping: download the model again"
+        )
     known = FAMILIES[family]
     found = config.get("model_type")
     if found not in known.model_types:
@@ -90,14 +98,30 @@ def read_facts(folder: Path, family: str) -> ModelFacts:
 
 
 def _bert_facts(config: Mapping[str, Any], path: Path) -> ModelFacts:
-    try:
-        layers, width = int(config["num_hidden_layers"]), int(config["hidden_size"])
-        mlp, vocabulary = int(config["intermediate_size"]), int(config["vocab_size"])
-        heads, positions = int(config["num_attention_heads"]), int(config["max_position_embeddings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} lacks a usable {error}: it is not a complete BERT configuration") from error
+    """Sizes as BertModel without its pooler has them."""
+    layers, width, heads, mlp, vocabulary, positions, types = (
+        _positive(config, key, path)
+        for key in (
+            "num_hidden_layers",
+            "hidden_size",
+            "num_attention_heads",
+            "intermediate_size",
+            "vocab_size",
+            "max_position_embeddings",
+            "type_vocab_size",
+        )
+    )
     attention = 4 * (width * width + width)
     norms = 4 * width
     block = attention + (width * mlp + mlp) + (mlp * width + width) + norms
-    embedding = (vocabulary + positions + int(config.get("type_vocab_size", 2)) + 2) * width
+    embedding = (vocabulary + positions + types + 2) * width
     return ModelFacts(layers, width, heads, mlp, vocabulary, positions, embedding + layers * block)
+
+
+def _positive(config: Mapping[str, Any], key: str, path: Path) -> int:
+    found = config.get(key, _DEFAULTS.get(key))
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise InputError(
+            f"{path} has {key} {json.dumps(found)}, expected a number above 0: download the model again"
+        )
+    return found

@@ -34,27 +34,39 @@ def locate(source: str, manifest_folder: Path) -> Path | None:
         return local.resolve()
     if _HUB_ID.fullmatch(source):
         return None
-    raise InputError(f"'{source}' does not exist (looked for {local}), and it is not a hub id (org/name)")
+    raise InputError(
+        f"'{source}' does not exist (looked for {local}), and it is not a hub id (org/name): correct source"
+    )
 
 
 def _inside_package(source: str) -> Path:
     name, _, folder = source.removeprefix(PACKAGE_PREFIX).partition("/")
-    # find_spec of a top-level name imports nothing.
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    top, *inner = name.split(".")
+    # find_spec of a top-level name imports nothing; that of an inner one would import what is around it.
+    spec = importlib.util.find_spec(top) if top.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"'{source}' names the Python package '{name}', which is not installed here")
-    root = Path(next(iter(spec.submodule_search_locations))).resolve()
+        raise InputError(
+            f"'{source}' names the Python package '{name}', which is not installed here: "
+            "install it, or name a folder"
+        )
+    root = Path(next(iter(spec.submodule_search_locations)), *inner).resolve()
     path = (root / folder).resolve()
     if not path.is_relative_to(root) or not path.exists():
-        raise InputError(f"'{source}': the package '{name}' has no folder '{folder}'")
+        raise InputError(f"'{source}': the package '{name}' has no folder '{folder}': look below {root}")
     return path
+
+
+def _hub_cache() -> Path:
+    """Where huggingface_hub keeps snapshots, without importing it."""
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("HF_HOME", f"{caches}/huggingface")
+    cache = os.environ.get("HF_HUB_CACHE", os.environ.get("HUGGINGFACE_HUB_CACHE", f"{home}/hub"))
+    return Path(os.path.expandvars(cache)).expanduser()
 
 
 def cached_hub_folder(hub_id: str, revision: str | None) -> Path | None:
     """The snapshot of a hub id that lies in the local cache, or None; looks at folders only."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    root = cache / f"models--{hub_id.replace('/', '--')}"
+    root = _hub_cache() / f"models--{hub_id.replace('/', '--')}"
     commit = revision
     reference = root / "refs" / (revision or "main")
     if reference.is_file():

@@ -15,8 +15,9 @@ def init(name: str) -> str:
     """Write a manifest to start from; never over one that is there."""
     from hpcgeom.manifest import template
 
-    path = Path(f"{name}.yaml")
+    name = name.removesuffix(".yaml")
     text = template(name)
+    path = Path(f"{name}.yaml")
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -71,9 +72,10 @@ def run(
     """Do everything, draw the figures and say where things are."""
     from hpcgeom.api.running import run_manifest
 
-    root = run_manifest(
-        manifest, run_dir, workers, reuse, make_progress(), allow_code_change=allow_code_change
-    )
+    with make_progress() as progress:
+        root = run_manifest(
+            manifest, run_dir, workers, reuse, progress, allow_code_change=allow_code_change
+        )
     return _finished(root)
 
 
@@ -81,7 +83,8 @@ def resume(root: Path, workers: int | None, allow_code_change: bool) -> str:
     """Do what is missing, draw the figures and say where things are."""
     from hpcgeom.api.running import resume as resume_run
 
-    resume_run(root, workers, make_progress(), allow_code_change=allow_code_change)
+    with make_progress() as progress:
+        resume_run(root, workers, progress, allow_code_change=allow_code_change)
     return _finished(root)
 
 
@@ -90,16 +93,20 @@ def task(root: Path, stage: str, indices: str, allow_code_change: bool) -> str:
     from hpcgeom.api.running import run_task
 
     wanted = parse_indices(indices)
-    run_task(root, stage, wanted, make_progress(), allow_code_change=allow_code_change)
+    with make_progress() as progress:
+        run_task(root, stage, wanted, progress, allow_code_change=allow_code_change)
     return f"{stage}: units {indices} of {root} are done"
 
 
-def status(root: Path, *, as_json: bool) -> str:
-    """How far a run is."""
+def status(root: Path, *, as_json: bool) -> tuple[str, int]:
+    """How far a run is; exit code 3 where units are missing."""
     from hpcgeom.stages.status import status_of
 
     found = status_of(root)
-    return json.dumps([stage.as_dict() for stage in found], indent=1) if as_json else render.status(found)
+    code = 3 if any(stage.n_done < stage.n_units for stage in found) else 0
+    if as_json:
+        return json.dumps([stage.as_dict() for stage in found], indent=1), code
+    return render.status(found), code
 
 
 def verify(root: Path, *, as_json: bool) -> tuple[str, int]:
@@ -143,8 +150,11 @@ def show(root: Path, *, as_json: bool) -> str:
 def plot(root: Path) -> str:
     """Draw the figures."""
     from hpcgeom.api.drawing import draw
+    from hpcgeom.api.opening import open_results
+    from hpcgeom.report.figures import not_drawn
 
-    return render.figures(draw(root))
+    reasons = [f"not drawn: {name}: {reason}" for name, reason in not_drawn(open_results(root)).items()]
+    return "\n".join([render.figures(draw(root)), *reasons])
 
 
 def doctor(run_dir: Path, *, as_json: bool) -> tuple[str, int]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import io
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from hpcgeom.errors import HpcgeomError
+from hpcgeom.errors import HpcgeomError, InputError, ResourceError
 
 app = typer.Typer(
     name="hpcgeom",
@@ -27,6 +26,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED, TERMINATED = 130, 143
+VERBOSE = ("-v", "--verbose")
 
 ManifestOption = Annotated[
     Path, typer.Option("-m", "--manifest", metavar="PATH", help="The manifest (YAML).", show_default=False)
@@ -59,7 +59,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def options(
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print tracebacks of errors.")] = False,
+    verbose: Annotated[bool, typer.Option(*VERBOSE, help="Print tracebacks of errors.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -149,7 +149,9 @@ def status(run: RunArgument, json: JsonOption = False) -> None:
     """Show how far a run is, from its records."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.status(run, as_json=json))
+    text, code = commands.status(run, as_json=json)
+    typer.echo(text)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -221,25 +223,54 @@ def _terminate(_signal: int, _frame: object) -> NoReturn:
 def entry_point() -> NoReturn:
     """Run a command and end with the exit code that its outcome has."""
     signal.signal(signal.SIGTERM, _terminate)
-    code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A label that the terminal's encoding lacks is spelled out; it must not end the command.
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_run([argument for argument in sys.argv[1:] if argument not in VERBOSE]))
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        app()
+        app(arguments, prog_name="hpcgeom")
     except HpcgeomError as error:
-        print(f"hpcgeom: {error}", file=sys.stderr)  # noqa: T201
-        if {"-v", "--verbose"} & set(sys.argv):
-            details = "".join(getattr(error, "__notes__", [])) or "".join(traceback.format_exception(error))
-            print(details, file=sys.stderr)  # noqa: T201
-        code = error.exit_code
+        return _fail(str(error), error, error.exit_code)
+    except OSError as error:
+        return _fail(_about_the_machine(error), error, _exit_code_of(error))
+    except MemoryError as error:
+        return _fail("memory ran out: hpcgeom plan says what a task needs", error, ResourceError.exit_code)
     except KeyboardInterrupt:
-        print("hpcgeom: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
-        code = INTERRUPTED
-    except BrokenPipeError:
-        # The reader of the output has gone (as with `| head`): nothing can be told to it any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = INTERRUPTED
+        return _interrupted()
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    sys.exit(code)
+        # Typer turns Ctrl-C into this.
+        return _interrupted() if error.code == INTERRUPTED else int(error.code or 0)
+    return 0
+
+
+def _interrupted() -> int:
+    print("hpcgeom: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
+    return INTERRUPTED
+
+
+def _fail(message: str, error: BaseException, code: int) -> int:
+    print(f"hpcgeom: {message}", file=sys.stderr)  # noqa: T201
+    if set(VERBOSE) & set(sys.argv):
+        import traceback
+
+        details = "".join(getattr(error, "__notes__", [])) or "".join(traceback.format_exception(error))
+        print(details, file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _about_the_machine(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    what = (error.strerror or str(error)).lower()
+    return f"the system refuses{where} ({what}): name a path that may be used, or add -v to see where it happened"
+
+
+def _exit_code_of(error: OSError) -> int:
+    paths = PermissionError | FileNotFoundError | FileExistsError | NotADirectoryError | IsADirectoryError
+    return InputError.exit_code if isinstance(error, paths) else ResourceError.exit_code
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,9 +14,17 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 10.0
 
 
-def make_progress() -> Progress:
-    """What suits the place that standard error goes to."""
-    return Bars() if sys.stderr.isatty() else Lines()
+@contextmanager
+def make_progress() -> Iterator[Progress]:
+    """What suits the place that standard error goes to; a bar is closed however the body ends."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    bars = Bars()
+    try:
+        yield bars
+    finally:
+        bars.close()
 
 
 class Lines:
@@ -92,4 +102,10 @@ class Bars:
 
     def end(self, stage: str) -> None:
         """Close the bar."""
-        self._progress.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Give the cursor back, also where a stage ended in an error."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

@@ -8,14 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hpcgeom.plan.plan import ModelPlan, Plan, Representation
-from hpcgeom.plan.units import PAIR_ROWS, units_of
-
-SEARCH_BYTES = 2**30
-"""Memory that the tiles of one search task may take, besides its results."""
-PROCESS_BYTES = 500 * 2**20
-"""A worker with torch or faiss loaded and nothing else."""
-_MARGIN = 40
+from hpcgeom.plan import memory, sizes
+from hpcgeom.plan.plan import Plan, Representation
+from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS, PAIR_ROWS, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +22,8 @@ class StageCost:
     n_units, n_files
         How many units, and files that they leave.
     size_bytes
-        What they leave on disk, at most.
+        What they leave on disk, checksums, metadata and records included; twice as much of the search for
+        layers with equal points, which nobody knows before.
     memory_bytes
         Of one task at its peak, an upper estimate.
     flops
@@ -51,23 +47,6 @@ def bytes_per_sample(representations: Sequence[Representation], dtype: str) -> i
     return np.dtype(dtype).itemsize * sum(len(item.layers) * item.width for item in representations)
 
 
-def choose_tile_rows(width: int, k: int) -> int:
-    """Rows of a search tile, so that two tiles and their candidates stay within `SEARCH_BYTES`."""
-    per_row = 2 * (8 + 8 + 4) * width + 3 * 16 * (k + _MARGIN)
-    rows = 1024
-    while rows * 2 * per_row <= SEARCH_BYTES:
-        rows *= 2
-    return rows
-
-
-def search_bytes(plan: Plan, width: int) -> int:
-    """Memory of one search task: its tiles and its results."""
-    k, n = int(plan.manifest["neighbors"]["k"]), plan.samples.n
-    tile = min(plan.tile_rows, n)
-    per_row = 2 * (8 + 8 + 4) * width + 3 * 16 * (k + _MARGIN)
-    return PROCESS_BYTES + tile * per_row + 2 * n * (k * 12 + 28)
-
-
 def costs_of(plan: Plan, flops_per_model: dict[str, float], mlp_widths: dict[str, int]) -> list[StageCost]:
     """The price of every stage.
 
@@ -88,55 +67,14 @@ def costs_of(plan: Plan, flops_per_model: dict[str, float], mlp_widths: dict[str
 
 def _extract(plan: Plan, flops: dict[str, float], mlp_widths: dict[str, int]) -> StageCost:
     units = units_of(plan, "extract")
-    size = sum(plan.samples.n * bytes_per_sample(m.representations, m.store_dtype) for m in plan.models)
-    memory = max(_extract_memory(plan, model, mlp_widths.get(model.name, 0)) for model in plan.models)
-    files = sum(len(unit.owns) for unit in units)
-    return StageCost("extract", len(units), files, size, memory, sum(flops.values()))
-
-
-def _extract_memory(plan: Plan, model: ModelPlan, mlp_width: int) -> int:
-    rows = min(plan.unit_rows, plan.samples.n)
-    pooled = rows * bytes_per_sample(model.representations, "float32")
-    if model.family == "arrays":
-        return PROCESS_BYTES + pooled
-    itemsize = 4 if model.dtype == "float32" else 2
-    tokens = int(plan.manifest["extract"]["tokens_per_batch"])
-    # A block keeps its input, q, k, v, the heads' output and two widths of its MLP at once.
-    working = tokens * (6 * model.width + 2 * mlp_width) * itemsize
-    return PROCESS_BYTES + model.n_parameters * itemsize + pooled + working
-
-
-def _search(plan: Plan) -> StageCost:
-    n, k = plan.samples.n, int(plan.manifest["neighbors"]["k"])
-    units = units_of(plan, "search")
-    widths = [item.width for model in plan.models for item in model.representations]
-    flops = sum(
-        2.0 * n * n * item.width * len(item.layers) for model in plan.models for item in model.representations
-    )
-    size = len(units) * n * (k * 12 + 4)
-    return StageCost(
-        "search", len(units), 3 * len(units), size, max(search_bytes(plan, w) for w in widths), flops
-    )
-
-
-def _geometry(plan: Plan) -> StageCost:
-    n, k = plan.samples.n, int(plan.manifest["neighbors"]["k"])
-    units = units_of(plan, "geometry")
-    layers = sum(len(item.layers) for model in plan.models for item in model.representations)
-    pairs = (
-        layers * min(PAIR_ROWS, n) * k * 4
-        + 2 * layers * layers * len(plan.manifest["geometry"]["overlap_k"]) * 8
-    )
-    lists = n * (k * 24 + 16)
-    memory = PROCESS_BYTES + max(pairs, lists)
-    size = 20_000 * len(units) + layers * layers * len(plan.manifest["geometry"]["overlap_k"]) * 16
-    return StageCost("geometry", len(units), len(units), size, memory, 0.0)
-
-
-def _collect(plan: Plan) -> StageCost:
-    deepest = max(max(item.layers) for model in plan.models for item in model.representations) + 1
-    ks = len(plan.manifest["geometry"]["overlap_k"])
-    size = len(plan.groups()) * (len(plan.models) * deepest) ** 2 * ks * 16 + 2**20
-    return StageCost(
-        "collect", 1, 60 + 2 * len(plan.groups()) * len(plan.models) ** 2, size, PROCESS_BYTES + 3 * size, 0.0
-    )
+    n_owned = sum(len(unit.owns) for unit in units)
+    layout = sizes.Layout.of(plan, n_arrays=1, n_axes=2)
+    size = layout.n_bytes + sizes.records(len(units), n_owned) + sum(_sums(model) for model in plan.models)
+    for model in plan.models:
+        itemsize = np.dtype(model.store_dtype).itemsize
+        for item in model.representations:
+            one = sizes.stored(plan.samples.n, item.width * itemsize, plan.unit_rows)
+            size += len(item.layers) * one
+    needed = max(memory.extract(plan, model, mlp_widths.get(model.name, 0)) for model in plan.models)
+    n_files = n_owned + layout.n_files + len(units) + 1
+    return StageCost("extract", len(units), n_files, size, needed, sum(flops.values()))

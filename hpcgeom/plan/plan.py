@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -108,29 +109,30 @@ def read_plan(path: Path) -> Plan:
         There is none, it was written by a newer hpcgeom, or it is not a plan.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path.parent} is not a prepared run (it has no plan.json): hpcgeom prepare -m MANIFEST"
         ) from None
+    _refuse_newer(path, content)
     try:
-        return Plan.model_validate_json(text)
+        return Plan.model_validate_json(content)
     except ValidationError as error:
-        raise InputError(_why_unreadable(path, text, error)) from error
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(
+            f"{path} is damaged ({where}: {first['msg']}): hpcgeom prepare writes it again"
+        ) from error
 
 
-def _why_unreadable(path: Path, text: str, error: ValidationError) -> str:
-    import json
-
+def _refuse_newer(path: Path, content: bytes) -> None:
+    """A newer plan may mean something else even where it looks the same."""
     try:
-        found = json.loads(text).get("schema_version")
+        found = json.loads(content).get("schema_version")
     except (ValueError, AttributeError):
-        found = None
+        return  # damaged, as its reader will say
     if isinstance(found, int) and found > PLAN_SCHEMA:
-        return (
+        raise InputError(
             f"{path} has schema {found}, but this hpcgeom reads up to {PLAN_SCHEMA}: "
             "use the hpcgeom that made the run, or a newer one"
         )
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{path} is damaged ({where}: {first['msg']}): hpcgeom prepare writes it again"

@@ -209,7 +209,7 @@ def _attributes(run: Run) -> dict[str, Any]:
     manifest = run.plan.manifest
     return {
         "title": f"Geometry of hidden representations: {run.plan.name}",
-        "dataset": manifest["dataset"]["kind"],
+        "dataset": f"{run.plan.name}, {manifest['dataset']['kind']}",
         "n_samples": run.plan.samples.n,
         "sample_digest": run.plan.samples.digest,
         "metric": manifest["neighbors"]["metric"],

@@ -102,7 +102,9 @@ def _gride(lists: Lists, range_max: int) -> Values:
 
 
 def _fractions(lists: Lists, settings: Mapping[str, Any]) -> Values:
-    value, error = twonn_by_mu_fraction(lists.distinct_distances, settings["mu_fractions"])
+    value, error = twonn_by_mu_fraction(
+        lists.distinct_distances, settings["mu_fractions"], lists.distinct_indices
+    )
     return {"twonn_by_mu_fraction": value, "twonn_by_mu_fraction_error": error}
 
 

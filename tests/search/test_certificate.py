@@ -105,6 +105,20 @@ def test_a_margin_too_thin_to_decide_is_recomputed(points, monkeypatch):
     assert found.certificate.recomputed > 0
 
 
+def test_one_bad_tile_is_enough_to_be_recomputed(points, monkeypatch):
+    first_tile = points[:100] - points.mean(axis=0, dtype=np.float64)
+
+    def bad_in_the_first_tile(query, base, count, threads):
+        score, proposed = HONEST(query, base, count, threads)
+        is_first = np.corrcoef(base[0], first_tile[0])[0, 1] > 0.999
+        return score * np.float32(1.5 if is_first else 1), proposed
+
+    monkeypatch.setattr(propose, "propose", bad_in_the_first_tile)
+    found = search(points, tile_rows=100)
+    assert_same_lists((found.distances, found.indices), oracle(points, 10))
+    assert found.certificate.recomputed == 400
+
+
 def test_silently_lost_neighbors_are_found_by_the_audit(points, monkeypatch):
     def lossy(query, base, count, threads):
         score, proposed = HONEST(query, base, count + 1, threads)
@@ -148,6 +162,29 @@ def test_the_bound_holds_for_every_pair(rng, n_features, offset, n_queries):
             limit = kernels.score_limit(distance, centering.scale, norm[i], bound.relative, bound.absolute)
             squared = (distance * centering.scale) ** 2
             assert squared - (limit - squared) <= found <= limit
+
+
+@pytest.mark.parametrize("size", [1e-18, 1e-20, 1e-22, 1e-30, 1e-40])
+def test_the_bound_holds_where_squares_underflow(rng, size):
+    rounded = (size * rng.standard_normal((200, 3))).astype(np.float32)
+    score, proposed = propose.propose(rounded, rounded, 200, 1)
+    bound = bounds.float32_bound(3)
+    for i in range(200):
+        for distance, found in zip(
+            np.linalg.norm(rounded[i].astype(np.float64) - rounded[proposed[i]], axis=1),
+            score[i],
+            strict=True,
+        ):
+            norm = np.linalg.norm(rounded[i].astype(np.float64))
+            limit = kernels.score_limit(distance, 1.0, norm, bound.relative, bound.absolute)
+            assert 2 * distance**2 - limit <= found <= limit
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_centered_by_their_float64_mean(rng, dtype):
+    points = (rng.standard_normal((1000, 5)) + 1e4).astype(dtype)
+    center = scan_rows(ArrayRows(points), 130).centering.center
+    np.testing.assert_allclose(center, points.mean(axis=0, dtype=np.longdouble).astype(float), rtol=1e-13)
 
 
 def test_the_bound_is_not_idle():
