@@ -3,8 +3,9 @@
     python tools/collect_docstrings.py --out data/docstrings.jsonl
 
 Sources are parsed, never imported or run. Each line holds an id (the qualified name), the text and the
-package, which is the label. Public objects come first; of more than --per-package, an even selection
-over the alphabet is taken. The same installed packages give the same bytes.
+package, which is the label. Texts end before their examples: code is another language. Public objects come
+first; of more than --per-package, an even selection over the alphabet is taken. The same installed packages
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import ast
 import importlib.util
 import inspect
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 STANDARD_LIBRARY = "stdlib"
@@ -33,6 +35,7 @@ _FOREIGN = {
     "lib2to3",
     "pydoc_data",
 }
+_EXAMPLES = re.compile(r"^\s*(?:Examples?:?\s*\n\s*-{3,}|Examples?:?:?\s*$|>>> )", re.MULTILINE)
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -85,7 +88,7 @@ def collect(sources: Sequence[tuple[str, Path]], min_characters: int, seen: set[
 
     Equal texts are kept once, under the first name in that order, and are added to `seen`.
     """
-    found = [docstring for module, path in sources for docstring in _docstrings(module, path)]
+    found = [without_examples(row) for module, path in sources for row in _docstrings(module, path)]
     kept: list[Docstring] = []
     names: set[str] = set()
     for docstring in sorted(found, key=lambda one: (not one.is_public, one.name)):
@@ -95,6 +98,12 @@ def collect(sources: Sequence[tuple[str, Path]], min_characters: int, seen: set[
             seen.add(docstring.text)
             kept.append(docstring)
     return kept
+
+
+def without_examples(docstring: Docstring) -> Docstring:
+    """The docstring up to its section of examples or its first doctest."""
+    start = _EXAMPLES.search(docstring.text)
+    return replace(docstring, text=docstring.text[: start.start()].rstrip()) if start else docstring
 
 
 def select(found: Sequence[Docstring], limit: int) -> list[Docstring]:
@@ -181,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         "--packages", nargs="+", default=PACKAGES, help="default: %(default)s", metavar="NAME"
     )
     parser.add_argument(
-        "--per-package", type=int, default=620, help="most texts of one (default: %(default)s)"
+        "--per-package", type=int, default=580, help="most texts of one (default: %(default)s)"
     )
     parser.add_argument("--min-characters", type=int, default=80, help="shortest text (default: %(default)s)")
     return parser

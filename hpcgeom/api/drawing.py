@@ -8,7 +8,7 @@ from pathlib import Path
 from hpcgeom.plan import paths
 from hpcgeom.plan.identity import digest
 from hpcgeom.stages.run import Run
-from hpcgeom.store.files import write_json
+from hpcgeom.store.files import full_disk_is_a_resource_error, write_json
 from hpcgeom.version import __version__
 
 DRAWN = "report/figures.json"
@@ -25,7 +25,8 @@ def draw(root: Path) -> list[Path]:
     from hpcgeom.api.opening import open_results
     from hpcgeom.report.write import write_figures
 
-    written = sorted(write_figures(open_results(root), root / paths.FIGURES))
+    with full_disk_is_a_resource_error(root / paths.FIGURES):
+        written = sorted(write_figures(open_results(root), root / paths.FIGURES))
     write_json(root / DRAWN, {"of": _outcome(root), "files": [path.name for path in written]})
     return written
 
@@ -46,5 +47,5 @@ def _outcome(root: Path) -> str:
     """Identity of the results: the bytes that their record promises."""
     run = Run(root)
     record = run.records("collect").load(run.units("collect")[0])
-    files = [[entry.path, entry.crc32c] for entry in record.files] if record else []
+    files = [[entry.path, entry.sha256] for entry in record.files] if record else []
     return digest("figures", files=files, version=__version__)

@@ -73,9 +73,7 @@ def run(
     from hpcgeom.api.running import run_manifest
 
     with make_progress() as progress:
-        root = run_manifest(
-            manifest, run_dir, workers, reuse, progress, allow_code_change=allow_code_change
-        )
+        root = run_manifest(manifest, run_dir, workers, reuse, progress, allow_code_change=allow_code_change)
     return _finished(root)
 
 

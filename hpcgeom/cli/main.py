@@ -265,7 +265,7 @@ def _fail(message: str, error: BaseException, code: int) -> int:
 def _about_the_machine(error: OSError) -> str:
     where = f" {error.filename}" if error.filename else ""
     what = (error.strerror or str(error)).lower()
-    return f"the system refuses{where} ({what}): name a path that may be used, or add -v to see where it happened"
+    return f"the system refuses{where} ({what}): name another path, or add -v to see where it happened"
 
 
 def _exit_code_of(error: OSError) -> int:

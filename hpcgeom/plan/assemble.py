@@ -10,7 +10,7 @@ from typing import Any
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest import canonical, manifest_digest
 from hpcgeom.manifest.sections import Manifest
-from hpcgeom.plan import costs
+from hpcgeom.plan import memory
 from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation, SamplesPlan, SourceFile
 from hpcgeom.plan.units import choose_unit_rows
@@ -62,7 +62,7 @@ def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Seq
     asked = canonical(manifest)
     asked["geometry"]["labels"] = list(manifest.labels)
     rows = manifest.extract.unit_rows or choose_unit_rows(
-        max(costs.bytes_per_sample(draft.representations, draft.store_dtype) for draft in drafts)
+        max(memory.bytes_per_sample(draft.representations, draft.store_dtype) for draft in drafts)
     )
     widest = max(item.width for draft in drafts for item in draft.representations)
     return Plan(
@@ -73,7 +73,7 @@ def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Seq
         samples=samples,
         models=tuple(_model(manifest, samples, draft, rows) for draft in drafts),
         unit_rows=rows,
-        tile_rows=costs.choose_tile_rows(widest, manifest.neighbors.k),
+        tile_rows=memory.choose_tile_rows(widest, manifest.neighbors.k),
     )
 
 

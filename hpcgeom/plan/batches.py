@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+MAX_PADDING = 0.05
+"""Largest share of a unit's computed positions that may be padding."""
+
 
 def form_batches(
     n_tokens: npt.NDArray[np.int64], unit_rows: int, tokens_per_batch: int, *, equal_lengths: bool = False
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Cut every unit's rows, sorted by token count (ties by row), into batches.
+
+    Where batches as large as allowed would pad more than `MAX_PADDING` of a unit (short sequences, few rows),
+    its batches are also cut where one would pad more than that by itself.
 
     Parameters
     ----------
@@ -33,23 +39,33 @@ def form_batches(
     for start in range(0, len(n_tokens), unit_rows):
         lengths = n_tokens[start : start + unit_rows]
         order = np.argsort(lengths, kind="stable")
-        batch[start + order] = _cut(lengths[order], tokens_per_batch, equal_lengths)
+        batch[start + order] = _form(lengths[order], tokens_per_batch, equal_lengths)
     return unit, batch
 
 
-def _cut(
+def _form(
     ascending_lengths: npt.NDArray[np.int64], tokens_per_batch: int, equal_lengths: bool
 ) -> npt.NDArray[np.int32]:
+    if equal_lengths:
+        return _cut(ascending_lengths, tokens_per_batch, 0.0)
+    batch = _cut(ascending_lengths, tokens_per_batch, 1.0)
+    if padding_share(ascending_lengths, np.zeros_like(batch), batch) > MAX_PADDING:
+        return _cut(ascending_lengths, tokens_per_batch, MAX_PADDING)
+    return batch
+
+
+def _cut(
+    ascending_lengths: npt.NDArray[np.int64], tokens_per_batch: int, max_padding: float
+) -> npt.NDArray[np.int32]:
     batch = np.empty(len(ascending_lengths), dtype=np.int32)
-    number, size = 0, 0
-    for position, length in enumerate(ascending_lengths):
+    number = size = real = 0
+    for position, length in enumerate(ascending_lengths.tolist()):
         # Lengths ascend, so the newest sequence is the longest and sets the padded length.
-        is_full = (size + 1) * int(length) > tokens_per_batch
-        is_other = equal_lengths and length != ascending_lengths[position - 1]
-        if size and (is_full or is_other):
-            number, size = number + 1, 0
+        padded = (size + 1) * length
+        if size and (padded > tokens_per_batch or real + length < (1.0 - max_padding) * padded):
+            number, size, real = number + 1, 0, 0
         batch[position] = number
-        size += 1
+        size, real = size + 1, real + length
     return batch
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from hpcgeom.errors import InputError
+from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.leases import lease
@@ -64,8 +64,8 @@ def do_unit(run: Run, unit: Unit, work: Work) -> bool:
         began = time.monotonic()
         with files.full_disk_is_a_resource_error(run.root):
             facts = work(unit)
-        facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
-        records.write(unit, facts, made_by())
+            facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
+            records.write(unit, facts, made_by())
     return True
 
 
@@ -89,12 +89,19 @@ def made_by() -> dict[str, Any]:
 
 
 def require_layout(run: Run, stage: str) -> None:
-    """Refuse to write into stores whose metadata is not in place.
+    """Refuse to read or write stores whose metadata and coordinates are not as they were laid out.
 
     Raises
     ------
     InputError
-        The layout's record is missing or its files are not as recorded.
+        The layout's record or a file of it is missing.
+    DamagedError
+        A file has other bytes: no codec would notice.
     """
-    if not run.records(stage).is_done(run.layout_unit(stage)):
+    records, unit = run.records(stage), run.layout_unit(stage)
+    if not records.is_done(unit):
         raise InputError(f"the {stage} stores of {run.root} are not laid out: hpcgeom prepare does that")
+    for fault in records.damage(unit):
+        raise DamagedError(
+            f"{run.root}: {fault}: hpcgeom verify names all that is damaged, and hpcgeom resume mends it"
+        )

@@ -12,7 +12,6 @@ import xarray as xr
 
 from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import read_samples
-from hpcgeom.errors import DamagedError
 from hpcgeom.geometry.overlap import overlap_from_counts
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
@@ -20,7 +19,7 @@ from hpcgeom.plan.units import representations
 from hpcgeom.stages.base import Work
 from hpcgeom.stages.geometry import members
 from hpcgeom.stages.run import Run
-from hpcgeom.store import results
+from hpcgeom.store import npz, results
 from hpcgeom.store.variables import PAIR, REPRESENTATION, RESULTS, VALERIANI
 from hpcgeom.types import Status, Unit
 
@@ -107,23 +106,15 @@ def _place(axes: Coordinates, model: str, site: str, pooling: str, layer: int) -
 def _profiles(run: Run, axes: Coordinates) -> Variables:
     variables: Variables = {}
     for model, item, _, layer in representations(run.plan):
+        path = run.root / paths.profile(model.name, item.site, item.pooling, layer)
         where = _place(axes, model.name, item.site, item.pooling, layer)
-        for name, value in _load(run, paths.profile(model.name, item.site, item.pooling, layer)).items():
+        for name, value in npz.load(path).items():
             if value.size == 0 and value.ndim:
                 continue  # no estimator but gride was asked for
             if name not in variables:
                 variables[name] = (RESULTS[name].dims, _empty(name, axes))
             variables[name][1][where] = value
     return variables
-
-
-def _load(run: Run, name: str) -> dict[str, npt.NDArray[Any]]:
-    path = run.root / name
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DamagedError(f"{path} cannot be read ({error}): hpcgeom verify, then hpcgeom resume") from error
 
 
 def _overlaps(run: Run, axes: Coordinates) -> Variables:
@@ -160,17 +151,16 @@ def _sum_pairs(
     squares: npt.NDArray[np.int64] | int = 0
     for unit in run.units("geometry"):
         if not unit.model and (unit.site, unit.pooling) == (site, pooling):
-            part = _load(run, unit.owns[0])
+            part = npz.load(run.root / unit.owns[0])
             counts, squares = counts + part["counts"], squares + part["squares"]
     ks = [int(k) for k in run.plan.manifest["geometry"]["overlap_k"]]
     value, error = overlap_from_counts(counts, squares, run.plan.samples.n, ks)  # type: ignore[arg-type]
-    constant = np.array(
-        [
-            int(_load(run, paths.profile(model.name, site, pooling, layer))["n_distinct_points"]) == 1
-            for model, item in parts
-            for layer in item.layers
-        ]
-    )
+    profiles = [
+        npz.load(run.root / paths.profile(model.name, site, pooling, layer))
+        for model, item in parts
+        for layer in item.layers
+    ]
+    constant = np.array([int(profile["n_distinct_points"]) == 1 for profile in profiles])
     # Neighbors in a constant layer are row order: no overlap with it says anything.
     for numbers in (value, error):
         numbers[:, constant, :] = np.nan
@@ -179,7 +169,7 @@ def _sum_pairs(
 
 
 def _chance(run: Run, labels: list[str]) -> npt.NDArray[np.float64]:
-    samples = read_samples(run.root / paths.SAMPLES)
+    samples = read_samples(run.sound(paths.SAMPLES))
     n = len(samples)
     found = []
     for label in labels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,7 @@ from hpcgeom.stages import inputs
 from hpcgeom.stages.base import Work, require_layout
 from hpcgeom.stages.requests import encode, request_of, tokenizer_of
 from hpcgeom.stages.run import Run
-from hpcgeom.store import activations
-from hpcgeom.store.files import write_atomic
+from hpcgeom.store import activations, npz
 from hpcgeom.types import Unit
 
 Blocks = dict[tuple[str, str], npt.NDArray[np.floating]]
@@ -56,12 +54,12 @@ class _Extractor:
         from hpcgeom.models import Replicate, pad
 
         self._run, self._plan = run, model
-        self._manifest = inputs.manifest_of(run.root, run.plan.manifest_folder)
+        self._manifest = inputs.manifest_of(run)
         request = request_of(run.plan, model, self._manifest)
         self._request, self._pad = request, pad
         self._model = Replicate().open_model(request, device="cpu", threads=run.plan.threads)
         self._tokenizer = tokenizer_of(request)
-        self._ids, self._texts = inputs.texts_of(run.root, run.plan.manifest_folder)
+        self._ids, self._texts = inputs.texts_of(run)
         self._batch, self._n_tokens = inputs.read_batches(run, model.name)
 
     def __enter__(self) -> _Extractor:
@@ -115,17 +113,11 @@ def _write(run: Run, model: ModelPlan, unit: Unit, blocks: Blocks) -> dict[str, 
     sums: dict[str, npt.NDArray[np.float64]] = {}
     for (site, pooling), block in blocks.items():
         group = paths.group(site, pooling)
-        stored = block.astype(model.store_dtype, copy=False)
         activations.write(store, group, unit.start, block, f"model '{model.name}', {site}/{pooling}")
+        stored = block.astype(model.store_dtype, copy=False)
         sums[group.replace("/", "|")] = stored.astype(np.float64).sum(axis=1)
-    _write_sums(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
+    npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
     return {"batch_splits": []}
-
-
-def _write_sums(path: Path, sums: Mapping[str, npt.NDArray[np.float64]]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **dict(sums))  # type: ignore[arg-type]
-    write_atomic(path, buffer.getvalue())
 
 
 def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDArray[np.float64]:
@@ -133,8 +125,7 @@ def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDA
     key = paths.group(site, pooling).replace("/", "|")
     total: npt.NDArray[np.float64] | None = None
     for start, stop in run.plan.row_ranges():
-        with np.load(run.root / paths.column_sums(model.name, start, stop), allow_pickle=False) as sums:
-            part = sums[key]
+        part = npz.load(run.root / paths.column_sums(model.name, start, stop))[key]
         total = part if total is None else total + part
     assert total is not None
     return total / run.plan.samples.n

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,9 @@ from hpcgeom.geometry.overlap import overlap_counts
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.stages import profile
-from hpcgeom.stages.base import Work
+from hpcgeom.stages.base import Work, require_layout
 from hpcgeom.stages.run import Run
-from hpcgeom.store import neighbors
-from hpcgeom.store.files import write_atomic
+from hpcgeom.store import neighbors, npz
 from hpcgeom.types import Unit
 
 Values = dict[str, npt.NDArray[Any]]
@@ -32,22 +29,17 @@ class Geometry:
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
-        """Check that all neighbor lists are there."""
-        run.records("search").require(run.units("search"))
+        """Check that all neighbor lists, and the activations that decimation searches again, are there."""
+        for stage in ("extract", "search"):
+            require_layout(run, stage)
+            run.records(stage).require(run.units(stage))
         yield lambda item: _work(run, item)
 
 
 def _work(run: Run, unit: Unit) -> dict[str, Any]:
     values = profile.measure(run, unit) if unit.model else _pairs(run, unit)
-    save(run.root / unit.owns[0], values)
+    npz.save(run.root / unit.owns[0], values)
     return {}
-
-
-def save(path: Path, values: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write arrays as an .npz whose bytes depend on the arrays alone."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **dict(values))  # type: ignore[arg-type]
-    write_atomic(path, buffer.getvalue())
 
 
 def members(run: Run, site: str, pooling: str) -> list[tuple[ModelPlan, Representation]]:

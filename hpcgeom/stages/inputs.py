@@ -20,13 +20,13 @@ from hpcgeom.stages.run import Run
 
 
 @functools.lru_cache(maxsize=1)
-def manifest_of(root: Path, folder: str) -> Manifest:
+def manifest_of(run: Run) -> Manifest:
     """The manifest that a run was prepared from."""
-    return load_manifest(root / paths.MANIFEST, folder).manifest
+    return load_manifest(run.sound(paths.MANIFEST), run.plan.manifest_folder).manifest
 
 
 @functools.lru_cache(maxsize=1)
-def texts_of(root: Path, folder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def texts_of(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Ids and texts of all samples, checked against ``samples.parquet``.
 
     Raises
@@ -34,11 +34,11 @@ def texts_of(root: Path, folder: str) -> tuple[tuple[str, ...], tuple[str, ...]]
     InputError
         The data set has changed since the run was prepared.
     """
-    samples = read_dataset(manifest_of(root, folder), Path(folder))
-    known = read_samples(root / paths.SAMPLES)
+    samples = read_dataset(manifest_of(run), Path(run.plan.manifest_folder))
+    known = read_samples(run.sound(paths.SAMPLES))
     if samples.digest != known.digest:
         raise InputError(
-            f"the data set of {root} has changed since it was prepared (sample digest {samples.digest[:12]}, "
+            f"the data set of {run.root} has changed since it was prepared (sample digest {samples.digest[:12]}, "
             f"expected {known.digest[:12]}): restore it, or start another run"
         )
     return samples.ids, samples.texts
@@ -54,7 +54,7 @@ def read_batches(run: Run, model: str) -> tuple[npt.NDArray[np.int32], npt.NDArr
     """
     import pyarrow.parquet as pq
 
-    path = run.root / paths.prepared(model)
+    path = run.sound(paths.prepared(model))
     try:
         table = pq.ParquetFile(path).read()
         batch = table["batch"].to_numpy().astype(np.int32)
@@ -71,7 +71,7 @@ def points_of(run: Run, model: str, layers: Sequence[int], start: int, stop: int
     InputError
         A value is not finite; names the sample and the layer.
     """
-    manifest = manifest_of(run.root, run.plan.manifest_folder)
+    manifest = manifest_of(run)
     source = next(item.source for item in manifest.models if item.name == model)
     files = layer_files(source, Path(run.plan.manifest_folder))  # type: ignore[arg-type]
     block = np.stack([read_rows(files[layer], start, stop) for layer in layers])

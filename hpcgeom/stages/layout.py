@@ -22,6 +22,8 @@ def lay_out_stores(run: Run) -> None:
         if records.is_done(unit):
             continue
         with lease(records.path(unit).with_suffix(".lease"), attempt()):
+            if records.is_done(unit):
+                continue  # by another process, in between
             records.remove(unit)
             placed = _lay_out(run, unit.stage)
             owner = Unit(
@@ -35,7 +37,7 @@ def lay_out_stores(run: Run) -> None:
 
 
 def _lay_out(run: Run, stage: str) -> list[Path]:
-    ids = read_samples(run.root / paths.SAMPLES).ids
+    ids = read_samples(run.sound(paths.SAMPLES)).ids
     placed: list[Path] = []
     for model in run.plan.models:
         groups = [

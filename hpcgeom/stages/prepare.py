@@ -19,7 +19,8 @@ from hpcgeom.plan.assemble import ModelDraft, assemble, refuse_too_few_samples
 from hpcgeom.plan.batches import form_batches
 from hpcgeom.plan.dataset import dataset_files, read_dataset, samples_plan
 from hpcgeom.plan.identity import digest
-from hpcgeom.plan.plan import Plan, read_plan
+from hpcgeom.plan.plan import Plan
+from hpcgeom.plan.units import STAGES, units_of
 from hpcgeom.stages.base import attempt, made_by
 from hpcgeom.stages.drafting import draft_model
 from hpcgeom.stages.layout import lay_out_stores
@@ -53,16 +54,19 @@ def prepare(loaded: LoadedManifest, root: Path) -> Run:
     refuse_other_directory(loaded, root)
     unit = prepare_unit(manifest_digest(loaded.manifest))
     records = Records(root, "prepare")
-    if not records.is_done(unit):
-        root.mkdir(parents=True, exist_ok=True)
-        with lease(records.path(unit).with_suffix(".lease"), attempt()):
-            began = time.monotonic()
-            _write_plan(loaded, root)
-            seconds = round(time.monotonic() - began, 3)
-            records.write(unit, {"seconds": seconds}, made_by())
-    run = Run(root)
-    refuse_changed_inputs(run.plan)
-    lay_out_stores(run)
+    is_prepared = records.is_done(unit)
+    with files.full_disk_is_a_resource_error(root):
+        if not is_prepared:
+            root.mkdir(parents=True, exist_ok=True)
+            with lease(records.path(unit).with_suffix(".lease"), attempt()):
+                began = time.monotonic()
+                _write_plan(loaded, root)
+                seconds = round(time.monotonic() - began, 3)
+                records.write(unit, {"seconds": seconds}, made_by())
+        run = Run(root)
+        if is_prepared:
+            refuse_changed_inputs(run)
+        lay_out_stores(run)
     return run
 
 
@@ -79,14 +83,15 @@ def refuse_other_directory(loaded: LoadedManifest, root: Path) -> None:
     if not root.is_dir():
         raise InputError(f"{root} is a file: name a folder as --run-dir")
     known = root / paths.MANIFEST
-    if not known.exists():
-        if any(entry.name not in ("records", paths.PROVENANCE) for entry in root.iterdir()):
-            raise InputError(
-                f"{root} is not empty and is not a run of hpcgeom (it has no {paths.MANIFEST}): "
-                "name another --run-dir"
-            )
-        return
-    before = load_manifest(known, loaded.folder).manifest
+    if not known.exists() and not Records(root, "prepare").folder.exists() and any(root.iterdir()):
+        raise InputError(
+            f"{root} is not empty and is not a run of hpcgeom (it has no {paths.MANIFEST}): "
+            "name another --run-dir"
+        )
+    try:
+        before = load_manifest(known, loaded.folder).manifest
+    except InputError:
+        return  # lost, damaged or not written yet: the records of units tell whether they are of this manifest
     changes = difference(canonical(before), canonical(loaded.manifest))
     if changes:
         raise InputError(
@@ -95,8 +100,10 @@ def refuse_other_directory(loaded: LoadedManifest, root: Path) -> None:
         )
 
 
-def refuse_changed_inputs(plan: Plan) -> None:
+def refuse_changed_inputs(run: Run) -> None:
     """Refuse to go on with a data set or weights that are not those of the plan.
+
+    Weights that units have still to be done with are read and hashed; of the others the size is looked at.
 
     Raises
     ------
@@ -105,8 +112,12 @@ def refuse_changed_inputs(plan: Plan) -> None:
     """
     from hpcgeom.data.files import SourceDigest, require_unchanged
 
-    require_unchanged(SourceDigest(file.path, file.size, file.sha256) for file in plan.samples.files)
-    for model in plan.models:
+    still_needed = {unit.model for unit in run.missing("extract")}
+    needed = [file for model in run.plan.models if model.name in still_needed for file in model.files]
+    require_unchanged(
+        SourceDigest(file.path, file.size, file.sha256) for file in (*run.plan.samples.files, *needed)
+    )
+    for model in run.plan.models:
         for file in model.files:
             path = Path(file.path)
             size = _size(path)
@@ -141,15 +152,14 @@ def _write_plan(loaded: LoadedManifest, root: Path) -> None:
 
 
 def _refuse_another_outcome(root: Path, plan: Plan) -> None:
-    try:
-        before = read_plan(root / paths.PLAN)
-    except InputError:
-        return
-    if [m.extract_digest for m in before.models] != [m.extract_digest for m in plan.models]:
-        raise InputError(
-            f"{root} was prepared from other data or weights than are there now: "
-            "restore them, or start another run"
-        )
+    for stage in STAGES:
+        for unit in units_of(plan, stage):
+            record = Records(root, stage).load(unit)
+            if record is not None and (record.key, record.digest) != (unit.key, unit.digest):
+                raise InputError(
+                    f"{root} was prepared from another manifest, or from other data or weights than are there "
+                    f"now (stage '{stage}', '{record.key}' differs): restore them, or start another run"
+                )
 
 
 def _write_batches(root: Path, draft: ModelDraft, n_tokens: npt.NDArray[np.int64], plan: Plan) -> None:

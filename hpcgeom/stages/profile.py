@@ -133,7 +133,7 @@ def _decimated(lists: Lists, rows: LayerRows, settings: Mapping[str, Any], run: 
 
 def _labels(run: Run, lists: Lists, settings: Mapping[str, Any], *, is_constant: bool) -> Values:
     ks = [int(k) for k in settings["overlap_k"]]
-    samples = read_samples(run.root / paths.SAMPLES)
+    samples = read_samples(run.sound(paths.SAMPLES))
     columns: dict[str, list[npt.NDArray[np.float64]]] = {
         name: []
         for name in (

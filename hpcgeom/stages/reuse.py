@@ -58,10 +58,8 @@ def _take(run: Run, unit: Unit, other: Path, record: Record | None) -> bool:
     """Link one unit's files; a file whose bytes are not those of its record is not taken over."""
     if record is None:
         return False
-    for entry in record.files:
-        path = other / entry.path
-        if not path.exists() or files.crc32c_of(path) != entry.crc32c:
-            return False
+    if any(entry.fault(other) for entry in record.files):
+        return False
     records = run.records(unit.stage)
     with lease(records.path(unit).with_suffix(".lease")):
         records.remove(unit)

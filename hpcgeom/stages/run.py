@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
-from hpcgeom.errors import InputError
+from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.plan import paths
 from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import Plan, read_plan
 from hpcgeom.plan.units import STAGES, units_of
-from hpcgeom.store.records import Records
+from hpcgeom.store.records import Records, read_record
 from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
@@ -28,15 +28,37 @@ class Run:
     ------
     InputError
         The directory was not prepared.
+    DamagedError
+        The plan is not the one that prepare wrote.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.plan: Plan = read_plan(root / paths.PLAN)
+        is_there = (root / paths.PLAN).exists()
+        self.plan: Plan = read_plan(self.sound(paths.PLAN) if is_there else root / paths.PLAN)
 
     def records(self, stage: str) -> Records:
         """The records of `stage`."""
         return Records(self.root, stage)
+
+    @functools.cache  # noqa: B019 - a run lives as long as its process
+    def sound(self, name: str) -> Path:
+        """The path of a file that prepare wrote, whose bytes are still those: its reader might not notice.
+
+        Raises
+        ------
+        DamagedError
+            Its bytes are not those of prepare's record, or there is no record.
+        """
+        record = read_record(self.records("prepare").folder / "000000.json")
+        entries = {entry.path: entry for entry in record.files} if record else {}
+        fault = entries[name].fault(self.root) if name in entries else f"{name} is in no record of prepare"
+        if fault:
+            raise DamagedError(
+                f"{self.root}: {fault}: hpcgeom verify {self.root} names all that is damaged, "
+                f"and hpcgeom resume {self.root} mends it"
+            )
+        return self.root / name
 
     @functools.cache  # noqa: B019 - a run lives as long as its process
     def units(self, stage: str) -> tuple[Unit, ...]:
@@ -57,7 +79,7 @@ class Run:
         """The layouts of all stages that have stores."""
         return [self.layout_unit(stage) for stage in ("extract", "search")]
 
-    def select(self, stage: str, indices: Iterable[int]) -> list[Unit]:
+    def select(self, stage: str, indices: Sequence[int]) -> list[Unit]:
         """Units by number.
 
         Raises

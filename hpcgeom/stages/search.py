@@ -30,6 +30,7 @@ class Search:
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
         """Check that all activations are there."""
+        require_layout(run, "extract")
         require_layout(run, "search")
         run.records("extract").require(run.units("extract"))
         yield lambda item: _work(run, item)

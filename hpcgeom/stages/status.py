@@ -65,7 +65,7 @@ def _stage(run: Run, stage: str) -> StageStatus:
         n_units=len(units),
         missing=pack(sorted(missing)),
         running=tuple(_holder(path) for path in sorted(records.folder.glob("[0-9]*.lease"))),
-        bad=len(list(records.folder.glob("*.bad"))),
+        bad=sum(records.path(units[index]).with_suffix(".bad").exists() for index in missing),
         seconds=round(sum(float(fact.get("seconds", 0.0)) for fact in facts), 3),
     )
 

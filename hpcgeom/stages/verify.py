@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hpcgeom.errors import InputError
 from hpcgeom.manifest import load_manifest, manifest_digest
 from hpcgeom.plan import paths
 from hpcgeom.plan.units import STAGES
 from hpcgeom.stages.prepare import prepare_unit
-from hpcgeom.stages.provenance import read_manifest_folder
 from hpcgeom.stages.run import Run
 from hpcgeom.store.records import Records
 from hpcgeom.types import Unit
@@ -57,9 +57,7 @@ def verify(root: Path, on_unit: Callable[[str], None] = lambda _: None) -> Verdi
         Called with the name of each unit that was read.
     """
     verdict = Verdict()
-    loaded = load_manifest(root / paths.MANIFEST, read_manifest_folder(root))
-    records = Records(root, "prepare")
-    _check(verdict, records, prepare_unit(manifest_digest(loaded.manifest)), on_unit)
+    _check(verdict, Records(root, "prepare"), _prepared(root), on_unit)
     if verdict.damaged or verdict.missing:
         return verdict  # nothing further can be known before the plan is sound
     run = Run(root)
@@ -69,6 +67,16 @@ def verify(root: Path, on_unit: Callable[[str], None] = lambda _: None) -> Verdi
         for unit in run.units(stage):
             _check(verdict, run.records(stage), unit, on_unit)
     return verdict
+
+
+def _prepared(root: Path) -> Unit:
+    """The unit of prepare: of the manifest that the run keeps; where that is damaged, of its record."""
+    unit = prepare_unit("")
+    try:
+        return prepare_unit(manifest_digest(load_manifest(root / paths.MANIFEST).manifest))
+    except InputError:
+        record = Records(root, "prepare").load(unit)
+        return unit if record is None else replace(unit, digest=record.digest)
 
 
 def _check(verdict: Verdict, records: Records, unit: Unit, on_unit: Callable[[str], None]) -> None:

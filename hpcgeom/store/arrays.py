@@ -86,9 +86,10 @@ def lay_out(target: Path, build: Callable[[zarr.Group], None]) -> list[Path]:
     list of Path
         The files that were put in place.
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in target.parent.glob(f".{target.name}.*.building"):
+        shutil.rmtree(left_over)  # by a process that was killed: only one lays out a run at a time
     beside = target.with_name(f".{target.name}.{os.getpid()}.building")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.parent.mkdir(parents=True, exist_ok=True)
     try:
         build(zarr.open_group(beside, mode="w", zarr_format=3))
         consolidate(beside)

@@ -24,8 +24,7 @@ def differences(run: Path, other: Path) -> list[str]:
     different = [
         name
         for name in sorted(ours & theirs)
-        if (run / name).stat().st_size != (other / name).stat().st_size
-        or files.crc32c_of(run / name) != files.crc32c_of(other / name)
+        if not files.have_same_bytes(run / name, other / name)
     ]
     arrays = sorted({name.partition("/c/")[0] for name in different if "/c/" in name})
     found += [_decoded(run, other, name) for name in arrays]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -18,13 +19,29 @@ from hpcgeom.errors import ResourceError
 _READ_BYTES = 4 * 2**20
 
 
-def crc32c_of(path: Path) -> str:
-    """CRC-32C (Castagnoli) of a file's bytes, as eight hex digits."""
-    value = 0
+def checksums_of(path: Path) -> tuple[str, str]:
+    """CRC-32C (Castagnoli) and SHA-256 of a file's bytes, as eight and 64 hex digits.
+
+    Zarr ends every chunk in its own CRC-32C, and bytes that end so have one CRC-32C, whatever they are: the
+    second checksum tells chunks from each other.
+    """
+    crc32c, sha256 = 0, hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):
-            value = google_crc32c.extend(value, chunk)
-    return f"{value:08x}"
+            crc32c = google_crc32c.extend(crc32c, chunk)
+            sha256.update(chunk)
+    return f"{crc32c:08x}", sha256.hexdigest()
+
+
+def have_same_bytes(path: Path, other: Path) -> bool:
+    """Whether two files are equal, byte by byte."""
+    if path.stat().st_size != other.stat().st_size:
+        return False
+    with path.open("rb") as a, other.open("rb") as b:
+        while chunk := a.read(_READ_BYTES):
+            if chunk != b.read(_READ_BYTES):
+                return False
+    return True
 
 
 def write_atomic(path: Path, content: bytes) -> None:

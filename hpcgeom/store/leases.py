@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from hpcgeom.errors import IncompleteError
+from hpcgeom.store.files import full_disk_is_a_resource_error
 
 BEAT_S = 10.0
 PATIENCE_S = 60.0
@@ -73,9 +74,10 @@ def lease(path: Path, attempt: int = 0) -> Iterator[None]:
 def _create(path: Path, content: dict[str, Any]) -> bool:
     # A link appears with its content inside: no reader ever sees an empty lease.
     beside = path.with_name(f".{path.name}.{content['token']}")
-    beside.write_text(json.dumps(content))
     try:
-        os.link(beside, path)
+        with full_disk_is_a_resource_error(path):
+            beside.write_text(json.dumps(content))
+            os.link(beside, path)
     except FileExistsError:
         return False
     finally:
@@ -137,5 +139,6 @@ def _beat(path: Path, mine: dict[str, Any], stop: threading.Event) -> None:
             return
         mine["beat"] += 1
         beside = path.with_name(f".{path.name}.{mine['token']}")
-        beside.write_text(json.dumps(mine))
-        beside.replace(path)
+        with suppress(OSError):  # where the disk is full, the unit will say so
+            beside.write_text(json.dumps(mine))
+            beside.replace(path)

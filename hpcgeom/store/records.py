@@ -25,6 +25,23 @@ class FileEntry:
     path: str
     size: int
     crc32c: str
+    sha256: str
+
+    @classmethod
+    def of(cls, root: Path, name: str) -> FileEntry:
+        """The entry of a file as it is now."""
+        return cls(name, (root / name).stat().st_size, *files.checksums_of(root / name))
+
+    def fault(self, root: Path) -> str:
+        """What is wrong with the file below `root`; empty where its bytes are those promised."""
+        path = root / self.path
+        if not path.exists():
+            return f"{self.path} is missing"
+        if path.stat().st_size != self.size:
+            return f"{self.path} has {path.stat().st_size} bytes, its record says {self.size}"
+        if files.checksums_of(path) != (self.crc32c, self.sha256):
+            return f"{self.path} has other bytes than its record says"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +101,6 @@ class Records:
         record = self.load(unit)
         if record is None:
             return False
-        if record.schema > SCHEMA:
-            raise InputError(
-                f"{self.path(unit)} has schema {record.schema}, but this hpcgeom reads up to {SCHEMA}: "
-                "use the hpcgeom that made the run, or a newer one"
-            )
         if (record.key, record.digest) != (unit.key, unit.digest):
             raise InputError(
                 f"{self.path(unit)} is about '{record.key}' with digest {record.digest[:12]}, but this plan "
@@ -105,10 +117,7 @@ class Records:
         """Make the unit's files durable, then say that it is done."""
         names = files.files_below(self.run, unit.owns)
         files.sync_files(self.run / name for name in names)
-        entries = tuple(
-            FileEntry(name, (self.run / name).stat().st_size, files.crc32c_of(self.run / name))
-            for name in names
-        )
+        entries = tuple(FileEntry.of(self.run, name) for name in names)
         record = Record(unit.stage, unit.index, unit.key, unit.digest, entries, facts, made_by)
         files.write_json(self.path(unit), asdict(record))
         return record
@@ -162,15 +171,7 @@ class Records:
         record = self.load(unit)
         if record is None:
             return []
-        found: list[str] = []
-        for entry in record.files:
-            path = self.run / entry.path
-            if not path.exists():
-                found.append(f"{entry.path} is missing")
-            elif path.stat().st_size != entry.size:
-                found.append(f"{entry.path} has {path.stat().st_size} bytes, its record says {entry.size}")
-            elif files.crc32c_of(path) != entry.crc32c:
-                found.append(f"{entry.path} has other bytes than its record says (crc32c)")
+        found = [fault for entry in record.files if (fault := entry.fault(self.run))]
         promised = {entry.path for entry in record.files}
         found += [
             f"{name} is not in the record of the unit that owns it"
@@ -181,13 +182,28 @@ class Records:
 
 
 def read_record(path: Path) -> Record | None:
-    """A record from its file, or None where there is none or it is not JSON of a record."""
+    """A record from its file, or None where there is none or it is not JSON of a record.
+
+    Raises
+    ------
+    InputError
+        A newer hpcgeom wrote it.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        _refuse_newer(path, data.get("schema"))
         entries = tuple(FileEntry(**entry) for entry in data.pop("files"))
         return Record(files=entries, **data)
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _refuse_newer(path: Path, schema: Any) -> None:
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, but this hpcgeom reads up to {SCHEMA}: "
+            "use the hpcgeom that made the run, or a newer one"
+        )
 
 
 def damaged_store(store: Path, what: str, error: Exception) -> DamagedError:

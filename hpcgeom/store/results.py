@@ -45,7 +45,14 @@ def write(results: xr.Dataset, path: Path) -> None:
     with warnings.catch_warnings(), files.full_disk_is_a_resource_error(path):
         # See store.arrays.consolidate.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        results.to_zarr(building, mode="w-", zarr_format=3, consolidated=True, encoding=_encoding(results))
+        results.to_zarr(
+            building,
+            mode="w-",
+            zarr_format=3,
+            consolidated=True,
+            encoding=_encoding(results),
+            write_empty_chunks=True,
+        )
     files.sync_files(file for file in building.rglob("*") if file.is_file())
     if path.exists():
         path.rename(aside)
@@ -78,6 +85,9 @@ def _encoding(results: xr.Dataset) -> dict[str, dict[str, Any]]:
             for dim, size in zip(variable.dims, variable.shape, strict=True)
         )
         encoding[str(name)] = {"compressors": [Crc32cCodec()], "chunks": chunks}
+        # A chunk that is lost must not read as numbers, nor as a status of "ok".
         if variable.dtype.kind == "f":
             encoding[str(name)]["_FillValue"] = np.nan
+        elif variable.dtype.kind == "i":
+            encoding[str(name)]["fill_value"] = -1
     return encoding

@@ -131,7 +131,10 @@ def test_dimensions_of_every_layer_are_those_of_the_formulas(results, lists):
             "twonn_mle_censored": run_oracle.twonn_mle_censored(distances, 0.9),
         }
         for name, value in expected.items():
-            assert here.intrinsic_dimension.sel(estimator=name) == pytest.approx(value, rel=1e-9), (layer, name)
+            assert here.intrinsic_dimension.sel(estimator=name) == pytest.approx(value, rel=1e-9), (
+                layer,
+                name,
+            )
         assert here.intrinsic_dimension_error.sel(estimator="twonn_mle") == pytest.approx(
             run_oracle.twonn_mle_error(distances, indices), rel=1e-6
         )

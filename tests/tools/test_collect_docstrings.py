@@ -139,3 +139,18 @@ def test_single_modules_and_the_standard_library_have_sources(tool):
     modules = {name for name, _ in tool.find_sources(tool.STANDARD_LIBRARY)}
     assert {"argparse", "json.decoder", "email"} <= modules
     assert not any(name.startswith(("test.", "site-packages", "idlelib")) for name in modules)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "Examples\n--------\n>>> f(1)\n2",
+        "Example:\n    f(1)",
+        ">>> f(1)\n2",
+        "    >>> f(1)\n    2\n\nMore words.",
+    ],
+)
+def test_texts_end_before_their_examples(tool, tail):
+    words = "Return the sum of examples and of what else is given, as described in the notes."
+    found = tool.without_examples(tool.Docstring("f", f"{words}\n\n{tail}", True))
+    assert found.text == words

@@ -1,0 +1,101 @@
+"""Bytes and files that a run leaves on disk, known before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpcgeom.plan.plan import Plan
+
+CHUNK_BYTES = 2**20
+"""Most bytes of a chunk inside a shard."""
+ARRAY_BYTES, AXIS_BYTES, GROUP_BYTES = 3000, 2000, 400
+"""Metadata of an array, a coordinate and a group: a file of its own, and a copy in the store's."""
+ID_BYTES = 48
+"""Of a sample's id in the coordinate of a store."""
+RECORD_BYTES, ENTRY_BYTES = 600, 140
+"""Of a record, and of every file that it names."""
+RESULT_VARIABLES, RESULT_BYTES = 42, 2100
+"""Variables and coordinates of the results, and the metadata of each."""
+NPZ_ARRAYS, NPZ_BYTES = 18, 280
+"""Arrays of a partial result, and what each takes besides its numbers."""
+
+
+def power_of_two(n: int) -> int:
+    """Smallest power of two that is not below `n`."""
+    return 1 << max(n - 1, 1).bit_length()
+
+
+def stored(n_rows: int, row_bytes: int, shard_rows: int) -> int:
+    """Bytes of one layer of an array: whole chunks with their checksums, and an index a shard.
+
+    Parameters
+    ----------
+    shard_rows
+        Rows of a shard, a power of two.
+    """
+    chunk = 1
+    while chunk * 2 <= shard_rows and chunk * 2 * row_bytes <= CHUNK_BYTES:
+        chunk *= 2
+    n_shards, rest = divmod(n_rows, shard_rows)
+    n_chunks = n_shards * (shard_rows // chunk) + -(-rest // chunk)
+    index = (n_shards + (rest > 0)) * (16 * (shard_rows // chunk) + 4)
+    return n_chunks * (chunk * row_bytes + 4) + index
+
+
+def records(n_units: int, n_files: int) -> int:
+    """Bytes of the records of a stage whose units own `n_files` files."""
+    return RECORD_BYTES * (n_units + 1) + ENTRY_BYTES * n_files
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Metadata and coordinates of a stage's stores."""
+
+    n_files: int
+    n_bytes: int
+
+
+def layout(plan: Plan, n_arrays: int, n_axes: int) -> Layout:
+    """What the stores of all models hold before any unit is done, and the record of it.
+
+    Parameters
+    ----------
+    n_arrays, n_axes
+        Arrays and coordinates of each representation.
+    """
+    n_files = n_bytes = 0
+    for model in plan.models:
+        n_groups = len(model.representations)
+        n_sites = len({item.site for item in model.representations})
+        n_names = 2 * sum(bool(item.modules) for item in model.representations)
+        n_files += 1 + n_sites + n_groups * (1 + n_arrays + 2 * n_axes) + n_names
+        one = n_arrays * ARRAY_BYTES + n_axes * AXIS_BYTES + plan.samples.n * ID_BYTES
+        n_bytes += n_groups * one + (1 + n_sites + n_groups) * GROUP_BYTES
+    return Layout(n_files + 1, n_bytes + records(1, n_files))
+
+
+def profile_numbers(plan: Plan) -> int:
+    """Numbers that are measured on one layer alone."""
+    geometry = plan.manifest["geometry"]
+    ks, n2 = len(geometry["overlap_k"]), int(geometry["gride_range_max"]).bit_length()
+    fractions = len(geometry["mu_fractions"]) + len(geometry["data_fractions"])
+    return 2 + 4 * len(geometry["estimators"]) + 4 * n2 + 2 * fractions + 4 * ks * len(geometry["labels"])
+
+
+def profile(plan: Plan) -> int:
+    """Bytes of what is measured on one layer alone."""
+    return NPZ_ARRAYS * NPZ_BYTES + 8 * profile_numbers(plan)
+
+
+def pairs(plan: Plan, n_layers: int) -> int:
+    """Bytes of the overlaps of all pairs of `n_layers` layers over one range of rows."""
+    return 2 * NPZ_BYTES + 2 * 8 * len(plan.manifest["geometry"]["overlap_k"]) * n_layers**2
+
+
+def results(plan: Plan) -> int:
+    """Bytes of the results, models of fewer layers padded."""
+    deepest = 1 + max(max(item.layers) for model in plan.models for item in model.representations)
+    n_layers, n_groups = len(plan.models) * deepest, len(plan.groups())
+    ks = len(plan.manifest["geometry"]["overlap_k"])
+    numbers = 2 * ks * n_layers**2 + (2 * ks + profile_numbers(plan)) * n_layers
+    return RESULT_VARIABLES * RESULT_BYTES + 8 * n_groups * numbers
