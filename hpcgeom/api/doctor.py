@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 MIN_PYTHON = (3, 11)
@@ -42,23 +43,28 @@ class _Wrong(Exception):
 
 def examine(folder: Path) -> list[Finding]:
     """Check Python, packages, memory, disk, the file system of `folder`, and the search itself."""
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("python", _python),
-        *((name, lambda name=name, mend=mend: _module(name, mend)) for name, mend in MODULES),
-        ("zarr version", _zarr_version),
-        ("memory", _memory),
-        ("cores", _cores),
-        ("disk", lambda: _disk(folder)),
-        ("file system", lambda: _file_system(folder)),
-        ("checksums", lambda: _checksums(folder)),
-        ("numba cache", _numba_cache),
-        ("search", _search),
-        ("temporary folder", _temporary_folder),
-    ]
-    return [_run(name, check) for name, check in checks]
+    return [carry_out(name, check) for name, check in checks_of(folder).items()]
 
 
-def _run(name: str, check: Callable[[], str]) -> Finding:
+def checks_of(folder: Path) -> dict[str, Callable[[], str]]:
+    """What there is to check, by name; a check says what it found, or raises."""
+    return {
+        "python": _python,
+        **{name: partial(_module, name, mend) for name, mend in MODULES},
+        "zarr version": _zarr_version,
+        "memory": _memory,
+        "cores": _cores,
+        "disk": partial(_disk, folder),
+        "file system": partial(_file_system, folder),
+        "checksums": partial(_checksums, folder),
+        "numba cache": _numba_cache,
+        "search": _search,
+        "temporary folder": _temporary_folder,
+    }
+
+
+def carry_out(name: str, check: Callable[[], str]) -> Finding:
+    """Turn whatever a check does into a finding."""
     try:
         return Finding(name, True, check())
     except _Wrong as error:
@@ -142,7 +148,8 @@ def _file_system(folder: Path) -> str:
                 )
     except OSError as error:
         raise _Wrong(
-            f"{folder} cannot be written as needed ({error.strerror}): name a --run-dir that you own"
+            f"{folder} cannot be written as needed ({error.strerror}): name a --run-dir that you own, "
+            "on a file system with hard links"
         ) from error
     return "exclusive creation, atomic replacement, hard links and fsync work"
 
@@ -173,10 +180,10 @@ def _numba_cache() -> str:
     package = Path(__file__).resolve().parents[1]
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(chosen) if chosen else package / "geometry"
-    if os.access(_existing(folder), os.W_OK):
+    if _can_be_written(_existing(folder)):
         return f"compiled kernels are kept below {folder}"
     home = Path.home()
-    if chosen is None and os.access(home, os.W_OK):
+    if chosen is None and _can_be_written(home):
         return f"compiled kernels are kept below {home}"
     raise _Wrong(
         f"{folder} cannot be written: set NUMBA_CACHE_DIR to a folder that can, "
@@ -200,13 +207,22 @@ def _search() -> str:
 
 def _temporary_folder() -> str:
     chosen = os.environ.get("TMPDIR")
-    if chosen and not (os.path.isdir(chosen) and os.access(chosen, os.W_OK | os.X_OK)):
+    if chosen and not _can_be_written(Path(chosen)):
         raise _Wrong(f"TMPDIR is {chosen}, which is not a folder that can be written: set it to one that is")
     folder = Path(tempfile.gettempdir())
     free = shutil.disk_usage(folder).free
     if free < 2**28:
         raise _Wrong(f"{folder} has {free / 2**20:.0f} MiB free: set TMPDIR to a larger folder")
     return f"{folder} has {free / 2**30:.1f} GiB free"
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a file can be made in `folder`: permissions alone do not say it (quotas, read-only disks)."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _existing(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hpcgeom.errors import InputError
@@ -38,3 +39,22 @@ def layers_of_site(site: str, n_layers: int) -> tuple[int, ...]:
     if site not in SITES:
         raise InputError(f"unknown site '{site}': expected one of {', '.join(SITES)} or module:<glob>")
     return tuple(range(0 if site in FROM_LAYER_0 else 1, n_layers + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class SiteShape:
+    """The layers read at one site, and the width of a point there.
+
+    Attributes
+    ----------
+    layers
+        Layer numbers, in the order of the first axis of what is extracted.
+    width
+        Features of a point.
+    modules
+        Names of the submodules that are these layers; empty for places in a block.
+    """
+
+    layers: tuple[int, ...]
+    width: int
+    modules: tuple[str, ...] = ()

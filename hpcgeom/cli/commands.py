@@ -10,6 +10,9 @@ from hpcgeom.cli import render
 from hpcgeom.cli.progress import make_progress
 from hpcgeom.errors import InputError
 
+MAX_INDICES = 1_000_000
+"""Of one range: more than any stage has units, and few enough to be listed."""
+
 
 def init(name: str) -> str:
     """Write a manifest to start from; never over one that is there."""
@@ -109,8 +112,14 @@ def status(root: Path, *, as_json: bool) -> tuple[str, int]:
 
 def verify(root: Path, *, as_json: bool) -> tuple[str, int]:
     """Check every byte; exit code 3 where something is damaged or missing."""
+    from hpcgeom.plan import paths
     from hpcgeom.stages.verify import verify as verify_run
 
+    if not any((root / name).exists() for name in (paths.MANIFEST, paths.PLAN, "records")):
+        raise InputError(
+            f"{root} is not a run of hpcgeom (it has neither {paths.MANIFEST} nor records): "
+            "name the directory of a run"
+        )
     verdict = verify_run(root)
     code = 0 if verdict.is_sound else 3
     if as_json:
@@ -125,7 +134,9 @@ def compare(root: Path, other: Path) -> tuple[str, int]:
 
     for path in (root, other):
         if not (path / paths.PLAN).exists():
-            raise InputError(f"{path} is not a prepared run (it has no {paths.PLAN})")
+            raise InputError(
+                f"{path} is not a prepared run (it has no {paths.PLAN}): name the directories of two runs"
+            )
     found = differences(root, other)
     if found:
         return "\n".join([f"{root} and {other} differ:", *(f"  {line}" for line in found)]), 3
@@ -177,11 +188,17 @@ def parse_indices(text: str) -> list[int]:
     wanted: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        numbers = [first, last] if dash else [first]
+        if not all(number.isdecimal() and len(number) < 10 for number in numbers):
             raise InputError(
                 f"--indices '{text}': expected numbers and ranges such as 0-15,18; found '{part}'"
             )
-        wanted += range(int(first), int(last if dash else first) + 1)
+        found = range(int(first), int(numbers[-1]) + 1)
+        if not 0 < len(found) <= MAX_INDICES:
+            raise InputError(
+                f"--indices '{text}': expected 1 to {MAX_INDICES} numbers in a range, found '{part}': correct it"
+            )
+        wanted += found
     return list(dict.fromkeys(wanted))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpcgeom.models.families import model_limits
     from hpcgeom.models.hub import fetch
     from hpcgeom.models.replicate import Replicate
-    from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, SiteShape, TokenBatch
+    from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
     from hpcgeom.models.sinks import NonFiniteActivation
     from hpcgeom.models.tokens import Encoding, Tokenizer, pad
 
@@ -22,7 +22,6 @@ _HOMES = {
     "ModelRequest": "request",
     "ModelShapes": "request",
     "Reading": "request",
-    "SiteShape": "request",
     "TokenBatch": "request",
     "Encoding": "tokens",
     "Tokenizer": "tokens",
@@ -42,7 +41,6 @@ __all__ = [
     "NonFiniteActivation",
     "Reading",
     "Replicate",
-    "SiteShape",
     "TokenBatch",
     "Tokenizer",
     "fetch",

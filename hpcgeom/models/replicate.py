@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hpcgeom.catalog.sites import is_module_glob
+from hpcgeom.catalog.sites import SiteShape, is_module_glob
 from hpcgeom.models.blocks import check_chain, first_block_arguments, first_tensor, n_blocks_to_run, run_block
 from hpcgeom.models.failures import explaining_forward
 from hpcgeom.models.families import Skeleton, family
@@ -16,7 +16,7 @@ from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_modules
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, resolve_readings
-from hpcgeom.models.request import ModelRequest, ModelShapes, SiteShape, TokenBatch
+from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
 from hpcgeom.models.sinks import Pooled, PooledSink
 from hpcgeom.models.weights import load_weights, torch_dtype
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom.catalog.sites import SiteShape
 from hpcgeom.errors import InputError
 
 RANDOM_WEIGHTS = "random"
@@ -120,25 +121,6 @@ class TokenBatch:
     def rows(self, n_rows: int) -> TokenBatch:
         """The first `n_rows` rows, at the padded length of the whole batch."""
         return TokenBatch(self.input_ids[:n_rows], self.attention_mask[:n_rows], self.special_mask[:n_rows])
-
-
-@dataclass(frozen=True, slots=True)
-class SiteShape:
-    """The layers read at one site, and the width of a point there.
-
-    Attributes
-    ----------
-    layers
-        Layer numbers, in the order of the first axis of what is extracted.
-    width
-        Features of a point.
-    modules
-        Names of the submodules that are these layers; empty for places in a block.
-    """
-
-    layers: tuple[int, ...]
-    width: int
-    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
     extract = digest(
         "extract",
         samples=samples.digest,
-        weights=sorted([Path(file.path).name, file.sha256] for file in draft.files),
+        weights=[[Path(file.path).name, file.sha256] for file in draft.files],  # in order: names may repeat
         model=dict(draft.identity),
         representations=[item.model_dump(mode="json") for item in draft.representations],
         store_dtype=draft.store_dtype,

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from hpcgeom.catalog.families import FAMILIES, ModelFacts
-from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE, is_module_glob, layers_of_site
+from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE, SiteShape, is_module_glob, layers_of_site
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest.sections import Representations
 from hpcgeom.plan.plan import Representation
-
-
-@dataclass(frozen=True, slots=True)
-class SiteShape:
-    """What one site of one model looks like: all layers that it has, the width, names of submodules."""
-
-    layers: tuple[int, ...]
-    width: int
-    modules: tuple[str, ...] = ()
 
 
 def family_shapes(name: str, family: str, facts: ModelFacts, sites: Sequence[str]) -> dict[str, SiteShape]:

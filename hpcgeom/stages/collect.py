@@ -106,7 +106,7 @@ def _place(axes: Coordinates, model: str, site: str, pooling: str, layer: int) -
 def _profiles(run: Run, axes: Coordinates) -> Variables:
     variables: Variables = {}
     for model, item, _, layer in representations(run.plan):
-        path = run.root / paths.profile(model.name, item.site, item.pooling, layer)
+        path = run.sound(paths.profile(model.name, item.site, item.pooling, layer), "geometry")
         where = _place(axes, model.name, item.site, item.pooling, layer)
         for name, value in npz.load(path).items():
             if value.size == 0 and value.ndim:
@@ -151,12 +151,12 @@ def _sum_pairs(
     squares: npt.NDArray[np.int64] | int = 0
     for unit in run.units("geometry"):
         if not unit.model and (unit.site, unit.pooling) == (site, pooling):
-            part = npz.load(run.root / unit.owns[0])
+            part = npz.load(run.sound(unit.owns[0], "geometry"))
             counts, squares = counts + part["counts"], squares + part["squares"]
     ks = [int(k) for k in run.plan.manifest["geometry"]["overlap_k"]]
     value, error = overlap_from_counts(counts, squares, run.plan.samples.n, ks)  # type: ignore[arg-type]
     profiles = [
-        npz.load(run.root / paths.profile(model.name, site, pooling, layer))
+        npz.load(run.sound(paths.profile(model.name, site, pooling, layer), "geometry"))
         for model, item in parts
         for layer in item.layers
     ]

@@ -17,7 +17,7 @@ from hpcgeom.errors import InputError
 from hpcgeom.manifest.sections import ArraysModel, BertModel, Manifest, Model, ModuleModel
 from hpcgeom.plan.assemble import ModelDraft
 from hpcgeom.plan.drafts import draft_arrays, draft_bert
-from hpcgeom.plan.layout import SiteShape, choose_layers
+from hpcgeom.plan.layout import choose_layers
 from hpcgeom.plan.plan import SourceFile
 from hpcgeom.stages.requests import encode, make_request, tokenizer_of
 
@@ -64,6 +64,8 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
     from hpcgeom.models import Reading, Replicate
 
     where = None if section.source is None else _resolve(section.source, None, folder)[0]
+    if section.tokenizer is not None:
+        _resolve(section.tokenizer, None, folder)  # downloads what the request then finds in the cache
     readings = [
         Reading(site, tuple(manifest.representations.pooling)) for site in manifest.representations.sites
     ]
@@ -72,10 +74,7 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
     model = Replicate().open_model(request)
     shapes = model.describe()
     model.close()
-    sites = {
-        site: SiteShape(shape.layers, shape.width, shape.modules) for site, shape in shapes.sites.items()
-    }
-    chosen = choose_layers(section.name, manifest.representations, sites)
+    chosen = choose_layers(section.name, manifest.representations, shapes.sites)
     deepest = max(max(shape.layers) for shape in shapes.sites.values())
     settings = section.model_dump(mode="json", exclude={"name", "source", "tokenizer", "strategy"})
     draft = ModelDraft(

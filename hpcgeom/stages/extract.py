@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,7 +124,7 @@ def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDA
     key = paths.group(site, pooling).replace("/", "|")
     total: npt.NDArray[np.float64] | None = None
     for start, stop in run.plan.row_ranges():
-        part = npz.load(run.root / paths.column_sums(model.name, start, stop))[key]
+        part = npz.load(run.sound(paths.column_sums(model.name, start, stop), "extract"))[key]
         total = part if total is None else total + part
     assert total is not None
     return total / run.plan.samples.n

@@ -11,7 +11,7 @@ from hpcgeom.plan import paths
 from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import Plan, read_plan
 from hpcgeom.plan.units import STAGES, units_of
-from hpcgeom.store.records import Records, read_record
+from hpcgeom.store.records import FileEntry, Records, read_record
 from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
@@ -42,23 +42,28 @@ class Run:
         return Records(self.root, stage)
 
     @functools.cache  # noqa: B019 - a run lives as long as its process
-    def sound(self, name: str) -> Path:
-        """The path of a file that prepare wrote, whose bytes are still those: its reader might not notice.
+    def sound(self, name: str, stage: str = "prepare") -> Path:
+        """The path of a file that `stage` wrote, whose bytes are still those: its reader might not notice.
 
         Raises
         ------
         DamagedError
-            Its bytes are not those of prepare's record, or there is no record.
+            Its bytes are not those of its record, or it is in no record.
         """
-        record = read_record(self.records("prepare").folder / "000000.json")
-        entries = {entry.path: entry for entry in record.files} if record else {}
-        fault = entries[name].fault(self.root) if name in entries else f"{name} is in no record of prepare"
+        promised = self._promised(stage)
+        fault = promised[name].fault(self.root) if name in promised else f"{name} is in no record of {stage}"
         if fault:
             raise DamagedError(
                 f"{self.root}: {fault}: hpcgeom verify {self.root} names all that is damaged, "
                 f"and hpcgeom resume {self.root} mends it"
             )
         return self.root / name
+
+    @functools.cache  # noqa: B019 - a run lives as long as its process
+    def _promised(self, stage: str) -> dict[str, FileEntry]:
+        paths_of_records = sorted(self.records(stage).folder.glob("[0-9]*.json"))
+        records = [record for path in paths_of_records if (record := read_record(path))]
+        return {entry.path: entry for record in records for entry in record.files}
 
     @functools.cache  # noqa: B019 - a run lives as long as its process
     def units(self, stage: str) -> tuple[Unit, ...]:

@@ -31,7 +31,7 @@ def load(path: Path) -> dict[str, npt.NDArray[Any]]:
         It is missing, cut short, or a checksum in it is wrong.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
         raise DamagedError(

@@ -9,6 +9,7 @@ from arrays_run import DAMAGES, changed, flip_bit, keys_of, records, run_again, 
 
 from hpcgeom.api.running import resume, run_task
 from hpcgeom.errors import DamagedError, IncompleteError
+from hpcgeom.stages.collect import build
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.verify import verify
 from hpcgeom.store.compare import differences
@@ -115,6 +116,17 @@ def test_a_flipped_bit_anywhere_in_the_plan_is_an_error_or_changes_nothing(run_c
             Run(run_copy)
         flip_bit(run_copy / "plan.json", where)
     Run(run_copy)
+
+
+def test_a_flipped_bit_anywhere_in_a_partial_result_is_found_before_its_numbers_are_used(run_copy):
+    """The end of an archive says how many arrays are in it, and no checksum guards that."""
+    part = run_copy / "geometry/profile/wide/points/none/layer-000.npz"
+    for where in (*np.linspace(0.0, 0.99, 7), 1 - 12 / part.stat().st_size):
+        flip_bit(part, where)
+        with pytest.raises(DamagedError, match=r"layer-000\.npz has other bytes.*hpcgeom verify"):
+            build(Run(run_copy))
+        flip_bit(part, where)
+    build(Run(run_copy))
 
 
 def test_a_shard_that_vanished_is_never_read_as_fill(run_copy):

@@ -1,0 +1,212 @@
+"""Every command on a small finished run: what it prints, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from hpcgeom.manifest import Manifest, load_manifest
+from hpcgeom.version import __version__
+
+STAGES = ["extract", "search", "geometry", "collect"]
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """A run of its own, to be damaged or continued."""
+    return shutil.copytree(run, tmp_path / "copied")
+
+
+def test_init_writes_a_manifest_that_is_valid(hpcgeom, tmp_path):
+    done = hpcgeom("init", "first-try")
+    assert done.code == 0
+    assert done.out == "first-try.yaml is written: edit it, then hpcgeom validate -m first-try.yaml\n"
+    assert load_manifest(tmp_path / "first-try.yaml").manifest.name == "first-try"
+    checked = hpcgeom("validate", "-m", "first-try.yaml")
+    assert (checked.code, checked.err) == (0, "")
+    assert re.fullmatch(r"first-try.yaml is valid: first-try, digest [0-9a-f]{8}\n", checked.out)
+
+
+def test_init_has_a_name_of_its_own_and_knows_the_suffix(hpcgeom, tmp_path):
+    assert hpcgeom("init").code == hpcgeom("init", "other.yaml").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my-run.yaml", "other.yaml"]
+    assert load_manifest(tmp_path / "other.yaml").manifest.name == "other"
+
+
+def test_init_never_overwrites(hpcgeom, tmp_path):
+    (tmp_path / "mine.yaml").write_text("precious")
+    refused = hpcgeom("init", "mine")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "hpcgeom: mine.yaml exists: choose another name, or remove it first\n"
+    assert (tmp_path / "mine.yaml").read_text() == "precious"
+
+
+def test_init_refuses_a_name_that_is_a_path(hpcgeom, tmp_path):
+    refused = hpcgeom("init", "../outside")
+    assert refused.code == 2
+    assert "found '../outside': choose another name" in refused.err
+    assert not (tmp_path.parent / "outside.yaml").exists()
+
+
+def test_models_lists_families_sites_and_poolings(hpcgeom):
+    shown = hpcgeom("models")
+    assert shown.code == 0
+    for word in ("arrays", "bert", "module", "resid", "attn_out", "module:<glob>", "poolings: mean"):
+        assert word in shown.out
+    parsed = json.loads(hpcgeom("models", "--json").out)
+    assert set(parsed) == {"arrays", "bert", "module"}
+    assert parsed["arrays"]["sites"] == ["points"]
+
+
+def test_schema_is_that_of_a_manifest(hpcgeom):
+    parsed = json.loads(hpcgeom("schema").out)
+    assert parsed == Manifest.model_json_schema()
+    assert set(parsed["required"]) == {"name", "dataset", "models"}
+
+
+def test_plan_shows_units_bytes_files_memory_and_operations(hpcgeom, manifest):
+    shown = hpcgeom("plan", "-m", manifest)
+    assert (shown.code, shown.err) == (0, "")
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["first", "arrays", "1", "256", "0", "2"] in lines
+    rows = {line[0]: line for line in lines if line and line[0] in STAGES}
+    assert [rows[stage][1] for stage in STAGES] == ["2", "3", "4", "1"]
+    assert rows["search"][-1] == "1.54e+09"  # 3 layers x 1000 x 1000 x 256 x 2
+    assert "1,000 samples" in shown.out
+    parsed = json.loads(hpcgeom("plan", "-m", manifest, "--json").out)
+    assert [stage["stage"] for stage in parsed["stages"]] == STAGES
+
+
+def test_prepare_run_task_status_and_resume_lead_to_the_same_results(hpcgeom, manifest, run, tmp_path):
+    root = tmp_path / "by-hand"
+    prepared = hpcgeom("prepare", "--manifest", manifest, "--run-dir", root)
+    assert (prepared.code, prepared.out) == (
+        0,
+        f"{root} is prepared: hpcgeom resume {root} does the rest\n",
+    )
+    before = hpcgeom("status", root)
+    assert before.code == 3
+    assert [line.split() for line in before.out.splitlines()[1:]] == [
+        ["extract", "0", "2", "0.0", "0-1"],
+        ["search", "0", "3", "0.0", "0-2"],
+        ["geometry", "0", "4", "0.0", "0-3"],
+        ["collect", "0", "1", "0.0", "0"],
+    ]
+    done = hpcgeom("task", root, "--stage", "extract", "--indices", "1,0-0")
+    assert (done.code, done.out) == (0, f"extract: units 1,0-0 of {root} are done\n")
+    parsed = json.loads(hpcgeom("status", root, "--json").out)
+    assert [stage["n_done"] for stage in parsed] == [2, 0, 0, 0]
+    resumed = hpcgeom("resume", root, "--workers", "1")
+    assert resumed.code == 0
+    assert "extract: all 2 units are done" in resumed.err
+    assert hpcgeom("status", root).code == 0
+    same = hpcgeom("compare", root, run)
+    assert same.code == 0
+    assert re.fullmatch(r".* are identical: \d+ files of activations, neighbors and results\n", same.out)
+
+
+def test_run_goes_on_where_it_stopped_and_takes_over_what_is_equal(hpcgeom, manifest, run, tmp_path):
+    root = tmp_path / "again"
+    done = hpcgeom("run", "-m", manifest, "--run-dir", root, "--workers", 1, "--reuse", run)
+    assert done.code == 0
+    assert "reuse: search: 3 of 3 units taken over" in done.err
+    assert f"results: {root}/results.zarr\n" in done.out
+    assert f"tables:  hpcgeom show {root}\n" in done.out
+    assert re.search(r"figures: .*again/report/figures \(.*intrinsic_dimension.*; png and svg\)", done.out)
+    again = hpcgeom("run", "-m", manifest, "--run-dir", root)
+    assert again.code == 0
+    assert "collect: all 1 units are done" in again.err
+
+
+def test_runs_have_a_place_of_their_own_by_name_and_digest(hpcgeom, manifest, tmp_path):
+    digest = re.search(r"digest ([0-9a-f]{8})", hpcgeom("validate", "-m", manifest).out)[1]
+    assert f"runs/small-{digest} is prepared" in hpcgeom("prepare", "-m", manifest).out
+    assert (tmp_path / "runs" / f"small-{digest}" / "plan.json").exists()
+
+
+def test_show_prints_the_numbers_of_the_results(hpcgeom, run):
+    shown = hpcgeom("show", run)
+    assert shown.code == 0
+    results = xr.open_zarr(run / "results.zarr", chunks=None)
+    one = results["intrinsic_dimension"].sel(model="first", layer=1, estimator="twonn").squeeze().item()
+    line = next(line for line in shown.out.splitlines() if line.split()[:2] == ["1", "1.00"])
+    assert line.split()[2] == f"{one:.2f}"
+    assert json.loads(hpcgeom("show", run, "--json").out)
+
+
+def test_plot_draws_the_figures_again(hpcgeom, copied):
+    shutil.rmtree(copied / "report")
+    drawn = hpcgeom("plot", copied)
+    assert drawn.code == 0
+    names = sorted(path.name for path in (copied / "report" / "figures").iterdir())
+    assert {"intrinsic_dimension.png", "intrinsic_dimension.svg", "overlap.svg"} <= set(names)
+    assert all(path.stat().st_size > 1000 for path in (copied / "report" / "figures").iterdir())
+
+
+def test_verify_reads_every_byte_of_a_sound_run(hpcgeom, run):
+    sound = hpcgeom("verify", run)
+    assert sound.code == 0
+    assert re.search(r"is sound: 13 units, \d+ files, [\d.]+ MiB read\n", sound.out)
+    parsed = json.loads(hpcgeom("verify", run, "--json").out)
+    assert (parsed["damaged"], parsed["missing"], parsed["n_units"]) == ({}, [], 13)
+
+
+def test_verify_finds_a_flipped_bit_and_resume_mends_it(hpcgeom, copied, run):
+    shard = copied / "neighbors/first.zarr/points/none/neighbor_distance/c/1/0/0"
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(bytes(content))
+    found = hpcgeom("verify", copied)
+    assert found.code == 3
+    assert "search 1 (first/points/none/layer-001): " in found.out
+    assert "1 units are to be done again (" in found.out
+    assert hpcgeom("status", copied).code == 3
+    assert hpcgeom("resume", copied, "--workers", 1).code == 0
+    assert hpcgeom("verify", copied).code == 0
+    assert hpcgeom("compare", copied, run).code == 0
+
+
+def test_verify_of_a_damaged_run_is_json_with_the_same_exit_code(hpcgeom, copied):
+    (copied / "results.zarr" / "zarr.json").unlink()
+    found = hpcgeom("verify", copied, "--json")
+    assert found.code == 3
+    assert json.loads(found.out)["missing"] or json.loads(found.out)["damaged"]
+
+
+def test_compare_says_where_two_runs_differ(hpcgeom, run, manifest, tmp_path):
+    other = tmp_path / "inputs"
+    shutil.copytree(manifest.parent, other)
+    points = np.load(other / "first1.npy")
+    np.save(other / "first1.npy", points[::-1])
+    assert hpcgeom("run", "-m", other / "small.yaml", "--run-dir", "other", "--workers", 1).code == 0
+    found = hpcgeom("compare", run, "other")
+    assert found.code == 3
+    assert found.out.startswith(f"{run} and other differ:\n")
+    assert re.search(
+        r"activations/first.zarr/points/none/activations differs in \d+ of 512000 numbers", found.out
+    )
+
+
+def test_the_version_is_that_of_the_package(hpcgeom):
+    shown = hpcgeom("--version")
+    assert (shown.code, shown.out) == (0, f"{__version__}\n")
+
+
+def test_doctor_prints_one_line_a_check_and_its_exit_code_says_whether_all_is_fine(hpcgeom, monkeypatch):
+    from hpcgeom.api import doctor
+
+    checks = {"disk": lambda: "fine", "memory": lambda: "fine too"}
+    monkeypatch.setattr(doctor, "checks_of", lambda folder: checks)
+    shown = hpcgeom("doctor")
+    assert (shown.code, shown.out) == (0, "ok    disk: fine\nok    memory: fine too\n")
+    checks["memory"] = lambda: 1 / 0
+    shown = hpcgeom("doctor")
+    assert shown.code == 4
+    assert "FAIL  memory: ZeroDivisionError: division by zero\n" in shown.out
+    parsed = json.loads(hpcgeom("doctor", "--json").out)
+    assert [(item["check"], item["is_fine"]) for item in parsed] == [("disk", True), ("memory", False)]

@@ -1,0 +1,68 @@
+"""The commands and their options: whoever adds one changes this list with it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import typer.main
+
+from hpcgeom.cli.main import app
+
+COMMANDS = {
+    "init": ["[name]"],
+    "models": ["--json"],
+    "schema": [],
+    "validate": ["-m --manifest*"],
+    "plan": ["-m --manifest*", "--json"],
+    "prepare": ["-m --manifest*", "--run-dir"],
+    "run": ["-m --manifest*", "--run-dir", "--workers", "--reuse", "--allow-code-change"],
+    "task": ["run*", "--stage*", "--indices*", "--allow-code-change"],
+    "status": ["run*", "--json"],
+    "resume": ["run*", "--workers", "--allow-code-change"],
+    "verify": ["run*", "--json"],
+    "compare": ["run*", "other*"],
+    "show": ["run*", "--json"],
+    "plot": ["run*"],
+    "doctor": ["--run-dir", "--json"],
+}
+OPTIONS = ["-v --verbose", "--version"]
+
+
+def signature(command) -> list[str]:
+    """Options and arguments in order; * where one must be given, [] around an argument that need not."""
+    found = []
+    for parameter in command.params:
+        name = " ".join(parameter.opts)
+        is_option = name.startswith("-")
+        found.append(f"{name}*" if parameter.required else name if is_option else f"[{name}]")
+    return found
+
+
+@pytest.fixture(scope="module")
+def group():
+    return typer.main.get_command(app)
+
+
+def test_the_commands_are_these(group):
+    added, gone = set(group.commands) - set(COMMANDS), set(COMMANDS) - set(group.commands)
+    assert (added, gone) == (set(), set())
+    assert list(group.commands) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_options_of_a_command_are_these(group, name):
+    found = signature(group.commands[name])
+    assert [option for option in found if option not in COMMANDS[name]] == [], "added"
+    assert found == COMMANDS[name]
+
+
+def test_the_options_before_a_command_are_these(group):
+    assert signature(group) == OPTIONS
+
+
+def test_every_command_and_option_says_what_it_is(group):
+    for name, command in group.commands.items():
+        assert re.match(r"[A-Z].*\.$", command.help.splitlines()[0]), name
+        for parameter in command.params:
+            assert parameter.help, (name, parameter.name)

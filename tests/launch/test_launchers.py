@@ -1,0 +1,83 @@
+"""Calling functions in this process and on Dask workers, some of which die."""
+
+from __future__ import annotations
+
+import launched_functions as functions
+import pytest
+
+from hpcgeom.errors import ResourceError
+from hpcgeom.launch import dask_local, inline
+
+
+def test_inline_calls_one_after_the_other_in_order():
+    found = []
+    inline.run(functions.square, range(4), found.append)
+    assert found == [0, 1, 4, 9]
+
+
+def test_inline_hands_over_each_result_before_the_next_call():
+    def calls():
+        for number in range(3):
+            assert len(found) == number
+            yield number
+
+    found = []
+    inline.run(functions.square, calls(), found.append)
+    assert len(found) == 3
+
+
+@pytest.fixture(scope="module")
+def client():
+    with dask_local.cluster(2) as found:
+        yield found
+
+
+def on_lost_never(argument, error):
+    raise AssertionError((argument, error))
+
+
+def test_workers_give_every_result_once_in_any_order(client):
+    found = []
+    dask_local.run(client, functions.square, range(40), found.append, on_lost_never)
+    assert sorted(found) == [number * number for number in range(40)]
+
+
+def test_equal_arguments_are_separate_calls(client):
+    found = []
+    dask_local.run(client, functions.square, [5, 5, 5], found.append, on_lost_never)
+    assert found == [25, 25, 25]
+
+
+def test_an_exception_is_handed_over_with_its_argument_and_the_others_go_on(client):
+    found, lost = [], []
+    dask_local.run(
+        client, functions.refuse_three, range(6), found.append, lambda a, e: lost.append((a, str(e)))
+    )
+    assert sorted(found) == [0, 1, 2, 4, 5]
+    assert lost == [(3, "3 is not wanted")]
+
+
+def test_a_call_that_always_kills_its_worker_is_given_up_and_the_others_go_on(client):
+    scheduler = client.cluster.scheduler
+    before, scheduler.allowed_failures = scheduler.allowed_failures, 0
+    found, lost = [], []
+    dask_local.run(
+        client, functions.die_on_seven, range(12), found.append, lambda a, e: lost.append((a, type(e).__name__))
+    )
+    scheduler.allowed_failures = before
+    assert sorted(found) == [number for number in range(12) if number != 7]
+    assert lost == [(7, "KilledWorker")]
+
+
+def test_connections_need_a_certificate_and_there_is_no_dashboard(client):
+    assert client.scheduler.address.startswith("tls://127.0.0.1")
+    assert client.cluster.scheduler.http_server is None or not client.dashboard_link
+
+
+def test_workers_that_do_not_start_are_a_resource_error(monkeypatch):
+    monkeypatch.setattr(dask_local, "WORKERS_TIMEOUT_S", 0.001)
+    with (
+        pytest.raises(ResourceError, match=r"not all of 1 worker processes started within 0\.001 s: use fewer"),
+        dask_local.cluster(1),
+    ):
+        pass

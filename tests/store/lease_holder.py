@@ -1,0 +1,38 @@
+"""A process that holds a lease, or does a unit, for as long as a test wants."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from hpcgeom.store.leases import LeaseHeld, lease
+
+
+def hold(path: Path) -> None:
+    with lease(path):
+        print("held", flush=True)
+        sys.stdin.readline()
+
+
+def race(path: Path, work: Path, starts_at: float) -> None:
+    """Take the lease at an agreed time, and note begin and end of what is done under it."""
+    while time.time() < starts_at:
+        pass
+    try:
+        with lease(path), work.open("a") as file:
+            file.write("begin\n")
+            file.flush()
+            time.sleep(0.05)
+            file.write("end\n")
+    except LeaseHeld:
+        print("held by the other")
+    else:
+        print("done")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "hold":
+        hold(Path(sys.argv[2]))
+    else:
+        race(Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
