@@ -16,6 +16,7 @@ from pathlib import Path
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 5 * 2**30
 MIN_MEMORY_BYTES = 4 * 2**30
+MIN_TMP_BYTES = 2**28
 MODULES = (
     ("torch", "pip install torch"),
     ("transformers", "pip install transformers"),
@@ -110,6 +111,8 @@ def _memory() -> str:
 
 def _cores() -> str:
     usable = len(os.sched_getaffinity(0))
+    if usable < 1:
+        raise _Wrong("no core may be used: ask for one")
     return f"{usable} of {os.cpu_count()} may be used"
 
 
@@ -211,7 +214,7 @@ def _temporary_folder() -> str:
         raise _Wrong(f"TMPDIR is {chosen}, which is not a folder that can be written: set it to one that is")
     folder = Path(tempfile.gettempdir())
     free = shutil.disk_usage(folder).free
-    if free < 2**28:
+    if free < MIN_TMP_BYTES:
         raise _Wrong(f"{folder} has {free / 2**20:.0f} MiB free: set TMPDIR to a larger folder")
     return f"{folder} has {free / 2**30:.1f} GiB free"
 

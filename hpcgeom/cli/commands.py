@@ -196,7 +196,8 @@ def parse_indices(text: str) -> list[int]:
         found = range(int(first), int(numbers[-1]) + 1)
         if not 0 < len(found) <= MAX_INDICES:
             raise InputError(
-                f"--indices '{text}': expected 1 to {MAX_INDICES} numbers in a range, found '{part}': correct it"
+                f"--indices '{text}': expected 1 to {MAX_INDICES} numbers in a range, found '{part}': "
+                "correct it"
             )
         wanted += found
     return list(dict.fromkeys(wanted))

@@ -27,6 +27,11 @@ _CONFIG = {
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1
     ),
+    # HTTP would be neither encrypted nor ask for a certificate: nothing is served over it.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # A worker is given one unit at a time: where it dies, no unit that only waited there comes under suspicion.
+    "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.no-workers-timeout": f"{WORKERS_TIMEOUT_S}s",
     # A unit may keep the interpreter busy in compiled code for long.
     "distributed.scheduler.worker-ttl": "30 minutes",
@@ -54,7 +59,8 @@ def cluster(n_workers: int) -> Iterator[Client]:
             threads_per_worker=1,
             processes=True,
             security=Security.temporary(),
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # None would be port 8787, which another run may have
+            scheduler_kwargs={"dashboard": False},
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         )

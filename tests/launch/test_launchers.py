@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import launched_functions as functions
 import pytest
+from distributed import Client
 
 from hpcgeom.errors import ResourceError
 from hpcgeom.launch import dask_local, inline
@@ -69,9 +70,27 @@ def test_a_call_that_always_kills_its_worker_is_given_up_and_the_others_go_on(cl
     assert lost == [(7, "KilledWorker")]
 
 
-def test_connections_need_a_certificate_and_there_is_no_dashboard(client):
+def test_connections_need_a_certificate_and_nothing_is_served_over_http(client):
+    import urllib.error
+    import urllib.request
+
     assert client.scheduler.address.startswith("tls://127.0.0.1")
-    assert client.cluster.scheduler.http_server is None or not client.dashboard_link
+    server = client.cluster.scheduler.http_server
+    assert server.address == "127.0.0.1"
+    for page in ("", "status", "info/main/workers.html", "json/identity.json", "metrics"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{server.port}/{page}")
+    with pytest.raises(OSError, match=r"TLS|Timed out|[Cc]onnect|closed"), Client(
+        client.scheduler.address.replace("tls", "tcp"), timeout=1
+    ):
+        pass
+
+
+def test_two_clusters_can_be_on_one_machine(client):
+    with dask_local.cluster(1) as other:
+        found = []
+        dask_local.run(other, functions.square, [3], found.append, on_lost_never)
+    assert found == [9]
 
 
 def test_workers_that_do_not_start_are_a_resource_error(monkeypatch):
