@@ -22,7 +22,9 @@ export HF_HUB_OFFLINE=1
 element=${SLURM_ARRAY_TASK_ID:-0}
 first=${SLURM_ARRAY_TASK_MIN:-0}
 elements=${SLURM_ARRAY_TASK_COUNT:-1}
-units=$(hpcgeom status "$run" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["n_units"])')
+# While units are missing, status ends with 3.
+units=$({ hpcgeom status "$run" --json || [ $? -eq 3 ]; } |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["n_units"])')
 indices=$(seq -s, "$((element - first))" "$elements" "$((units - 1))")
 [ -n "$indices" ] || exit 0
 exec srun hpcgeom task "$run" --stage extract --indices "$indices"

@@ -101,8 +101,8 @@ def resume(
     kept = root / paths.MANIFEST
     if not kept.exists():
         raise InputError(
-            f"{root} is not a run of hpcgeom (it has no {paths.MANIFEST}): name the directory of a run, or if "
-            f"that file was lost, go on with hpcgeom run -m MANIFEST --run-dir {root}"
+            f"{root} is not a run of hpcgeom (it has no {paths.MANIFEST}): name the directory of a run, "
+            f"or if that file was lost, go on with hpcgeom run -m MANIFEST --run-dir {root}"
         )
     run = prepare(load_manifest(kept, read_manifest_folder(root)), root)
     complete(run, workers, progress or Silent(), allow_code_change=allow_code_change)

@@ -92,7 +92,10 @@ def price(found: Price) -> str:
     total = size(sum(stage.size_bytes for stage in found.stages))
     name = f"{plan.name} ({plan.manifest_digest[:8]})"
     head = f"{name}: {plan.samples.n:,} samples, units of {plan.unit_rows} rows"
-    foot = f"total on disk: {total}; disk, memory and operations are upper estimates"
+    foot = (
+        f"total on disk: {total}, and as much again of the search for layers with equal points; "
+        "memory (of a process of its own) and operations are upper estimates"
+    )
     notices = [f"note: {notice}" for notice in found.notices]
     return "\n".join([head, "", table(models), "", table(stages), "", foot, *notices])
 

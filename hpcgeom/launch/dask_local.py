@@ -54,25 +54,32 @@ def cluster(n_workers: int) -> Iterator[Client]:
         The workers did not start in time.
     """
     with dask.config.set(_CONFIG):
-        workers = LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            security=Security.temporary(),
-            dashboard_address="127.0.0.1:0",  # None would be port 8787, which another run may have
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            workers = LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=True,
+                security=Security.temporary(),
+                dashboard_address="127.0.0.1:0",  # None would be port 8787, which another run may have
+                scheduler_kwargs={"dashboard": False},
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError) as error:
+            raise _not_started(n_workers, error) from error
         with workers, Client(workers) as client:
             try:
                 client.wait_for_workers(n_workers, timeout=WORKERS_TIMEOUT_S)
             except TimeoutError as error:
-                raise ResourceError(
-                    f"not all of {n_workers} worker processes started within {WORKERS_TIMEOUT_S} s: "
-                    "use fewer --workers, or look at the machine's load and memory"
-                ) from error
+                raise _not_started(n_workers, error) from error
             yield client
+
+
+def _not_started(n_workers: int, error: Exception) -> ResourceError:
+    return ResourceError(
+        f"{n_workers} worker processes did not start ({type(error).__name__}: {error}): "
+        "use fewer --workers, or look at the machine's load and memory"
+    )
 
 
 def run(

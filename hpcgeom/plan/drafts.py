@@ -86,6 +86,7 @@ def draft_bert(
         n_parameters=facts.n_parameters,
         revision=revision,
         dtype=model.dtype,
+        store_dtype=manifest.representations.store_dtype,
         files=digests(folder),
         identity={"family": model.family, "dtype": model.dtype},
     )

@@ -86,6 +86,7 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
         width=shapes.width or max(shape.width for shape in shapes.sites.values()),
         n_parameters=shapes.n_parameters,
         dtype=section.dtype,
+        store_dtype=manifest.representations.store_dtype,
         files=(
             *(_digests(where) if where else ()),
             *(_digests(request.tokenizer) if request.tokenizer else ()),

@@ -78,6 +78,13 @@ def test_plan_shows_units_bytes_files_memory_and_operations(hpcgeom, manifest):
     assert [rows[stage][1] for stage in STAGES] == ["2", "3", "4", "1"]
     assert rows["search"][-1] == "1.54e+09"  # 3 layers x 1000 x 1000 x 256 x 2
     assert "1,000 samples" in shown.out
+    total = sum(
+        item["size_bytes"] for item in json.loads(hpcgeom("plan", "-m", manifest, "--json").out)["stages"]
+    )
+    assert (
+        f"total on disk: {total / 2**20:.1f} MiB, and as much again of the search for layers with"
+        in shown.out
+    )
     parsed = json.loads(hpcgeom("plan", "-m", manifest, "--json").out)
     assert [stage["stage"] for stage in parsed["stages"]] == STAGES
 

@@ -6,7 +6,7 @@ import errno
 import os
 
 import pytest
-from conftest import write_inputs
+from small_inputs import write_inputs
 
 from hpcgeom.cli import commands
 from hpcgeom.cli.commands import parse_indices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask
 import launched_functions as functions
 import pytest
 from distributed import Client
@@ -63,7 +64,11 @@ def test_a_call_that_always_kills_its_worker_is_given_up_and_the_others_go_on(cl
     before, scheduler.allowed_failures = scheduler.allowed_failures, 0
     found, lost = [], []
     dask_local.run(
-        client, functions.die_on_seven, range(12), found.append, lambda a, e: lost.append((a, type(e).__name__))
+        client,
+        functions.die_on_seven,
+        range(12),
+        found.append,
+        lambda a, e: lost.append((a, type(e).__name__)),
     )
     scheduler.allowed_failures = before
     assert sorted(found) == [number for number in range(12) if number != 7]
@@ -80,8 +85,9 @@ def test_connections_need_a_certificate_and_nothing_is_served_over_http(client):
     for page in ("", "status", "info/main/workers.html", "json/identity.json", "metrics"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{server.port}/{page}")
-    with pytest.raises(OSError, match=r"TLS|Timed out|[Cc]onnect|closed"), Client(
-        client.scheduler.address.replace("tls", "tcp"), timeout=1
+    with (
+        pytest.raises(OSError, match=r"TLS|Timed out|[Cc]onnect|closed"),
+        Client(client.scheduler.address.replace("tls", "tcp"), timeout=1),
     ):
         pass
 
@@ -93,10 +99,26 @@ def test_two_clusters_can_be_on_one_machine(client):
     assert found == [9]
 
 
-def test_workers_that_do_not_start_are_a_resource_error(monkeypatch):
-    monkeypatch.setattr(dask_local, "WORKERS_TIMEOUT_S", 0.001)
+def test_workers_that_do_not_start_are_a_resource_error():
     with (
-        pytest.raises(ResourceError, match=r"not all of 1 worker processes started within 0\.001 s: use fewer"),
+        dask.config.set({"distributed.worker.preload": ["no_such_module"]}),
+        pytest.raises(
+            ResourceError, match=r"1 worker processes did not start \(RuntimeError: .*fewer --workers"
+        ),
+        dask_local.cluster(1),
+    ):
+        pass
+
+
+def test_workers_that_are_never_seen_are_a_resource_error(monkeypatch):
+    def never(client, n_workers, timeout):
+        raise TimeoutError(f"only 0/{n_workers} workers arrived after {timeout} s")
+
+    monkeypatch.setattr(Client, "wait_for_workers", never)
+    with (
+        pytest.raises(
+            ResourceError, match=r"did not start \(TimeoutError: only 0/1 workers arrived after 120 s"
+        ),
         dask_local.cluster(1),
     ):
         pass

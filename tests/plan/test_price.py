@@ -190,6 +190,36 @@ def test_what_a_model_or_the_data_cannot_do_is_refused(quickstart, monkeypatch, 
         price(changed(quickstart, (old, new)))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "is_science"),
+    [
+        ("family: bert", "family: bert\n    dtype: bfloat16", True),
+        ("family: bert", "family: bert\n    strategy: replicate", False),
+        ("sites: [resid, attn_out]", "sites: [resid]", True),
+        ("pooling: [mean]", "pooling: [last]", True),
+        ("pooling: [mean]", "pooling: [mean]\n  layers: [0, 3]", True),
+        ("pooling: [mean]", "pooling: [mean]\n  store_dtype: float16", True),
+        ("pooling: [mean]", "pooling: [mean]\n  store_dtype: float32", False),
+        ("unit_rows: 512", "unit_rows: 256", True),
+        ("too_long: truncate", "too_long: error", True),
+        ("name: minilm-l6", "name: other", False),
+        ("name: quickstart", "name: other", False),
+        ("k: 64", "k: 65", False),
+    ],
+)
+def test_what_the_manifest_says_of_models_reaches_the_digest_of_extract(quickstart, old, new, is_science):
+    before = price(quickstart).plan.models[0].extract_digest
+    after = price(changed(quickstart, (old, new))).plan.models[0].extract_digest
+    assert (before != after) == is_science
+
+
+def test_activations_stored_in_half_precision_take_half_the_disk(quickstart):
+    full = price(quickstart).stages[0].size_bytes
+    half = price(changed(quickstart, ("pooling: [mean]", "pooling: [mean]\n  store_dtype: float16")))
+    assert half.plan.models[0].store_dtype == "float16"
+    assert half.stages[0].size_bytes == pytest.approx(full / 2, rel=0.05)
+
+
 def test_a_module_has_a_price_only_after_prepare(quickstart):
     path = changed(
         quickstart,

@@ -22,8 +22,9 @@ GEOMETRY = arrays_run.MANIFEST["geometry"]
 THIRD = "{name: third, family: arrays, source: 'third{layer}.npy'}"
 CHANGES = {
     "another k": {"geometry": GEOMETRY.replace("[1, 5, 32]", "[1, 5, 10, 32]")},
-    "one estimator less": {"geometry": GEOMETRY.replace("twonn_mle_censored, ", "")},
-    "one label less": {"geometry": GEOMETRY.replace("}", ", labels: [third]}")},
+    "other estimators and labels": {
+        "geometry": GEOMETRY.replace("twonn_mle_censored, ", "").replace("}", ", labels: [third]}")
+    },
     "another model": {"models": arrays_run.MANIFEST["models"].replace("]", f", {THIRD}]")},
     "models in another order": {
         "models": "[{name: deep, family: arrays, source: 'deep{layer}.npy'},"

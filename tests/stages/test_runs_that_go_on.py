@@ -68,7 +68,7 @@ def test_a_second_run_does_no_unit_and_touches_no_record(finished, run_copy):
     assert (run_copy / "plan.json").stat().st_mtime_ns == plan
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_units_in_any_order_one_at_a_time_give_the_same_stores(finished, tmp_path, seed):
     run = prepare(load_manifest(finished.manifest), tmp_path / "run")
     rng = random.Random(seed)

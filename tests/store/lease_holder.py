@@ -9,14 +9,21 @@ from pathlib import Path
 from hpcgeom.store.leases import LeaseHeld, lease
 
 
+def tell(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def hold(path: Path) -> None:
     with lease(path):
-        print("held", flush=True)
+        tell("held")
         sys.stdin.readline()
 
 
-def race(path: Path, work: Path, starts_at: float) -> None:
-    """Take the lease at an agreed time, and note begin and end of what is done under it."""
+def race(path: Path, work: Path) -> None:
+    """Take the lease at the time that is given, and note begin and end of what is done under it."""
+    tell("ready")
+    starts_at = float(sys.stdin.readline())
     while time.time() < starts_at:
         pass
     try:
@@ -26,13 +33,13 @@ def race(path: Path, work: Path, starts_at: float) -> None:
             time.sleep(0.05)
             file.write("end\n")
     except LeaseHeld:
-        print("held by the other")
+        tell("held by the other")
     else:
-        print("done")
+        tell("done")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "hold":
         hold(Path(sys.argv[2]))
     else:
-        race(Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+        race(Path(sys.argv[2]), Path(sys.argv[3]))

@@ -103,7 +103,7 @@ def test_a_process_that_only_has_the_number_of_a_dead_one_does_not_hold_its_leas
         assert json.loads(path.read_text())["token"] != "t"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 3}', '{"host": "%s"}' % socket.gethostname()])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 3}', json.dumps({"host": socket.gethostname()})])
 def test_a_lease_that_says_nothing_is_taken_over(tmp_path, monkeypatch, text):
     monkeypatch.setattr(leases, "PATIENCE_S", 0.1)
     path = tmp_path / "a.lease"
@@ -166,8 +166,12 @@ def test_processes_that_race_for_a_lease_never_work_at_the_same_time(tmp_path, s
     path, work = tmp_path / "a.lease", tmp_path / "work"
     if stale:
         path.write_text(json.dumps(content(started=0.0)))
-    starts_at = str(time.time() + 4.0)
-    racers = [holder_process("race", str(path), str(work), starts_at) for _ in range(3)]
+    racers = [holder_process("race", str(path), str(work)) for _ in range(3)]
+    assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 3
+    starts_at = str(time.time() + 0.1)
+    for racer in racers:
+        racer.stdin.write(f"{starts_at}\n")
+        racer.stdin.flush()
     said = sorted(racer.communicate()[0].strip() for racer in racers)
     assert {racer.returncode for racer in racers} == {0}
     assert "done" in said

@@ -143,7 +143,7 @@ def test_lists_come_back_and_distinct_ones_are_used_where_points_are_equal(lists
 
 
 def test_lists_without_equal_points_are_the_distinct_ones_too(lists):
-    path, values = lists
+    path, _ = lists
     neighbors.write_rows(path, "points/none", 0, 0, {"duplicate_of": np.arange(300, dtype=np.int32)})
     found = neighbors.read_lists(path, "points/none", 0, 300)
     assert found.distinct_indices is found.indices
