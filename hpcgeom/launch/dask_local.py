@@ -27,10 +27,11 @@ _CONFIG = {
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1
     ),
+    "distributed.worker.preload": ["hpcgeom.launch.worker_setup"],
     # HTTP would be neither encrypted nor ask for a certificate: nothing is served over it.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    # A worker is given one unit at a time: where it dies, no unit that only waited there comes under suspicion.
+    # A worker is given one unit at a time: where it dies, none that only waited there comes under suspicion.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.no-workers-timeout": f"{WORKERS_TIMEOUT_S}s",
     # A unit may keep the interpreter busy in compiled code for long.

@@ -38,8 +38,8 @@ def texts_of(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known = read_samples(run.sound(paths.SAMPLES))
     if samples.digest != known.digest:
         raise InputError(
-            f"the data set of {run.root} has changed since it was prepared (sample digest {samples.digest[:12]}, "
-            f"expected {known.digest[:12]}): restore it, or start another run"
+            f"the data set of {run.root} has changed since it was prepared "
+            f"(sample digest {samples.digest[:12]}, expected {known.digest[:12]}): restore it, or start another run"
         )
     return samples.ids, samples.texts
 

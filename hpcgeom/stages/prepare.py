@@ -91,7 +91,7 @@ def refuse_other_directory(loaded: LoadedManifest, root: Path) -> None:
     try:
         before = load_manifest(known, loaded.folder).manifest
     except InputError:
-        return  # lost, damaged or not written yet: the records of units tell whether they are of this manifest
+        return  # lost, damaged or not written yet: the records of units tell if they are of this manifest
     changes = difference(canonical(before), canonical(loaded.manifest))
     if changes:
         raise InputError(
@@ -157,8 +157,8 @@ def _refuse_another_outcome(root: Path, plan: Plan) -> None:
             record = Records(root, stage).load(unit)
             if record is not None and (record.key, record.digest) != (unit.key, unit.digest):
                 raise InputError(
-                    f"{root} was prepared from another manifest, or from other data or weights than are there "
-                    f"now (stage '{stage}', '{record.key}' differs): restore them, or start another run"
+                    f"{root} was prepared from another manifest, or from other data or weights than are "
+                    f"there now (stage '{stage}', '{record.key}' differs): restore them, or start another run"
                 )
 
 
@@ -167,9 +167,7 @@ def _write_batches(root: Path, draft: ModelDraft, n_tokens: npt.NDArray[np.int64
     import pyarrow.parquet as pq
 
     tokens_per_batch = int(plan.manifest["extract"]["tokens_per_batch"])
-    unit, batch = form_batches(
-        n_tokens, plan.unit_rows, tokens_per_batch, equal_lengths=draft.equal_lengths
-    )
+    unit, batch = form_batches(n_tokens, plan.unit_rows, tokens_per_batch, equal_lengths=draft.equal_lengths)
     table = pa.table(
         {
             "row": pa.array(np.arange(len(n_tokens), dtype=np.int64)),

@@ -22,9 +22,7 @@ def differences(run: Path, other: Path) -> list[str]:
     found = [f"{name} is only in {run}" for name in sorted(ours - theirs)]
     found += [f"{name} is only in {other}" for name in sorted(theirs - ours)]
     different = [
-        name
-        for name in sorted(ours & theirs)
-        if not files.have_same_bytes(run / name, other / name)
+        name for name in sorted(ours & theirs) if not files.have_same_bytes(run / name, other / name)
     ]
     arrays = sorted({name.partition("/c/")[0] for name in different if "/c/" in name})
     found += [_decoded(run, other, name) for name in arrays]

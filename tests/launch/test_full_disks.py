@@ -23,19 +23,21 @@ from hpcgeom.store.compare import differences
 WIDTH = 40
 
 
-@pytest.fixture
-def wide_points(tmp_path):
-    """A manifest of points that take 40 kB a shard, more than any other file of its run."""
+@pytest.fixture(scope="module")
+def wide_points(tmp_path_factory):
+    """A manifest of points that take 40 kB a shard, more than any other file of its run; and its run."""
+    folder = tmp_path_factory.mktemp("wide")
     points = np.random.default_rng(1).standard_normal((300, WIDTH)).astype(np.float32)
     for layer in range(2):
-        np.save(tmp_path / f"p{layer}.npy", points + layer)
-    return write_manifest(
-        tmp_path,
+        np.save(folder / f"p{layer}.npy", points + layer)
+    manifest = write_manifest(
+        folder,
         dataset="{kind: arrays}",
         models="[{name: p, family: arrays, source: 'p{layer}.npy'}]",
         neighbors="{k: 8}",
         geometry="{estimators: [twonn], overlap_k: [8]}",
     )
+    return manifest, run_manifest(manifest, folder / "run", workers=1)
 
 
 def limited(size: int):
@@ -52,8 +54,9 @@ def limited(size: int):
 def test_a_limit_on_files_ends_with_code_4_and_a_path_and_the_same_command_goes_on(
     wide_points, tmp_path, limit, where
 ):
+    manifest, undisturbed = wide_points
     root = tmp_path / "run"
-    arguments = ("run", "-m", wide_points, "--run-dir", root, "--workers", 1)
+    arguments = ("run", "-m", manifest, "--run-dir", root, "--workers", 1)
     code, said = commands.finish(*arguments, preexec_fn=limited(limit))
     assert code == 4, said
     (sentence,) = [line for line in said.splitlines() if line.startswith("hpcgeom:")]
@@ -61,8 +64,8 @@ def test_a_limit_on_files_ends_with_code_4_and_a_path_and_the_same_command_goes_
     assert "File too large" in sentence
     assert "then run the same command again" in sentence
     assert "Traceback" not in said
-    run_again(wide_points, root)
-    assert differences(run_manifest(wide_points, tmp_path / "undisturbed", workers=1), root) == []
+    run_again(manifest, root)
+    assert differences(undisturbed, root) == []
     assert verify(root).is_sound
 
 
@@ -89,25 +92,23 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_file_system_loses_nothing_and_the_run_goes_on_when_there_is_space(
-    wide_points, small_disk, tmp_path
-):
+def test_a_full_file_system_loses_nothing_and_the_run_goes_on_when_there_is_space(wide_points, small_disk):
     if small_disk is None:
         return  # not root: the limit on files above is the test
+    manifest, undisturbed = wide_points
     ballast = small_disk / "ballast"
     root = small_disk / "run"
-    reference = run_manifest(wide_points, tmp_path / "undisturbed", workers=1)
     for free in (20_000, 120_000, 250_000, 400_000):  # within prepare, extract, search, and further on
         used = sum(4096 * (path.stat().st_blocks // 8) for path in small_disk.rglob("*") if path != ballast)
         ballast.write_bytes(bytes(max(2**20 - used - free, 0)))
         with pytest.raises(
             ResourceError, match=rf"no space is left to write {small_disk}.*No space left on dev"
         ):
-            run_manifest(wide_points, root, workers=1)
+            run_manifest(manifest, root, workers=1)
         ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=64M", str(small_disk)], check=True)
-    run_manifest(wide_points, root, workers=1)
-    assert differences(reference, root) == []
+    run_manifest(manifest, root, workers=1)
+    assert differences(undisturbed, root) == []
     assert verify(root).is_sound
 
 

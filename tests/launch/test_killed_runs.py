@@ -115,7 +115,7 @@ def test_two_processes_that_want_the_same_units_do_each_once(finished, run_copy)
         assert process.returncode in (0, 3), text
         assert process.returncode == 0 or "is being done by process" in text
         assert "Traceback" not in text
-    assert 0 in [process.returncode for process in both]
+    assert run.missing("search") == []  # what one process refused to do, the other has done
     run_again(finished.manifest, run_copy)
     assert not list((run_copy / "records").rglob("*.lease"))
     assert differences(finished.root, run_copy) == []
