@@ -39,7 +39,8 @@ def texts_of(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if samples.digest != known.digest:
         raise InputError(
             f"the data set of {run.root} has changed since it was prepared "
-            f"(sample digest {samples.digest[:12]}, expected {known.digest[:12]}): restore it, or start another run"
+            f"(sample digest {samples.digest[:12]}, expected {known.digest[:12]}): "
+            "restore it, or start another run"
         )
     return samples.ids, samples.texts
 

@@ -33,8 +33,10 @@ def write_texts(folder: Path, n: int = N) -> list[str]:
 
 def write_manifest(folder: Path, model: str, **changes: str) -> Path:
     lines = {
-        "dataset": "{kind: text, path: texts.jsonl, max_length: 16, too_long: truncate, labels: {kind: {column: kind}}}",
-        "representations": "{sites: [resid, hidden_states, attn_out, resid_mid, mlp_out], pooling: [mean, last]}",
+        "dataset": "{kind: text, path: texts.jsonl, max_length: 16, too_long: truncate, "
+        "labels: {kind: {column: kind}}}",
+        "representations": "{sites: [resid, hidden_states, attn_out, resid_mid, mlp_out], "
+        "pooling: [mean, last]}",
         "extract": "{tokens_per_batch: 64, unit_rows: 256}",
         "neighbors": "{k: 16}",
         "geometry": "{estimators: [twonn, twonn_mle], overlap_k: [1, 5, 16]}",
@@ -197,7 +199,8 @@ def fasta_manifest(bert_folder, tmp_path):
             file.write(f">p{row} sf={row % 4}\n{sequence}\n")
     model = (
         "{name: pre, family: module, factory: 'modules_for_tests:PreNorm', weights: random, seed: 11, "
-        f"tokenizer: '{bert_folder}', blocks: blocks, block_sites: {{ln_1: ln_1, attn_out: attn}}, final_norm: ln_f}}"
+        f"tokenizer: '{bert_folder}', blocks: blocks, final_norm: ln_f, "
+        "block_sites: {ln_1: ln_1, attn_out: attn}}"
     )
     return write_manifest(
         tmp_path,

@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 N_SAMPLES = 520
+MAX_CHARACTERS = 300
 
 
 def collect_docstrings(path: Path) -> list[dict[str, str]]:
@@ -31,12 +32,15 @@ def docstrings(tmp_path_factory) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def make_quickstart(docstrings, tmp_path_factory):
-    """Makes a folder with the quickstart's manifest and every n-th of its samples."""
+    """Makes a folder with the quickstart's manifest and some of its samples: all, or short ones."""
 
     def make(n_samples: int) -> Path:
         folder = tmp_path_factory.mktemp("quickstart")
         (folder / "data").mkdir()
-        rows = [docstrings[i * len(docstrings) // n_samples] for i in range(n_samples)]
+        found = [
+            row for row in docstrings if len(row["text"]) < MAX_CHARACTERS or n_samples == len(docstrings)
+        ]
+        rows = [found[i * len(found) // n_samples] for i in range(n_samples)]
         lines = (json.dumps(row) + "\n" for row in rows)
         (folder / "data" / "docstrings.jsonl").write_text("".join(lines), encoding="utf-8")
         text = (ROOT / "manifests" / "quickstart.yaml").read_text()

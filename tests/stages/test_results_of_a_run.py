@@ -264,6 +264,15 @@ def test_stored_activations_are_the_arrays_bit_by_bit(finished):
             np.testing.assert_array_equal(group["activations"].sel(layer=layer), points, strict=False)
 
 
+def test_the_sums_that_the_search_centers_with_are_those_of_the_stored_rows(finished):
+    for model, layers in arrays_run.clouds().items():
+        for start, stop in ((0, 256), (256, 300)):
+            name = f"records/extract/sums/{model}-rows-{start:08d}-{stop:08d}.npz"
+            with np.load(finished.root / name) as stored:
+                expected = [points[start:stop].astype(np.float64).sum(axis=0) for points in layers.values()]
+                np.testing.assert_allclose(stored["points|none"], expected, rtol=1e-14)
+
+
 PLAIN = """
     import sys, warnings
     warnings.simplefilter("error")
@@ -319,3 +328,5 @@ def test_models_are_not_compared_where_the_manifest_says_so(tmp_path):
         overlap = found.overlap.squeeze(["site", "pooling", "k"])
         assert np.isnan(overlap.sel(model="wide", other_model="deep")).all()
         assert overlap.sel(model="wide", other_model="wide", layer=0, other_layer=0) == 1.0
+    chunks = [path for path in (root / "results.zarr" / "overlap" / "c").rglob("*") if path.is_file()]
+    assert len(chunks) == 4  # one a pair of models, also where there is nothing in it
