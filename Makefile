@@ -33,7 +33,7 @@ run: | install data
 
 # Compiled kernels are cached, so worker processes of the tests do not compile anew.
 test: install parity
-	$(BIN)/python -m pytest -q -m "not slow and not parity" -n 2
+	$(BIN)/python -m pytest -q -m "not slow and not parity" -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m "slow and not parity"

@@ -66,7 +66,7 @@ def test_ten_kills_of_all_processes_of_runs_on_two_workers_change_nothing_either
     ("number", "code", "workers", "group"),
     [
         pytest.param(signal.SIGTERM, 143, 1, False, id="terminated"),
-        pytest.param(signal.SIGINT, 130, 1, True, id="interrupted"),
+        pytest.param(signal.SIGINT, 130, 1, True, id="interrupted", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, 2, False, id="terminated with workers", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, 2, True, id="interrupted with workers"),
     ],

@@ -70,6 +70,7 @@ def test_a_worker_that_is_killed_while_it_does_a_unit_costs_nothing_but_time(fin
     assert verify(root).is_sound
 
 
+@pytest.mark.slow
 def test_a_unit_that_fails_on_a_worker_says_why_and_the_others_are_done(tmp_path):
     import numpy as np
 
