@@ -32,10 +32,6 @@ class Stage(Protocol):
     def name(self) -> str:
         """Name of the stage."""
 
-    @property
-    def needs(self) -> str | None:
-        """The stage that has to be finished before."""
-
     def open(self, run: Run, unit: Unit) -> AbstractContextManager[Work]:
         """Get ready to do `unit` and others of the same model."""
 

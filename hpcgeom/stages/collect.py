@@ -31,7 +31,6 @@ class Collect:
     """Turns partial results into one labelled dataset."""
 
     name = "collect"
-    needs = "geometry"
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:

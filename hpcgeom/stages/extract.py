@@ -27,7 +27,6 @@ class Extract:
     """Runs a model over a unit's rows, or copies points that exist already."""
 
     name = "extract"
-    needs = None
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:

@@ -25,7 +25,6 @@ class Geometry:
     """Turns neighbor lists into numbers, in parts that `collect` puts together."""
 
     name = "geometry"
-    needs = "search"
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:

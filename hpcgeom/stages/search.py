@@ -25,7 +25,6 @@ class Search:
     """Finds the neighbors of all points of a representation."""
 
     name = "search"
-    needs = "extract"
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
