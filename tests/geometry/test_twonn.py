@@ -28,6 +28,7 @@ def test_reproduces_the_line_at_another_fraction(two_gaussians):
 @pytest.mark.parametrize("d", [1, 3, 8])
 def test_agrees_with_scikit_dimension(rng, d):
     from skdim import id as skdim_id  # not in the environment of the parity tests
+
     distances, _ = brute_neighbors(gaussian(rng, 500, d), 2)
 
     def theirs(discard, method):
