@@ -1,4 +1,4 @@
-"""Where the blocks of a model are, and how they are run one at a time.
+"""How the blocks of a model are run one at a time.
 
 The model's own forward runs up to its first block, whose arguments are kept and replayed for every block,
 so that no family's forward is written again.
@@ -6,77 +6,14 @@ so that no family's forward is written again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from hpcgeom.catalog.sites import FROM_LAYER_0, SITES
 from hpcgeom.errors import InputError
-
-
-@dataclass(frozen=True, slots=True)
-class SitePath:
-    """A submodule of a block, and which side of it a site is.
-
-    Attributes
-    ----------
-    path
-        Path relative to the block.
-    side
-        ``output`` of that submodule, or its first ``input``.
-    """
-
-    path: str
-    side: Literal["input", "output"] = "output"
-
-
-@dataclass(frozen=True, slots=True)
-class BlockLayout:
-    """Where things are in a model made of a chain of blocks.
-
-    Attributes
-    ----------
-    blocks
-        Path of the list of blocks.
-    sites
-        Site to its place in every block; `resid` and `hidden_states` follow from the chain itself.
-    final_norm
-        Path of the norm after the last block; None if there is none.
-    post_norm
-        Blocks end with their norm, so the last block's output needs none (Vaswani et al. 2017).
-    """
-
-    blocks: str
-    sites: Mapping[str, SitePath] = field(default_factory=dict)
-    final_norm: str | None = None
-    post_norm: bool = False
-
-    @property
-    def site_names(self) -> tuple[str, ...]:
-        """Sites that exist in this layout, in the order of the catalogue."""
-        return tuple(s for s in SITES if s in self.sites or s in ("resid", "hidden_states"))
-
-    def blocks_of(self, model: torch.nn.Module) -> torch.nn.ModuleList | torch.nn.Sequential:
-        """The blocks, in order."""
-        return model.get_submodule(self.blocks)
-
-    def final_norm_of(self, model: torch.nn.Module) -> torch.nn.Module | None:
-        """The norm after the last block, if there is one."""
-        return None if self.final_norm is None else model.get_submodule(self.final_norm)
-
-
-def n_blocks_to_run(site: str, last_layer: int, n_layers: int) -> int:
-    """How many blocks must run for `site` to be read up to `last_layer` of a model of `n_layers` blocks."""
-    if site == "ln_1":  # the first norm of the block after h_l
-        return min(last_layer + 1, n_layers)
-    return last_layer
-
-
-def layer_in_block(site: str, block_index: int) -> int:
-    """Layer number of `site` as read in block `block_index`: norms before a block belong to its input."""
-    return block_index if site in FROM_LAYER_0 else block_index + 1
+from hpcgeom.models.layout import BlockLayout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +104,33 @@ def run_block(block: torch.nn.Module, call: BlockCall, hidden: torch.Tensor) -> 
     return first_tensor(output, "a block")
 
 
+def replay(
+    model: torch.nn.Module, layout: BlockLayout, inputs: Mapping[str, Any], n_blocks: int
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Run `n_blocks` blocks one after another.
+
+    Only the hidden states of one layer, and those of the next while a block runs, are ever held, as long as
+    the caller keeps none.
+
+    Yields
+    ------
+    tuple
+        Layer and its hidden states (B, T, D), from layer 0 to layer `n_blocks`.
+    """
+    blocks = layout.blocks_of(model)
+    hidden, call = first_block_arguments(model, layout, inputs)
+    yield 0, hidden
+    for index in range(n_blocks):
+        hidden = run_block(blocks[index], call, hidden)
+        yield index + 1, hidden
+
+
+def final_normed(model: torch.nn.Module, layout: BlockLayout, hidden: torch.Tensor) -> torch.Tensor:
+    """`hidden` (B, T, D) after the norm that follows the last block; itself where there is none."""
+    norm = layout.final_norm_of(model)
+    return hidden if norm is None else first_tensor(norm(hidden), "the final norm")
+
+
 def first_tensor(output: Any, source: str) -> torch.Tensor:
     """The tensor that `source` gives, or the first of the tuple that it gives.
 
@@ -175,13 +139,25 @@ def first_tensor(output: Any, source: str) -> torch.Tensor:
     InputError
         There is none.
     """
-    value = output[0] if isinstance(output, tuple | list) and output else output
-    if not isinstance(value, torch.Tensor):
-        raise InputError(
-            f"{source} gives {type(output).__name__}; expected a tensor, or a tuple that starts with one: "
-            "read another module"
-        )
-    return value
+    return nth_tensor(output, 0, source)
+
+
+def nth_tensor(output: Any, item: int, source: str) -> torch.Tensor:
+    """The tensor that `source` gives (where `item` is 0), or item number `item` of the tuple that it gives.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    is_several = isinstance(output, tuple | list)
+    value = output[item] if is_several and len(output) > item else output
+    if isinstance(value, torch.Tensor) and (is_several or item == 0):
+        return value
+    wanted = "that starts with one" if item == 0 else f"with one at position {item}"
+    raise InputError(
+        f"{source} gives {type(output).__name__}; expected a tensor, or a tuple {wanted}: read another module"
+    )
 
 
 def check_chain(model: torch.nn.Module, layout: BlockLayout, inputs: Mapping[str, Any]) -> None:

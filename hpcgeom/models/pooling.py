@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from hpcgeom.catalog.sites import POOLINGS
+from hpcgeom.catalog.sites import TOKENS_POOLING, is_pooling, pooling_words, token_position
 from hpcgeom.errors import InputError
 from hpcgeom.models.request import TokenBatch
 
-_OVER_ORDINARY = frozenset({"mean", "max"})
+_OVER_ORDINARY = frozenset({"mean", "max", "std", TOKENS_POOLING})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +48,11 @@ def check_poolable(masks: BatchMasks, poolings: frozenset[str]) -> None:
     Raises
     ------
     InputError
-        A pooling is unknown, or a row has no ordinary token and `mean` or `max` is asked for.
+        A pooling is unknown, a row has no ordinary token and a pooling is over these, or a row is too short
+        for a ``token:<i>``.
     """
-    if unknown := sorted(poolings - set(POOLINGS)):
-        raise InputError(f"unknown pooling '{unknown[0]}': expected one of {', '.join(POOLINGS)}")
+    if unknown := sorted(name for name in poolings if not is_pooling(name)):
+        raise InputError(f"unknown pooling '{unknown[0]}': expected one of {pooling_words()}")
     for name in sorted(poolings & _OVER_ORDINARY):
         empty = torch.nonzero(~masks.ordinary.any(dim=1))
         if len(empty):
@@ -59,10 +60,21 @@ def check_poolable(masks: BatchMasks, poolings: frozenset[str]) -> None:
                 f"row {int(empty[0])} of a token batch has special tokens only, so pooling '{name}' has "
                 "nothing to pool: drop the sample or use mean_all"
             )
+    n_real = masks.last - masks.first + 1
+    for name in sorted(poolings):
+        position = token_position(name)
+        needed = 0 if position is None else position + 1 if position >= 0 else -position
+        short = torch.nonzero(n_real < needed)
+        if len(short):
+            row = int(short[0])
+            raise InputError(
+                f"row {row} of a token batch has {int(n_real[row])} tokens, so pooling '{name}' has no token "
+                "to read: drop the sample or read a position that all samples have"
+            )
 
 
 def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
-    """One point per sequence, in float32 whatever the dtype of the model.
+    """One point per sequence (or per token), in float32 whatever the dtype of the model.
 
     Parameters
     ----------
@@ -71,13 +83,14 @@ def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
     masks
         Of the same batch, on the same device.
     pooling
-        ``mean`` (special tokens and padding out), ``mean_all`` (padding out), ``max`` (over the tokens of
-        ``mean``), ``first`` or ``last`` (real token, special ones included).
+        ``mean`` (special tokens and padding out), ``mean_all`` (padding out), ``max`` and ``std`` (over the
+        tokens of ``mean``; the standard deviation divides by their number), ``first``, ``last`` or
+        ``token:<i>`` (real token, special ones included), or ``tokens``.
 
     Returns
     -------
     torch.Tensor
-        float32 (B, D).
+        float32 (B, D); for ``tokens`` (n_points, D): the tokens of ``mean`` of one row after the other.
 
     Raises
     ------
@@ -87,6 +100,13 @@ def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
     if pooling in ("first", "last"):
         position = masks.first if pooling == "first" else masks.last
         return hidden[torch.arange(len(hidden), device=hidden.device), position].float()
+    if (place := token_position(pooling)) is not None:
+        position = masks.first + place if place >= 0 else masks.last + 1 + place
+        return hidden[torch.arange(len(hidden), device=hidden.device), position].float()
+    if pooling == TOKENS_POOLING:
+        return hidden[masks.ordinary].float()
+    if pooling == "std":
+        return _standard_deviation(hidden, masks.ordinary)
     if pooling in ("mean", "mean_all"):
         used = masks.ordinary if pooling == "mean" else masks.real
         # the sum is taken in float32 from values of the model's dtype: no float32 copy of all tokens
@@ -94,4 +114,12 @@ def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
         return total / used.sum(dim=1, keepdim=True)
     if pooling == "max":
         return hidden.masked_fill(~masks.ordinary[:, :, None], -torch.inf).amax(dim=1).float()
-    raise InputError(f"unknown pooling '{pooling}': expected one of {', '.join(POOLINGS)}")
+    raise InputError(f"unknown pooling '{pooling}': expected one of {pooling_words()}")
+
+
+def _standard_deviation(hidden: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
+    # in two passes: squares of activations with a large mean would leave no digits
+    ignored, n_used = ~used[:, :, None], used.sum(dim=1, keepdim=True)
+    mean = hidden.masked_fill(ignored, 0).sum(dim=1, dtype=torch.float32) / n_used
+    deviation = (hidden.float() - mean[:, None, :]).masked_fill_(ignored, 0)
+    return (deviation.square_().sum(dim=1) / n_used).sqrt()

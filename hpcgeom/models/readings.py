@@ -9,9 +9,20 @@ from fnmatch import fnmatchcase
 
 import torch
 
-from hpcgeom.catalog.sites import FROM_LAYER_0, MODULE_PREFIX, POOLINGS, SITES, is_module_glob, layers_of_site
+from hpcgeom.catalog.sites import (
+    DETAIL_SITES,
+    EMBEDDING_SITES,
+    FROM_LAYER_0,
+    MODULE_PREFIX,
+    SITES,
+    is_module_glob,
+    is_pooling,
+    layers_of_site,
+    pooling_words,
+    split_head,
+)
 from hpcgeom.errors import InputError
-from hpcgeom.models.blocks import BlockLayout
+from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.request import Reading
 
 
@@ -27,6 +38,8 @@ class SiteReading:
         Layer to its place on the first axis of the result.
     modules
         For a glob, the names of all matching modules: layer i is ``modules[i]``.
+    head, n_heads
+        For a site of one head, its number out of how many; None and 1 otherwise.
     """
 
     site: str
@@ -34,11 +47,26 @@ class SiteReading:
     layers: tuple[int, ...]
     position: Mapping[int, int]
     modules: tuple[str, ...] = ()
+    head: int | None = None
+    n_heads: int = 1
+
+    @property
+    def base(self) -> str:
+        """The site of all heads where this is of one; else the site itself."""
+        return split_head(self.site)[0]
+
+    def of_head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The features of the reading's head; all of `hidden` (B, T, D) where it is not of one head."""
+        if self.head is None:
+            return hidden
+        return hidden.unflatten(-1, (self.n_heads, -1))[..., self.head, :]
 
     def source(self, layer: int) -> str:
         """What gives `layer`, in words."""
         if self.modules:
             return f"module '{self.modules[layer]}'"
+        if self.base in EMBEDDING_SITES:
+            return f"the embedding's {self.base}"
         return f"block {layer if self.site in FROM_LAYER_0 else layer - 1}"
 
 
@@ -77,17 +105,62 @@ def resolve_readings(
             modules, available = (), _layers_of_block_site(reading, layout, model, name)
         layers = _checked_layers(reading, available, name)
         position = {layer: i for i, layer in enumerate(layers)}
-        resolved[reading.site] = SiteReading(reading.site, reading.poolings, layers, position, modules)
+        base, head = split_head(reading.site)
+        n_heads = (layout.heads_of(base) if layout is not None and head is not None else None) or 1
+        resolved[reading.site] = SiteReading(
+            reading.site, reading.poolings, layers, position, modules, head, n_heads
+        )
     return resolved
+
+
+def resolve_details(details: Sequence[str], layout: BlockLayout | None, name: str) -> None:
+    """Make sure that a model has the details that are asked for.
+
+    Raises
+    ------
+    InputError
+        A detail is unknown, or the model has no blocks, no attention map or no head to read it from.
+    """
+    for site in details:
+        if site not in DETAIL_SITES:
+            raise InputError(
+                f"model '{name}' has no detail '{site}': expected one of {', '.join(DETAIL_SITES)}"
+            )
+        if layout is None:
+            raise InputError(
+                f"model '{name}' has no blocks, so it has no '{site}': give their path as `blocks`"
+            )
+        if site == "attention" and layout.attention is None:
+            raise InputError(
+                f"model '{name}' has no '{site}': give the path, in a block, of the module whose output is "
+                "the attention map, as `attention`"
+            )
+        if site != "attention" and layout.head is None:
+            raise InputError(
+                f"model '{name}' has no '{site}': give the path of the module that makes logits of the last "
+                "hidden states, as `head`"
+            )
+        if site == "logit_lens" and layout.head is not None and layout.head.reads == "first":
+            raise InputError(
+                f"model '{name}' has no '{site}': its head reads a class token, not every position"
+            )
+
+
+def layers_by_site(readings: Mapping[str, SiteReading]) -> dict[str, set[int]]:
+    """All layers that are read, by the site of all heads."""
+    found: dict[str, set[int]] = {}
+    for reading in readings.values():
+        found.setdefault(reading.base, set()).update(reading.layers)
+    return found
 
 
 def _check_poolings(reading: Reading, name: str) -> None:
     poolings = reading.poolings
-    unknown = [pooling for pooling in poolings if pooling not in POOLINGS]
+    unknown = [pooling for pooling in poolings if not is_pooling(pooling)]
     if unknown or not poolings or len(set(poolings)) != len(poolings):
         raise InputError(
             f"model '{name}', site '{reading.site}': expected distinct poolings out of "
-            f"{', '.join(POOLINGS)}; found {', '.join(poolings) or 'none'}"
+            f"{pooling_words()}; found {', '.join(poolings) or 'none'}"
         )
 
 
@@ -110,8 +183,8 @@ def near_names(name: str, names: Sequence[str]) -> str:
 def _layers_of_block_site(
     reading: Reading, layout: BlockLayout | None, model: torch.nn.Module, name: str
 ) -> tuple[int, ...]:
-    site = reading.site
-    if site not in SITES:
+    site, (base, head) = reading.site, split_head(reading.site)
+    if base not in SITES:
         raise InputError(
             f"model '{name}' has no site '{site}': expected one of {', '.join(SITES)} or module:<glob>"
         )
@@ -120,13 +193,15 @@ def _layers_of_block_site(
             f"model '{name}' has no blocks, so it has no site '{site}': give the path of its list of blocks "
             "as `blocks`, or read module:<glob>"
         )
-    if site not in layout.site_names:
+    if base not in layout.site_names:
         why = (
             "its post-norm blocks have no first norm" if layout.post_norm and site == "ln_1" else "not mapped"
         )
         raise InputError(
             f"model '{name}' has no site '{site}' ({why}): its sites are {', '.join(layout.site_names)}"
         )
+    if head is not None:
+        _check_head(head, layout.heads_of(base), site, name)
     available = layers_of_site(site, len(layout.blocks_of(model)))
     last = available[-1]
     wants_last = reading.layers is None or last in reading.layers
@@ -141,6 +216,16 @@ def _layers_of_block_site(
             f"does not say where that is: give its path, or read layers 0 to {last - 1} only"
         )
     return available
+
+
+def _check_head(head: int, n_heads: int | None, site: str, name: str) -> None:
+    if n_heads is None:
+        raise InputError(
+            f"model '{name}', site '{site}': how many heads it has is not known: give `n_heads`, or read "
+            f"'{split_head(site)[0]}', all heads together"
+        )
+    if head >= n_heads:
+        raise InputError(f"model '{name}', site '{site}': its heads are 0 to {n_heads - 1}")
 
 
 def _checked_layers(reading: Reading, available: tuple[int, ...], name: str) -> tuple[int, ...]:

@@ -9,16 +9,22 @@ from typing import Any
 import torch
 
 from hpcgeom.catalog.sites import SiteShape, is_module_glob
-from hpcgeom.models.blocks import check_chain, first_block_arguments, first_tensor, n_blocks_to_run, run_block
+from hpcgeom.models.blocks import check_chain, final_normed, first_block_arguments, replay
+from hpcgeom.models.details import Details, read_details
 from hpcgeom.models.failures import explaining_forward
-from hpcgeom.models.families import Skeleton, family
-from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_modules
+from hpcgeom.models.families import family
+from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings, hook_modules
+from hpcgeom.models.layout import n_blocks_to_run
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
-from hpcgeom.models.readings import SiteReading, resolve_readings
+from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_details, resolve_readings
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
 from hpcgeom.models.sinks import Pooled, PooledSink
+from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import load_weights, torch_dtype
+
+FINAL_NORMED = ("hidden_states", "ln_1")
+"""Sites that are the final norm at the last layer."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Replicate:
         limits = source.limits(request)
         skeleton = source.build(request)
         readings = resolve_readings(request.readings, skeleton.model, skeleton.layout, request.name)
+        resolve_details(request.details, skeleton.layout, request.name)
         unused: tuple[str, ...] = ()
         if skeleton.keys is not None and request.folder is not None:
             dtype = torch_dtype(request.dtype)
@@ -76,9 +83,12 @@ class ReplicatedModel:
     _chain_is_checked: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        if self.skeleton.layout is not None:
-            hook_blocks(self._block_hooks, self.skeleton.model, self.skeleton.layout, self._block_readings)
-        hook_modules(self._module_hooks, self.skeleton.model, self._module_readings)
+        model, layout = self.skeleton.model, self.skeleton.layout
+        if layout is not None:
+            layers = layers_by_site(self._block_readings)
+            hook_embeddings(self._block_hooks, model, layout, layers)
+            hook_blocks(self._block_hooks, model, layout, layers)
+        hook_modules(self._module_hooks, model, self._module_readings)
 
     @property
     def _block_readings(self) -> dict[str, SiteReading]:
@@ -139,6 +149,29 @@ class ReplicatedModel:
         """
         return self._extract(batch, check_finite=True)
 
+    def details(self, batch: TokenBatch) -> Details:
+        """Attention maps, logits and what follows from them, of one sample.
+
+        Parameters
+        ----------
+        batch
+            One row without padding.
+
+        Returns
+        -------
+        dict
+            See `hpcgeom.models.details.read_details`.
+
+        Raises
+        ------
+        InputError
+            As `extract`; or the batch has several rows or padding.
+        """
+        check_batch(batch, self.limits, self.request.name)
+        with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
+            self._check_chain_once(batch)
+            return read_details(self.skeleton, self._inputs(batch), self.request)
+
     def close(self) -> None:
         """Take all hooks off the model."""
         self._block_hooks.remove()
@@ -176,22 +209,16 @@ class ReplicatedModel:
     def _replay(self, batch: TokenBatch, sink: PooledSink) -> None:
         model, layout, readings = self.skeleton.model, self.skeleton.layout, self._block_readings
         assert layout is not None  # resolve_readings refuses places in blocks where there are none
-        blocks = layout.blocks_of(model)
-        n_layers = len(blocks)
-        n_run = max(n_blocks_to_run(site, reading.layers[-1], n_layers) for site, reading in readings.items())
-        # only the hidden states of one layer, and those of the next while a block runs, are ever held
-        hidden, call = first_block_arguments(model, layout, self._inputs(batch))
-        for layer in range(n_run + 1):
+        n_layers = len(layout.blocks_of(model))
+        n_run = max(n_blocks_to_run(r.base, r.layers[-1], n_layers) for r in readings.values())
+        for layer, hidden in replay(model, layout, self._inputs(batch), n_run):
             sink.put("resid", layer, hidden, f"the input of block {layer}")
             if layer < n_layers:
                 sink.put("hidden_states", layer, hidden, f"the input of block {layer}")
-            if layer < n_run:
-                hidden = run_block(blocks[layer], call, hidden)
-        if any(n_layers in reading.position for reading in readings.values()):
-            final_norm = layout.final_norm_of(model)
-            normed = hidden if final_norm is None else first_tensor(final_norm(hidden), "the final norm")
-            sink.put("hidden_states", n_layers, normed, "the final norm")
-            sink.put("ln_1", n_layers, normed, "the final norm")
+            elif any(n_layers in readings[site].position for site in FINAL_NORMED if site in readings):
+                normed = final_normed(model, layout, hidden)
+                for site in FINAL_NORMED:
+                    sink.put(site, n_layers, normed, "the final norm")
 
     def _inputs(self, batch: TokenBatch) -> dict[str, Any]:
         tensors = {

@@ -14,6 +14,8 @@ from hpcgeom.catalog.sites import SiteShape
 from hpcgeom.errors import InputError
 
 RANDOM_WEIGHTS = "random"
+NEED_HEAD = frozenset({"logits", "probabilities", "logit_lens"})
+"""Details that the model's head gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,20 @@ class ModelRequest:
     tokenizer
         Folder of the tokenizer, where it is not `folder`.
     blocks, block_sites, final_norm
-        Path of the list of blocks, path inside each block whose output a site is, and path of the norm
-        after the last block; family `module` only.
+        Path of the list of blocks, place inside each block that a site is (see `hpcgeom.models.families.
+        module`), and path of the norm after the last block; family `module` only.
+    embeddings, attention, head, n_heads
+        Paths of the parts of the embedding by site, of the module in each block that gives the attention
+        map, and of the module that turns the last hidden states into logits; number of heads; family
+        `module` only.
+    config
+        What config.json would say, where there is no such file: the configuration of a model of the
+        catalogue. None for the file in `folder`.
+    details
+        Names of `hpcgeom.catalog.sites.DETAIL_SITES` that will be read; a head is built for those that
+        need one.
+    detail_layers
+        Layers whose attention maps are read; None for all.
     """
 
     name: str
@@ -76,6 +90,18 @@ class ModelRequest:
     blocks: str | None = None
     block_sites: Mapping[str, str] = field(default_factory=dict)
     final_norm: str | None = None
+    embeddings: Mapping[str, str] = field(default_factory=dict)
+    attention: str | None = None
+    head: str | None = None
+    n_heads: int | None = None
+    config: Mapping[str, Any] | None = None
+    details: tuple[str, ...] = ()
+    detail_layers: tuple[int, ...] | None = None
+
+    @property
+    def needs_head(self) -> bool:
+        """Whether something is read that only the model's head gives."""
+        return bool(NEED_HEAD & set(self.details))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +116,9 @@ class TokenBatch:
         int64 (B, T): 1 at tokens, 0 at padding.
     special_mask
         bool (B, T): True at tokens that the tokenizer added; what it says at padding does not matter.
+    pixel_values
+        float32 (B, C, H, W) for models that read images, whose tokens are a class token and patches;
+        `input_ids` are then zeros.
 
     Raises
     ------
@@ -101,6 +130,7 @@ class TokenBatch:
     input_ids: npt.NDArray[np.int64]
     attention_mask: npt.NDArray[np.int64]
     special_mask: npt.NDArray[np.bool_]
+    pixel_values: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         expected = {"input_ids": np.int64, "attention_mask": np.int64, "special_mask": np.bool_}
@@ -117,10 +147,19 @@ class TokenBatch:
         empty = np.flatnonzero(self.attention_mask.sum(axis=1) == 0)
         if empty.size:
             raise InputError(f"row {empty[0]} of a token batch is padding only: drop the empty sample")
+        pixels = self.pixel_values
+        if pixels is not None and (pixels.dtype != np.float32 or pixels.ndim != 4 or len(pixels) != shape[0]):
+            raise InputError(
+                f"pixel_values of a token batch: expected float32 (B, C, H, W) with B = {shape[0]}; found "
+                f"{pixels.dtype} {pixels.shape}"
+            )
 
     def rows(self, n_rows: int) -> TokenBatch:
         """The first `n_rows` rows, at the padded length of the whole batch."""
-        return TokenBatch(self.input_ids[:n_rows], self.attention_mask[:n_rows], self.special_mask[:n_rows])
+        pixels = None if self.pixel_values is None else self.pixel_values[:n_rows]
+        return TokenBatch(
+            self.input_ids[:n_rows], self.attention_mask[:n_rows], self.special_mask[:n_rows], pixels
+        )
 
 
 @dataclass(frozen=True, slots=True)

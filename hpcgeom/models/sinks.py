@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hpcgeom.catalog.sites import is_module_glob
+from hpcgeom.catalog.sites import EMBEDDING_SITES, TOKENS_POOLING, is_module_glob
 from hpcgeom.errors import InputError
 from hpcgeom.models.pooling import BatchMasks, pool
 from hpcgeom.models.readings import SiteReading
 
 Pooled = dict[tuple[str, str], npt.NDArray[np.float32]]
-"""(site, pooling) to float32 (n_layers, B, D), layers in the order of the reading."""
+"""(site, pooling) to float32 (n_layers, B, D), layers in the order of the reading; for the pooling `tokens`
+(n_layers, n_points, D), see `hpcgeom.models.pooling.pool`."""
 
 
 class NonFiniteActivation(InputError):
@@ -61,16 +62,22 @@ class PooledSink:
     dtype: str
     _pooled: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, init=False)
     _read_by: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
+    _by_base: dict[str, list[SiteReading]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for reading in self.readings.values():
+            self._by_base.setdefault(reading.base, []).append(reading)
 
     def put(self, site: str, layer: int, hidden: torch.Tensor, source: str) -> None:
-        """Pool `hidden`, if `site` is wanted at `layer`.
+        """Pool `hidden`, if `site` or a head of it is wanted at `layer`.
 
         Parameters
         ----------
         site, layer
             Address of the activations.
         hidden
-            (B, T, D); (B, D) too where the site is a glob of modules.
+            (B, T, D); (B, D) too where the site is a glob of modules; (1, T, D) where it is a part of the
+            embedding that is the same for all rows.
         source
             What gave them, for messages.
 
@@ -79,15 +86,22 @@ class PooledSink:
         InputError
             The shape is another one, the width differs between layers, or a layer comes twice.
         """
-        reading = self.readings.get(site)
-        if reading is None or layer not in reading.position:
-            return
+        for reading in self._by_base.get(site, ()):
+            if layer in reading.position:
+                self._pool(reading, layer, hidden, source)
+
+    def _pool(self, reading: SiteReading, layer: int, hidden: torch.Tensor, source: str) -> None:
+        site = reading.site
         if (site, layer) in self._read_by:
             raise InputError(
                 f"{source} ran more than once in one forward pass, so site '{site}' has no one value at "
                 f"layer {layer}: read a module that runs once"
             )
+        if reading.base in EMBEDDING_SITES and hidden.dim() == 3 and len(hidden) == 1:
+            hidden = hidden.expand(len(self.masks.real), -1, -1)
         self._check_shape(site, hidden, source)
+        if hidden.dim() == 3:
+            hidden = reading.of_head(hidden)
         for pooling in reading.poolings:
             point = hidden.float() if hidden.dim() == 2 else pool(hidden, self.masks, pooling)
             self._rows(site, pooling, point, source)[reading.position[layer]] = point
@@ -111,8 +125,14 @@ class PooledSink:
         shape = tuple(hidden.shape)
         if len(shape) == 3 and shape[:2] == (n_rows, n_tokens):
             return
-        if is_module_glob(site) and len(shape) == 2 and shape[0] == n_rows:
+        is_pooled = is_module_glob(site) and len(shape) == 2 and shape[0] == n_rows
+        if is_pooled and TOKENS_POOLING not in self.readings[site].poolings:
             return
+        if is_pooled:
+            raise InputError(
+                f"site '{site}': {source} gives one point per sample, {shape}, so pooling '{TOKENS_POOLING}' "
+                "has no tokens to keep: choose another pooling"
+            )
         pooled = " or (B, D)" if is_module_glob(site) else ""
         raise InputError(
             f"site '{site}': {source} gives a tensor of shape {shape}; expected (B, T, D){pooled} with B = "
@@ -146,8 +166,10 @@ class PooledSink:
         found = []
         for (site, pooling), values in pooled.items():
             if not np.isfinite(values).all():
-                position, row = np.argwhere(~np.isfinite(values).all(axis=2))[0]
-                found.append((self.readings[site].layers[position], int(row), site, pooling))
+                position, row = (int(place) for place in np.argwhere(~np.isfinite(values).all(axis=2))[0])
+                if pooling == TOKENS_POOLING:
+                    row = int(torch.nonzero(self.masks.ordinary)[row, 0])
+                found.append((self.readings[site].layers[position], row, site, pooling))
         if found:
             layer, row, site, pooling = min(found)
             raise NonFiniteActivation(row, layer, site, pooling, self.dtype)

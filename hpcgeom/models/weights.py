@@ -36,11 +36,15 @@ class KeyTable:
     unused
         Regular expressions of keys (already renamed) that the model is run without: heads, poolers,
         buffers that are recomputed. Any other key without a place is an error.
+    optional
+        Regular expressions of names in the model that need not be on disk: buffers that the model has
+        worked out by itself, which a file may hold other values of.
     """
 
     prefixes: tuple[str, ...] = ()
     renames: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def renamed(self, key: str) -> str:
         """The name in the model of the tensor `key` on disk."""
@@ -55,6 +59,10 @@ class KeyTable:
     def is_unused(self, key: str) -> bool:
         """Whether the renamed `key` is known to be unneeded."""
         return any(re.search(pattern, key) for pattern in self.unused)
+
+    def is_optional(self, name: str) -> bool:
+        """Whether `name` in the model may keep the value that it has."""
+        return any(re.search(pattern, name) for pattern in self.optional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +121,8 @@ def load_weights(
     ProblemsError
         Keys are missing, unknown, or stored twice, or shapes or kinds of numbers differ; all of it at once.
     """
-    targets = dict(model.state_dict(keep_vars=True))
-    wrong = [name for name, p in model.named_parameters() if p.is_floating_point() and p.dtype != dtype]
-    if wrong:
-        raise InputError(f"parameter '{wrong[0]}' is {model.get_parameter(wrong[0]).dtype}; expected {dtype}")
-    placed, unused, problems = _match(stored_tensors(source), targets, table)
-    if problems:
-        raise ProblemsError([f"weights {source}: {problem}" for problem in problems])
+    targets = _targets(model, dtype)
+    placed, report = _placed(targets, source, table)
     by_file: dict[Path, list[str]] = defaultdict(list)
     for name, tensor in placed.items():
         by_file[tensor.file].append(name)
@@ -133,8 +136,52 @@ def load_weights(
                 else:
                     target.copy_(value)
     model.load_state_dict(fresh, strict=False, assign=True)
+    _tie_again(model, targets, fresh)
     _check_nothing_is_meta(model)
-    return WeightsReport(tuple(sorted(unused)))
+    return report
+
+
+def check_weights(model: torch.nn.Module, source: Path, table: KeyTable, dtype: torch.dtype) -> WeightsReport:
+    """Make sure that `load_weights` would succeed; reads only the headers of the files.
+
+    Raises
+    ------
+    InputError, ProblemsError
+        As `load_weights`.
+    """
+    return _placed(_targets(model, dtype), source, table)[1]
+
+
+def _targets(model: torch.nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    wrong = [name for name, p in model.named_parameters() if p.is_floating_point() and p.dtype != dtype]
+    if wrong:
+        raise InputError(f"parameter '{wrong[0]}' is {model.get_parameter(wrong[0]).dtype}; expected {dtype}")
+    return dict(model.state_dict(keep_vars=True))
+
+
+def _placed(
+    targets: Mapping[str, torch.Tensor], source: Path, table: KeyTable
+) -> tuple[dict[str, Stored], WeightsReport]:
+    """Where on disk the tensors of a model are; of tied ones, the first."""
+    placed, unused, problems = _match(stored_tensors(source), targets, table)
+    if problems:
+        raise ProblemsError([f"weights {source}: {problem}" for problem in problems])
+    first = {id(targets[name]): name for name in reversed(list(targets)) if name in placed}
+    for name in [name for name in placed if first[id(targets[name])] != name]:
+        unused.append(placed.pop(name).key)
+    return placed, WeightsReport(tuple(sorted(unused)))
+
+
+def _tie_again(
+    model: torch.nn.Module, targets: Mapping[str, torch.Tensor], fresh: Mapping[str, torch.Tensor]
+) -> None:
+    """Let parameters that shared one tensor share the loaded one."""
+    loaded = {id(targets[name]): name for name in fresh}
+    for name, target in targets.items():
+        original = loaded.get(id(target), name)
+        if original != name:
+            owner, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(owner), attribute, model.get_parameter(original))
 
 
 def _match(
@@ -154,7 +201,11 @@ def _match(
         else:
             unknown.append(key)
     tied = {id(targets[name]) for name in placed}
-    missing = [name for name, target in targets.items() if name not in placed and id(target) not in tied]
+    missing = [
+        name
+        for name, target in targets.items()
+        if name not in placed and id(target) not in tied and not table.is_optional(name)
+    ]
     misfits = [misfit for name, t in placed.items() if (misfit := _misfit(name, t, targets[name]))]
     problems = [
         *_some(missing, "lack", "needs, so it would run with random numbers there"),

@@ -117,9 +117,13 @@ def pool_in_float64(hidden_BTD: np.ndarray, batch: TokenBatch, pooling: str) -> 
                 "max": lambda rows=rows, o=ordinary: rows[o].max(axis=0),
                 "first": lambda rows=rows, r=real: rows[r[0]],
                 "last": lambda rows=rows, r=real: rows[r[-1]],
+                "std": lambda rows=rows, o=ordinary: rows[o].std(axis=0),
+                "token:1": lambda rows=rows, r=real: rows[r[1]],
+                "token:-3": lambda rows=rows, r=real: rows[r[-3]],
+                "tokens": lambda rows=rows, o=ordinary: rows[o],
             }[pooling]()
         )
-    return np.stack(points)
+    return np.concatenate(points) if pooling == "tokens" else np.stack(points)
 
 
 @pytest.fixture(name="pool_in_float64")

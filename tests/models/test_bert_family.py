@@ -193,7 +193,7 @@ def test_relative_positions_are_refused(bert_folder, tmp_path):
 def test_an_impossible_config_is_refused(bert_folder, tmp_path):
     folder = changed_config(bert_folder, tmp_path, num_attention_heads=5)
     with pytest.raises(
-        InputError, match=r"not a valid BERT configuration.*multiple of the number of attention"
+        InputError, match=r"not a valid bert configuration.*multiple of the number of attention"
     ):
         Replicate().open_model(bert(folder))
 
@@ -226,7 +226,7 @@ def test_limits_come_from_the_config(bert_folder):
             Reading("ln_1", ("mean",)),
             "no site 'ln_1' .*post-norm blocks have no first norm.*resid, hidden_states,",
         ),
-        (Reading("nonsense", ("mean",)), "no site 'nonsense': expected one of resid"),
+        (Reading("nonsense", ("mean",)), "no site 'nonsense': expected one of token_embed"),
         (Reading("resid", ("median",)), "expected distinct poolings out of mean.*found median"),
         (Reading("resid", ()), "expected distinct poolings.*found none"),
         (Reading("resid", ("mean", "mean")), "expected distinct poolings.*found mean, mean"),
@@ -252,7 +252,7 @@ def test_readings_must_be_given_and_given_once(bert_folder):
 
 
 def test_an_unknown_family_or_dtype_is_refused(bert_folder):
-    with pytest.raises(InputError, match=r"unknown family 'brt': expected one of bert, module"):
+    with pytest.raises(InputError, match=r"unknown family 'brt': expected one of bert, esm2, gpt2, igpt, llama, module, vit"):
         Replicate().open_model(
             ModelRequest("tiny", "brt", bert_folder, "float32", (Reading("resid", ("mean",)),))
         )

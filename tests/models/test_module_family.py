@@ -323,10 +323,10 @@ def test_a_forward_without_ids_is_refused():
         ({"block_sites": {"ln_1": "norm1"}}, r"block_sites.ln_1, block 0: Block has no submodule 'norm1'"),
         (
             {"block_sites": {"resid": "ln_1"}},
-            r"block_sites: 'resid' cannot be mapped: expected ln_1, attn_out",
+            r"block_sites: 'resid' cannot be mapped: expected ln_1, q, k, v, z, attn_out",
         ),
         ({"final_norm": "norm"}, r"final_norm: PreNorm has no submodule 'norm'"),
-        ({"blocks": None}, r"has block_sites or final_norm, but no `blocks`"),
+        ({"blocks": None}, r"has block_sites, final_norm, embeddings, attention or head, but no `blocks`"),
     ],
 )
 def test_a_path_that_does_not_exist_is_refused(more, message):

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from hpcgeom.catalog.sites import POOLINGS
+from hpcgeom.catalog.sites import POOLINGS as NAMED
 from hpcgeom.errors import InputError
 from hpcgeom.models import TokenBatch
 from hpcgeom.models.pooling import BatchMasks, check_poolable, pool
+
+POOLINGS = (*NAMED, "token:1", "token:-3")
+OVER_ORDINARY = ["mean", "max", "std", "tokens"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -32,7 +35,7 @@ def test_values_at_padding_never_count(padded_batch, pooling, poison):
     assert torch.equal(pool(hidden, masks, pooling), clean)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max"])
+@pytest.mark.parametrize("pooling", OVER_ORDINARY)
 def test_values_at_special_tokens_do_not_count(padded_batch, pooling):
     hidden = torch.randn(4, 12, 8, generator=torch.Generator().manual_seed(3))
     masks = BatchMasks.of(padded_batch)
@@ -55,7 +58,7 @@ def test_an_unknown_pooling_is_refused(make_batch):
         check_poolable(masks, frozenset({"median"}))
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max"])
+@pytest.mark.parametrize("pooling", OVER_ORDINARY)
 def test_a_row_of_special_tokens_only_cannot_be_pooled_over_ordinary_ones(make_batch, pooling):
     masks = BatchMasks.of(make_batch([4, 2]))
     with pytest.raises(InputError, match=f"row 1 .*special tokens only, so pooling '{pooling}' has nothing"):
@@ -103,3 +106,15 @@ def test_a_row_of_padding_only_is_refused():
 def test_a_batch_of_other_shapes_or_types_is_refused(ids, mask, special, message):
     with pytest.raises(InputError, match=message):
         TokenBatch(ids, mask, special)
+
+
+@pytest.mark.parametrize("pooling", ["token:3", "token:-4"])
+def test_a_token_that_a_row_does_not_have_is_refused(padded_batch, pooling):
+    with pytest.raises(InputError, match=rf"row 1 of a token batch has 3 tokens, so pooling '{pooling}'"):
+        check_poolable(BatchMasks.of(padded_batch), frozenset({pooling}))
+
+
+def test_a_spread_far_from_zero_keeps_its_digits(make_batch):
+    values = torch.tensor([0.0, 1000.25, 1000.5, 1000.75, 0.0])[None, :, None]
+    found = pool(values, BatchMasks.of(make_batch([5])), "std")
+    assert abs(found.item() - np.std([0.25, 0.5, 0.75])) < 1e-6

@@ -6,44 +6,13 @@ A family is a module with two functions, `limits` and `build` (see `Family`). Ad
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol, cast
-
-import torch
+from typing import Protocol, cast
 
 from hpcgeom.errors import InputError
-from hpcgeom.models.blocks import BlockLayout
 from hpcgeom.models.limits import Limits
 from hpcgeom.models.request import ModelRequest
-from hpcgeom.models.weights import KeyTable
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Skeleton:
-    """A model as its family builds it.
-
-    Attributes
-    ----------
-    model
-        In eval mode, without gradients. Parameters are on the meta device, or real, and have the dtype of
-        the request; buffers that are not saved are real.
-    layout
-        Where its blocks are; None if it has none.
-    keys
-        How keys on disk become its names; None if its weights are already those asked for (random).
-    inputs
-        Which of ``input_ids`` and ``attention_mask`` its forward takes.
-    arguments
-        What else its forward is called with.
-    """
-
-    model: torch.nn.Module
-    layout: BlockLayout | None
-    keys: KeyTable | None
-    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+from hpcgeom.models.skeletons import Skeleton
 
 
 class Family(Protocol):

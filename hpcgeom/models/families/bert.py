@@ -1,4 +1,4 @@
-"""BERT encoders (Devlin et al. 2019): post-norm blocks, learned positions, read through BertModel.
+"""BERT encoders (Devlin et al. 2019): post-norm blocks, learned positions.
 
 Hidden states are those of ``BertModel(..., output_hidden_states=True)``: layer 0 is the embedding after its
 norm, layer l the output of block l after its norm.
@@ -6,43 +6,41 @@ norm, layer l the output of block l after its norm.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from hpcgeom.errors import InputError
-from hpcgeom.models.blocks import BlockLayout, SitePath
-from hpcgeom.models.checkpoint import read_json
-from hpcgeom.models.families import Skeleton
+from hpcgeom.models.layout import BlockLayout, Head, SitePath
 from hpcgeom.models.limits import Limits
-from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest
-from hpcgeom.models.weights import KeyTable, torch_dtype
-
-MODEL_TYPE = "bert"
+from hpcgeom.models.request import ModelRequest
+from hpcgeom.models.skeletons import Skeleton, build_model, read_config, table_of_keys
 
 LAYOUT = BlockLayout(
     blocks="encoder.layer",
     sites={
+        "q": SitePath("attention.self.query"),
+        "k": SitePath("attention.self.key"),
+        "v": SitePath("attention.self.value"),
+        "z": SitePath("attention.output.dense", "input"),
         "attn_out": SitePath("attention.output.dense"),
         "resid_mid": SitePath("attention.output.LayerNorm"),
+        "mlp_pre": SitePath("intermediate.dense"),
+        "mlp_act": SitePath("output.dense", "input"),
         "mlp_out": SitePath("output.dense"),
     },
     post_norm=True,
+    embeddings={
+        "token_embed": SitePath("embeddings.word_embeddings"),
+        "pos_embed": SitePath("embeddings.position_embeddings"),
+    },
+    attention=SitePath("attention.self", item=1),
 )
 
-KEYS = KeyTable(
-    prefixes=("bert.",),
-    renames=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),
-    unused=(
-        r"^pooler\.",
-        r"^cls\.",
-        r"^classifier\.",
-        r"^qa_outputs\.",
-        r"^embeddings\.(position_ids|token_type_ids)$",
-    ),
-)
+RENAMES = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"))
+UNUSED = (r"(^|\.)pooler\.", r"(^|\.)embeddings\.(position_ids|token_type_ids)$", r"^cls\.seq_relationship\.")
 
 
 def limits(request: ModelRequest) -> Limits:
@@ -52,67 +50,33 @@ def limits(request: ModelRequest) -> Limits:
 
 
 def build(request: ModelRequest) -> Skeleton:
-    """BertModel without pooler, with sdpa attention; on the meta device, or with random weights.
+    """BertModel without pooler, or BertForMaskedLM where logits are read.
 
     Raises
     ------
     InputError
         config.json is missing or belongs to another architecture.
     """
-    config, dtype = _config(request), torch_dtype(request.dtype)
-    if request.weights == RANDOM_WEIGHTS:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(request.seed)
-            model = _construct(config, request)
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(dtype)
-    else:
-        # buffers are not in the files: they must be made for real
-        with init_empty_weights(include_buffers=False):
-            model = _construct(config, request)
-        for module in model.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                setattr(module, name, torch.nn.Parameter(parameter.to(dtype), requires_grad=False))
-    model.eval().requires_grad_(False)
-    keys = None if request.weights == RANDOM_WEIGHTS else KEYS
-    return Skeleton(model, LAYOUT, keys, arguments={"use_cache": False})
+    config = _config(request)
+
+    def construct() -> torch.nn.Module:
+        return BertForMaskedLM(config) if request.needs_head else BertModel(config, add_pooling_layer=False)
+
+    heads = config.num_attention_heads
+    layout = replace(LAYOUT, n_heads=heads, n_kv_heads=heads)
+    if request.needs_head:
+        layout = layout.below("bert", Head("cls"))
+    keys = table_of_keys(request, "bert", ("cls", "classifier", "qa_outputs"), RENAMES, UNUSED)
+    return Skeleton(build_model(request, construct), layout, keys, arguments={"use_cache": False})
 
 
-def _config(request: ModelRequest) -> BertConfig:
-    if request.folder is None:
+def _config(request: ModelRequest) -> Any:
+    # a chunked feed-forward would run hooks several times per block
+    config = read_config(request, {"bert": BertConfig}, {"chunk_size_feed_forward": 0})
+    kind = getattr(config, "position_embedding_type", "absolute")
+    if kind != "absolute":
         raise InputError(
-            f"model '{request.name}' of family 'bert' has no source: give the folder of its config.json"
-        )
-    file = request.folder / "config.json"
-    raw = read_json(file)
-    if raw.get("model_type") != MODEL_TYPE:
-        raise InputError(
-            f"model '{request.name}' is of family 'bert', but {file} says model_type "
-            f"'{raw.get('model_type')}': "
-            f"expected '{MODEL_TYPE}': name the right family or the right source"
-        )
-    if raw.get("position_embedding_type", "absolute") != "absolute":
-        raise InputError(
-            f"{file}: position_embedding_type is '{raw['position_embedding_type']}': only 'absolute' is "
+            f"config.json of '{request.name}': position_embedding_type is '{kind}': only 'absolute' is "
             "supported"
         )
-    try:
-        return BertConfig.from_dict(_read_settings(raw))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{file} is not a valid BERT configuration: {error}") from error
-
-
-def _construct(config: BertConfig, request: ModelRequest) -> BertModel:
-    try:
-        return BertModel(config, add_pooling_layer=False)
-    except ValueError as error:
-        raise InputError(
-            f"config.json in {request.folder} is not a valid BERT configuration: {error}"
-        ) from error
-
-
-def _read_settings(raw: dict[str, Any]) -> dict[str, Any]:
-    """Settings of the file, with those that must hold here."""
-    # a chunked feed-forward runs hooks several times per block, and a given dtype would win over ours
-    kept = {key: value for key, value in raw.items() if key not in ("torch_dtype", "dtype")}
-    return {**kept, "chunk_size_feed_forward": 0, "attn_implementation": "sdpa"}
+    return config

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import torch
 
+from hpcgeom.catalog.sites import EMBEDDING_SITES, SITES
 from hpcgeom.errors import HpcgeomError, InputError
-from hpcgeom.models.blocks import BlockLayout, SitePath
-from hpcgeom.models.families import Skeleton
+from hpcgeom.models.layout import CHAIN_SITES, BlockLayout, Head, SitePath
 from hpcgeom.models.limits import Limits
 from hpcgeom.models.readings import near_names
 from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest
+from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import KeyTable, torch_dtype
 
 INPUTS = ("input_ids", "attention_mask")
-MAPPABLE_SITES = ("ln_1", "attn_out", "resid_mid", "mlp_out")
+MAPPABLE_SITES = tuple(s for s in SITES if s not in CHAIN_SITES and s not in EMBEDDING_SITES)
+_PLACE = re.compile(r"([^:]+)(?::(input|(\d+)/(\d+)))?")
 
 
 def limits(request: ModelRequest) -> Limits:
@@ -112,31 +115,73 @@ def _inputs(request: ModelRequest, model: torch.nn.Module) -> tuple[str, ...]:
     return taken
 
 
+def site_path(place: str, where: str) -> SitePath:
+    """What ``path``, ``path:input`` or ``path:0/3`` (the first of three equal parts of the output) names.
+
+    Raises
+    ------
+    InputError
+        The text is something else.
+    """
+    found = _PLACE.fullmatch(place)
+    n_parts = int(found[4]) if found and found[4] else 1
+    if found is None or int(found[3] or 0) >= n_parts:
+        raise InputError(
+            f"{where}: expected a path, path:input, or path:i/n for part i of n of its output; found "
+            f"'{place}'"
+        )
+    if found[2] == "input":
+        return SitePath(found[1], "input")
+    return SitePath(found[1], part=(int(found[3]), n_parts) if found[3] else None)
+
+
 def _layout(request: ModelRequest, model: torch.nn.Module) -> BlockLayout | None:
+    name = f"model '{request.name}'"
     if request.blocks is None:
-        if request.block_sites or request.final_norm:
+        if (
+            request.block_sites
+            or request.final_norm
+            or request.embeddings
+            or request.attention
+            or request.head
+        ):
             raise InputError(
-                f"model '{request.name}' has block_sites or final_norm, but no `blocks`: give its path"
+                f"{name} has block_sites, final_norm, embeddings, attention or head, but no `blocks`: "
+                "give its path"
             )
         return None
-    blocks = _submodule(model, request.blocks, f"model '{request.name}', blocks")
+    blocks = _submodule(model, request.blocks, f"{name}, blocks")
     if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential) or len(blocks) == 0:
         raise InputError(
-            f"model '{request.name}', blocks '{request.blocks}': expected a ModuleList or Sequential with "
+            f"{name}, blocks '{request.blocks}': expected a ModuleList or Sequential with "
             f"blocks in it; found {type(blocks).__name__} of {len(list(blocks.children()))}"
         )
-    for site, path in request.block_sites.items():
-        if site not in MAPPABLE_SITES:
+    places = {"attention": request.attention} if request.attention else {}
+    sites = {}
+    for site, place in {**request.block_sites, **places}.items():
+        if site not in (*MAPPABLE_SITES, *places):
             raise InputError(
-                f"model '{request.name}', block_sites: '{site}' cannot be mapped: expected "
+                f"{name}, block_sites: '{site}' cannot be mapped: expected "
                 f"{', '.join(MAPPABLE_SITES)}; resid and hidden_states need no path"
             )
+        sites[site] = site_path(place, f"{name}, block_sites.{site}")
         for index, block in enumerate(blocks):
-            _submodule(block, path, f"model '{request.name}', block_sites.{site}, block {index}")
-    if request.final_norm is not None:
-        _submodule(model, request.final_norm, f"model '{request.name}', final_norm")
-    sites = {site: SitePath(path) for site, path in request.block_sites.items()}
-    return BlockLayout(request.blocks, sites, request.final_norm)
+            _submodule(block, sites[site].path, f"{name}, block_sites.{site}, block {index}")
+    for key, path in (("final_norm", request.final_norm), ("head", request.head)):
+        if path is not None:
+            _submodule(model, path, f"{name}, {key}")
+    for site, path in request.embeddings.items():
+        _submodule(model, path, f"{name}, embeddings.{site}")
+    return BlockLayout(
+        request.blocks,
+        {site: place for site, place in sites.items() if site != "attention"},
+        request.final_norm,
+        embeddings={site: SitePath(path) for site, path in request.embeddings.items()},
+        attention=sites.get("attention"),
+        head=None if request.head is None else Head(request.head),
+        n_heads=request.n_heads,
+        n_kv_heads=request.n_heads,
+    )
 
 
 def _submodule(root: torch.nn.Module, path: str, where: str) -> torch.nn.Module:

@@ -1,0 +1,175 @@
+"""What is kept whole of one sample: attention maps, logits, and the logit lens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hpcgeom.errors import InputError
+from hpcgeom.models.blocks import final_normed, first_tensor, replay
+from hpcgeom.models.hooks import SiteHooks, hook_blocks
+from hpcgeom.models.layout import BlockLayout
+from hpcgeom.models.request import ModelRequest
+from hpcgeom.models.skeletons import Skeleton
+
+Details = dict[str, dict[str, npt.NDArray[Any]]]
+"""Site to variable to values."""
+N_TOP = 10
+"""Most probable tokens that the logit lens keeps."""
+
+
+def read_details(skeleton: Skeleton, inputs: Mapping[str, Any], request: ModelRequest) -> Details:
+    """Read the details that `request` names, of one sample.
+
+    Parameters
+    ----------
+    inputs
+        Keywords of the model's forward: one row, without padding.
+
+    Returns
+    -------
+    dict
+        ``attention``: attention (layer, head, query, key), of layers 1..L or those of
+        ``request.detail_layers``. ``logits``: logits (position, token); ``probabilities``: their softmax
+        over tokens. ``logit_lens``, for the layers 0..L, each through the final norm and the head
+        (nostalgebraist 2020): entropy (layer, position) in nats; kl_to_last (layer, position), the
+        Kullback-Leibler divergence of the layer's distribution from that of layer L, in nats;
+        cosine_to_last (layer, position) of the normed hidden states; top_token, top_probability (layer,
+        position, top). All float32, tokens int64.
+
+    Raises
+    ------
+    InputError
+        There are several rows, padding, or a value that is not finite.
+    """
+    layout = skeleton.layout
+    assert layout is not None  # resolve_details refuses models without blocks
+    _check_one_row(inputs, request.name)
+    found: Details = {}
+    if "attention" in request.details:
+        found["attention"] = {"attention": _attention(skeleton, layout, inputs, request)}
+    if request.needs_head:
+        found |= _through_head(skeleton.model, layout, inputs, request.details)
+    for site, variables in found.items():
+        for name, values in variables.items():
+            if not np.isfinite(values).all():
+                raise InputError(f"'{name}' of site '{site}' has NaN or infinite values: compute in float32")
+    return found
+
+
+def _check_one_row(inputs: Mapping[str, Any], name: str) -> None:
+    mask = inputs.get("attention_mask")
+    rows = {len(value) for value in inputs.values() if isinstance(value, torch.Tensor)}
+    if rows != {1} or (mask is not None and not bool((mask == 1).all())):
+        raise InputError(f"model '{name}': details are read of one sample without padding at a time")
+
+
+@dataclass(slots=True, eq=False)
+class _Maps:
+    """Takes attention maps (1, n_heads, T, T), one a layer."""
+
+    maps: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def put(self, site: str, layer: int, hidden: torch.Tensor, source: str) -> None:
+        if hidden.dim() != 4 or hidden.shape[0] != 1 or hidden.shape[2] != hidden.shape[3]:
+            raise InputError(
+                f"site '{site}': {source} gives a tensor of shape {tuple(hidden.shape)}; expected an "
+                "attention map (1, n_heads, T, T): name the module that gives it"
+            )
+        self.maps[layer] = hidden[0].float()
+
+
+def _attention(
+    skeleton: Skeleton, layout: BlockLayout, inputs: Mapping[str, Any], request: ModelRequest
+) -> npt.NDArray[np.float32]:
+    model, hooks, sink = skeleton.model, SiteHooks(), _Maps()
+    n_layers = len(layout.blocks_of(model))
+    layers = request.detail_layers or tuple(range(1, n_layers + 1))
+    hook_blocks(hooks, model, layout, {"attention": layers})
+    try:
+        with _eager_attention(model), hooks.collecting(sink):
+            for _ in replay(model, layout, inputs, max(layers)):
+                pass
+    finally:
+        hooks.remove()
+    missing = [layer for layer in layers if layer not in sink.maps]
+    if missing:
+        raise InputError(
+            f"model '{request.name}', site 'attention': the module that gives the map did not run in layer "
+            f"{missing[0]}: name another one"
+        )
+    maps: npt.NDArray[np.float32] = torch.stack([sink.maps[layer] for layer in layers]).cpu().numpy()
+    return maps
+
+
+@contextmanager
+def _eager_attention(model: torch.nn.Module) -> Iterator[None]:
+    """Fused attention gives no maps."""
+    before = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    if before is None or before == "eager":
+        yield
+        return
+    model.set_attn_implementation("eager")  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)  # type: ignore[operator]
+
+
+def _through_head(
+    model: torch.nn.Module, layout: BlockLayout, inputs: Mapping[str, Any], wanted: tuple[str, ...]
+) -> Details:
+    n_layers = len(layout.blocks_of(model))
+    reads_lens = "logit_lens" in wanted
+    normed = [
+        _read_by_head(final_normed(model, layout, hidden), layout)
+        for layer, hidden in replay(model, layout, inputs, n_layers)
+        if reads_lens or layer == n_layers
+    ]
+    last = _logits(model, layout, normed[-1])
+    found: Details = {}
+    if "logits" in wanted:
+        found["logits"] = {"logits": last.cpu().numpy()}
+    if "probabilities" in wanted:
+        found["probabilities"] = {"probabilities": last.softmax(dim=-1).cpu().numpy()}
+    if reads_lens:
+        found["logit_lens"] = _lens(model, layout, normed, last.log_softmax(dim=-1))
+    return found
+
+
+def _read_by_head(normed: torch.Tensor, layout: BlockLayout) -> torch.Tensor:
+    assert layout.head is not None
+    return normed[:, :1] if layout.head.reads == "first" else normed
+
+
+def _logits(model: torch.nn.Module, layout: BlockLayout, normed: torch.Tensor) -> torch.Tensor:
+    """float32 (position, token)."""
+    assert layout.head is not None
+    head = model.get_submodule(layout.head.path)
+    return first_tensor(head(normed), f"the head '{layout.head.path}'")[0].float()
+
+
+def _lens(
+    model: torch.nn.Module, layout: BlockLayout, normed: list[torch.Tensor], log_last: torch.Tensor
+) -> dict[str, npt.NDArray[Any]]:
+    columns: dict[str, list[torch.Tensor]] = {
+        name: [] for name in ("entropy", "kl_to_last", "cosine_to_last", "top_token", "top_probability")
+    }
+    for hidden in normed:
+        log_p = _logits(model, layout, hidden).log_softmax(dim=-1)
+        p = log_p.exp()
+        top = p.topk(min(N_TOP, p.shape[-1]), dim=-1)
+        columns["entropy"].append(-(p * log_p).sum(dim=-1))
+        columns["kl_to_last"].append((log_last.exp() * (log_last - log_p)).sum(dim=-1))
+        columns["cosine_to_last"].append(
+            torch.cosine_similarity(hidden[0].float(), normed[-1][0].float(), dim=-1)
+        )
+        columns["top_token"].append(top.indices)
+        columns["top_probability"].append(top.values)
+    return {name: torch.stack(values).cpu().numpy() for name, values in columns.items()}

@@ -1,0 +1,96 @@
+"""ESM-2 protein language models (Lin et al. 2023): pre-norm blocks, rotary positions.
+
+Hidden states are those of fair-esm and of ``EsmModel(..., output_hidden_states=True)``: the residual stream,
+and the final norm at the last layer. The embedding is scaled by 1 - 0.15 * 0.8 where the model was trained
+with token dropout, as both do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import EsmConfig, EsmForMaskedLM, EsmModel
+
+from hpcgeom.errors import InputError
+from hpcgeom.models.layout import BlockLayout, Head, SitePath
+from hpcgeom.models.limits import Limits
+from hpcgeom.models.request import ModelRequest
+from hpcgeom.models.skeletons import Skeleton, build_model, read_config, table_of_keys
+
+LAYOUT = BlockLayout(
+    blocks="encoder.layer",
+    sites={
+        "ln_1": SitePath("attention.LayerNorm"),
+        "q": SitePath("attention.self.query"),
+        "k": SitePath("attention.self.key"),
+        "v": SitePath("attention.self.value"),
+        "z": SitePath("attention.output.dense", "input"),
+        "attn_out": SitePath("attention.output.dense"),
+        "resid_mid": SitePath("LayerNorm", "input"),
+        "ln_2": SitePath("LayerNorm"),
+        "mlp_pre": SitePath("intermediate.dense"),
+        "mlp_act": SitePath("output.dense", "input"),
+        "mlp_out": SitePath("output.dense"),
+    },
+    final_norm="encoder.emb_layer_norm_after",
+    embeddings={"token_embed": SitePath("embeddings.word_embeddings")},
+    attention=SitePath("attention.self", item=1),
+)
+
+# one table of frequencies for all blocks; older files hold a copy in every block, newer ones a star
+_FREQUENCIES = r"encoder\.layer\.{}\.attention\.self\.rotary_embeddings\.inv_freq$"
+RENAMES = (
+    (_FREQUENCIES.format(r"(0|\*)"), "rotary_embeddings.inv_freq"),
+    (r"\.gamma$", ".weight"),
+    (r"\.beta$", ".bias"),
+)
+UNUSED = (
+    _FREQUENCIES.format(r"\d+"),
+    r"(^|\.)pooler\.",
+    r"(^|\.)contact_head\.",
+    r"(^|\.)embeddings\.position_ids$",
+    r"(^|\.)embeddings\.position_embeddings\.weight$",
+)
+OPTIONAL = (r"(^|\.)rotary_embeddings\.inv_freq$",)
+
+
+def limits(request: ModelRequest) -> Limits:
+    """Vocabulary of the config.json of `request`; rotary positions have no end."""
+    return Limits(int(_config(request).vocab_size))
+
+
+def build(request: ModelRequest) -> Skeleton:
+    """EsmModel, or EsmForMaskedLM where logits are read; without pooler and contact head.
+
+    Raises
+    ------
+    InputError
+        config.json is missing, belongs to another architecture, or to an older ESM.
+    """
+    config = _config(request)
+
+    def construct() -> torch.nn.Module:
+        model = EsmForMaskedLM(config) if request.needs_head else EsmModel(config, add_pooling_layer=False)
+        base = model.esm if request.needs_head else model
+        base.contact_head = torch.nn.Identity()
+        return model  # type: ignore[no-any-return]
+
+    heads = config.num_attention_heads
+    layout = replace(LAYOUT, n_heads=heads, n_kv_heads=heads)
+    if request.needs_head:
+        layout = layout.below("esm", Head("lm_head"))
+    keys = table_of_keys(request, "esm", ("lm_head", "classifier"), RENAMES, UNUSED, OPTIONAL)
+    return Skeleton(build_model(request, construct), layout, keys)
+
+
+def _config(request: ModelRequest) -> Any:
+    config = read_config(request, {"esm": EsmConfig})
+    if config.position_embedding_type != "rotary" or config.emb_layer_norm_before:
+        raise InputError(
+            f"config.json of '{request.name}' is not that of an ESM-2 model (position_embedding_type "
+            f"'{config.position_embedding_type}', emb_layer_norm_before {config.emb_layer_norm_before}): "
+            "expected 'rotary' and false, name an ESM-2 model"
+        )
+    return config

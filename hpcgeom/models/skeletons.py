@@ -1,0 +1,168 @@
+"""What the families of transformers share: reading a configuration, and building a model without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+
+from hpcgeom.errors import InputError
+from hpcgeom.models.checkpoint import read_json
+from hpcgeom.models.layout import BlockLayout
+from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest
+from hpcgeom.models.weights import KeyTable, torch_dtype
+
+ATTENTION = "sdpa"
+"""How attention is computed where no maps are read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Skeleton:
+    """A model as its family builds it.
+
+    Attributes
+    ----------
+    model
+        In eval mode, without gradients. Parameters are on the meta device, or real, and have the dtype of
+        the request; buffers that are not saved are real.
+    layout
+        Where its blocks are; None if it has none.
+    keys
+        How keys on disk become its names; None if its weights are already those asked for (random).
+    inputs
+        Which of ``input_ids``, ``attention_mask`` and ``pixel_values`` its forward takes.
+    arguments
+        What else its forward is called with.
+    """
+
+    model: torch.nn.Module
+    layout: BlockLayout | None
+    keys: KeyTable | None
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_config(
+    request: ModelRequest, config_classes: Mapping[str, Any], fixed: Mapping[str, Any] | None = None
+) -> Any:
+    """The configuration of a model, as transformers' own class.
+
+    Parameters
+    ----------
+    config_classes
+        ``model_type`` to configuration class: what the family reads.
+    fixed
+        Settings that must hold here, whatever the file says.
+
+    Raises
+    ------
+    InputError
+        There is no source, config.json is missing, of another architecture, or not valid.
+    """
+    raw, where = _raw_config(request)
+    found = str(raw.get("model_type"))
+    if found not in config_classes:
+        raise InputError(
+            f"model '{request.name}' is of family '{request.family}', but {where} says model_type "
+            f"'{found}': expected '{' or '.join(config_classes)}': name the right family or the right source"
+        )
+    # a given dtype would win over the request's
+    kept = {key: value for key, value in raw.items() if key not in ("torch_dtype", "dtype")}
+    settings = {**kept, "attn_implementation": ATTENTION, **(fixed or {})}
+    try:
+        return config_classes[found].from_dict(settings)
+    except Exception as error:  # the library's validators raise their own kinds
+        raise InputError(f"{where} is not a valid {found} configuration: {_one_line(error)}") from error
+
+
+def _raw_config(request: ModelRequest) -> tuple[Mapping[str, Any], str]:
+    if request.config is not None:
+        return request.config, f"the configuration of '{request.name}'"
+    if request.folder is None:
+        raise InputError(
+            f"model '{request.name}' of family '{request.family}' has no source: give the folder of its "
+            "config.json"
+        )
+    file = request.folder / "config.json"
+    return read_json(file), str(file)
+
+
+def build_model(request: ModelRequest, construct: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Construct a model: on the meta device, or with random weights where these are asked for.
+
+    Raises
+    ------
+    InputError
+        The configuration asks for something that the architecture cannot be.
+    """
+    dtype = torch_dtype(request.dtype)
+    try:
+        if request.weights == RANDOM_WEIGHTS:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(request.seed)
+                model = construct()
+        else:
+            # buffers are not in the files: they must be made for real
+            with init_empty_weights(include_buffers=False):
+                model = construct()
+    except ValueError as error:
+        where = request.folder if request.config is None else f"'{request.name}'"
+        raise InputError(
+            f"config.json in {where} is not a valid {request.family} configuration: {_one_line(error)}"
+        ) from error
+    _cast_parameters(model, dtype)
+    return model.eval().requires_grad_(False)
+
+
+def _cast_parameters(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Give all parameters `dtype`; buffers keep theirs (rotary tables are float32), tied ones stay tied."""
+    cast: dict[int, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if id(parameter) not in cast:
+                cast[id(parameter)] = torch.nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
+            setattr(module, name, cast[id(parameter)])
+
+
+def table_of_keys(
+    request: ModelRequest,
+    base: str,
+    heads: Sequence[str],
+    renames: tuple[tuple[str, str], ...] = (),
+    unused: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
+) -> KeyTable | None:
+    """How the keys on disk of a model of transformers become names of the model that is built.
+
+    Checkpoints are saved from the base model or from one with a head, and either may be run.
+
+    Parameters
+    ----------
+    base
+        Name of the base model inside one with a head.
+    heads
+        Names of the modules of heads; the first is the one that is built.
+    renames, unused, optional
+        See `KeyTable`; patterns must not depend on whether `base` stands before the names.
+
+    Returns
+    -------
+    KeyTable or None
+        None for random weights: nothing is read.
+    """
+    if request.weights == RANDOM_WEIGHTS:
+        return None
+    if request.needs_head:
+        own = "|".join((base, *heads))
+        others = tuple(rf"^{head}\." for head in heads[1:])
+        lead = (rf"^(?!({own})\.)", f"{base}.")
+        return KeyTable(renames=(lead, *renames), unused=(*unused, *others), optional=optional)
+    without = tuple(rf"^{head}\." for head in heads)
+    return KeyTable(prefixes=(f"{base}.",), renames=renames, unused=(*unused, *without), optional=optional)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
