@@ -8,11 +8,11 @@ from typing import Any
 
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, load_manifest
-from hpcgeom.manifest.sections import ArraysModel, BertModel, Manifest, Model
+from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest, Model
 from hpcgeom.plan.assemble import ModelDraft, assemble
 from hpcgeom.plan.costs import StageCost, costs_of
 from hpcgeom.plan.dataset import read_dataset
-from hpcgeom.plan.drafts import draft_arrays, draft_bert, local_folder, no_digests
+from hpcgeom.plan.drafts import draft_arrays, draft_catalog, offline_origin
 from hpcgeom.plan.plan import Plan, SamplesPlan
 
 
@@ -58,11 +58,11 @@ def price(manifest: Path) -> Price:
         The manifest, its data or its models are wrong, or a model can only be looked at by prepare.
     """
     loaded = load_manifest(manifest)
-    samples = read_dataset(loaded.manifest, loaded.folder)
+    samples = read_dataset(loaded.manifest, loaded.folder, with_digests=False)
     drafts: list[ModelDraft] = []
     flops: dict[str, float] = {}
     mlp_widths: dict[str, int] = {}
-    for section in loaded.manifest.models:
+    for section in loaded.manifest.all_models:
         draft, operations, mlp_width = _look_at(section, loaded, len(samples))
         drafts.append(draft)
         mlp_widths[draft.name] = mlp_width
@@ -82,10 +82,9 @@ def price(manifest: Path) -> Price:
 def _look_at(section: Model, loaded: LoadedManifest, n: int) -> tuple[ModelDraft, float, int]:
     if isinstance(section, ArraysModel):
         return draft_arrays(section, loaded.folder, with_digests=False), 0.0, 0
-    if isinstance(section, BertModel):
-        where = local_folder(section, loaded.folder)
-        draft, facts = draft_bert(section, loaded.manifest, where, section.revision or "", no_digests)
-        length = _longest(loaded.manifest, facts.max_positions)
+    if isinstance(section, CatalogModel):
+        draft, facts = draft_catalog(section, loaded.manifest, offline_origin(section, loaded.folder))
+        length = facts.n_image_tokens or _longest(loaded.manifest, facts.max_positions)
         return draft, facts.forward_flops(n * length, length), facts.mlp_width
     raise InputError(
         f"model '{section.name}' is a module, whose shape is known only to its own code: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,29 +36,10 @@ def size(n_bytes: float) -> str:
 
 
 def catalogue(*, as_json: bool) -> str:
-    """The families and their sites."""
-    from hpcgeom.catalog.families import FAMILIES
-    from hpcgeom.catalog.sites import POOLINGS, SITES
+    """The families and their sites, and the models that are known."""
+    from hpcgeom.cli import catalogue
 
-    rows = {
-        "arrays": (["points"], "points that exist already: .npy or Zarr, one file a layer"),
-        **{
-            name: (list(family.sites), f"config.json with model_type {' or '.join(family.model_types)}")
-            for name, family in FAMILIES.items()
-        },
-        "module": (
-            [*SITES, "module:<glob>"],
-            "any torch.nn.Module from a factory; block sites need `blocks`",
-        ),
-    }
-    if as_json:
-        return json.dumps(
-            {name: {"sites": sites, "reads": reads} for name, (sites, reads) in rows.items()}, indent=1
-        )
-    lines = [
-        f"{name:<8} {reads}\n         sites: {', '.join(sites)}" for name, (sites, reads) in rows.items()
-    ]
-    return "\n".join([*lines, f"poolings: {', '.join(POOLINGS)}"])
+    return catalogue.as_json() if as_json else catalogue.as_text()
 
 
 def price(found: Price) -> str:

@@ -10,17 +10,17 @@ from typing import Literal
 
 from hpcgeom.data.files import read_text_file
 from hpcgeom.data.names import check_ids
+from hpcgeom.data.problems import refuse
 from hpcgeom.data.samples import Samples, first_rows, make_samples
 from hpcgeom.data.wording import counted, listed
-from hpcgeom.errors import InputError, ProblemsError
+from hpcgeom.errors import InputError
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWYXBUZO"
 """The amino acids that ESM's tokenizer knows: the 20, X, B, U, Z and O."""
 
 _OFFENDER = re.compile(rf"[^{RESIDUES}{RESIDUES.lower()}*]|\*(?=.)")
 _TOKEN = re.compile(r"<[a-z]+>")
-_DNA_SHARE = 0.9
-_PROBLEMS_SHOWN = 10
+_DNA_SHARE = 0.9  # of A, C, G, T, U (RNA) and N; in proteins these are a quarter
 _MENDS = {
     "-": "is a gap: remove the gaps",
     ".": "is a gap: remove the gaps",
@@ -46,7 +46,7 @@ class _Record:
 def read_fasta(
     path: Path | str,
     max_length: int | None = None,
-    too_long: Literal["error", "truncate"] = "error",
+    too_long: Literal["error", "truncate", "window"] = "error",
     duplicates: Literal["keep", "drop"] = "keep",
     labels_header: Mapping[str, str] | None = None,
 ) -> Samples:
@@ -62,7 +62,8 @@ def read_fasta(
     max_length
         Most residues a sequence may have; no limit where None.
     too_long
-        What becomes of longer ones: an error that names them, or their first `max_length` residues.
+        What becomes of longer ones: an error that names them; their first `max_length` residues; or, with
+        ``window``, they stay whole with a notice, for whoever encodes them to cut into windows.
     duplicates
         What becomes of a sequence equal to an earlier one, after truncation: kept, or dropped. Either way
         a notice counts them.
@@ -80,10 +81,7 @@ def read_fasta(
     path = Path(path)
     patterns = {name: _compiled(name, pattern) for name, pattern in (labels_header or {}).items()}
     records, problems = _parse(path, read_text_file(path).split("\n"))
-    if problems:
-        hidden = len(problems) - _PROBLEMS_SHOWN
-        more = [f"{path}: and {counted(hidden, 'more problem')}"] if hidden > 0 else []
-        raise ProblemsError(problems[:_PROBLEMS_SHOWN] + more)
+    refuse(path, problems)
     check_ids([record.name for record in records], lambda row: f"{path}:{records[row].line}")
     notices = _normalize(records)
     notices += _dna_notice(path, records)
@@ -101,8 +99,8 @@ def read_fasta(
 def _check_options(max_length: int | None, too_long: str, duplicates: str) -> None:
     if max_length is not None and max_length < 1:
         raise InputError(f"max_length is {max_length}; expected at least 1 residue, or none for no limit")
-    if too_long not in ("error", "truncate"):
-        raise InputError(f"too_long is {too_long!r}; expected 'error' or 'truncate'")
+    if too_long not in ("error", "truncate", "window"):
+        raise InputError(f"too_long is {too_long!r}; expected 'error', 'truncate' or 'window'")
     if duplicates not in ("keep", "drop"):
         raise InputError(f"duplicates is {duplicates!r}; expected 'keep' or 'drop'")
 
@@ -181,10 +179,10 @@ def _normalize(records: Sequence[_Record]) -> list[str]:
 
 def _dna_notice(path: Path, records: Sequence[_Record]) -> list[str]:
     n_residues = sum(len(record.sequence) for record in records)
-    share = sum(record.sequence.count(base) for record in records for base in "ACGTN") / n_residues
+    share = sum(record.sequence.count(base) for record in records for base in "ACGTUN") / n_residues
     if share <= _DNA_SHARE:
         return []
-    return [f"{path} looks like DNA: {share:.1%} of its letters are A, C, G, T or N; protein is expected"]
+    return [f"{path} looks like DNA: {share:.1%} of its letters are A, C, G, T, U or N; protein is expected"]
 
 
 def _limit_lengths(
@@ -197,11 +195,14 @@ def _limit_lengths(
     if too_long == "error":
         raise InputError(
             f"{path}: {counted(len(longer), 'sequence')} longer than max_length {max_length}: {named}; "
-            "raise max_length, or set too_long to truncate"
+            "raise max_length, or set too_long to truncate or window"
         )
+    count = f"{len(longer)} of {counted(len(records), 'sequence')}"
+    if too_long == "window":
+        return [f"{count} longer than {max_length} residues: kept whole, to be read in windows: {named}"]
     for record in longer:
         record.sequence = record.sequence[:max_length]
-    return [f"{len(longer)} of {counted(len(records), 'sequence')} cut to {max_length} residues: {named}"]
+    return [f"{count} cut to {max_length} residues: {named}"]
 
 
 def _settle_duplicates(records: list[_Record], duplicates: str) -> tuple[list[_Record], list[str]]:

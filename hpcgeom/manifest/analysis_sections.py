@@ -7,12 +7,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from hpcgeom.catalog.sites import MODULE_PREFIX, SITES, Pooling, is_module_glob
+from hpcgeom.catalog.sites import (
+    DETAIL_SITES,
+    MODULE_PREFIX,
+    SITES,
+    DetailSite,
+    is_module_glob,
+    is_pooling,
+    pooling_words,
+    split_head,
+)
 from hpcgeom.manifest.fields import (
     MAX_INT64,
     List,
     Section,
     Slug,
+    Text,
     ascending,
     descending,
     described,
@@ -28,10 +38,19 @@ def _checked_site(value: str) -> str:
     if is_module_glob(value):
         if not value.removeprefix(MODULE_PREFIX).strip():
             raise refuse("module:<glob> such as module:encoder.layer.*", value)
-    elif value not in SITES:
+    elif value in DETAIL_SITES:
+        mend = "it is kept whole, for chosen samples: name it in representations.details.sites"
+        raise refuse(f"one of {', '.join(SITES)} or module:<glob>", value, mend)
+    elif split_head(value)[0] not in SITES:
         near = difflib.get_close_matches(value, SITES, 1)
         mend = f"did you mean '{near[0]}'?" if near else ""
         raise refuse(f"one of {', '.join(SITES)} or module:<glob>", value, mend)
+    return value
+
+
+def _checked_pooling(value: str) -> str:
+    if not is_pooling(value):
+        raise refuse(f"one of {pooling_words()}", value)
     return value
 
 
@@ -50,6 +69,26 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = Annotated[tuple[Fraction, ...], List, Field(min_length=1)]
 
 
+class Details(Section):
+    """What is kept whole of chosen samples, beside the points of all samples."""
+
+    sites: Annotated[
+        tuple[DetailSite, ...],
+        List,
+        AfterValidator(unique),
+        Field(min_length=1, description="attention, logits, probabilities, logit_lens."),
+    ]
+    samples: Annotated[
+        tuple[Text, ...],
+        List,
+        AfterValidator(unique),
+        Field(min_length=1, description="Ids of the samples."),
+    ]
+    layers: Annotated[
+        Layers, Field(description="Layers whose attention is kept: all, or numbers from 1, ascending.")
+    ] = "all"
+
+
 class Representations(Section):
     """Where activations are read, and how tokens become points."""
 
@@ -60,12 +99,22 @@ class Representations(Section):
         Field(min_length=1, description="Places in a block, or module:<glob> for submodules."),
     ] = ("resid",)
     pooling: Annotated[
-        tuple[Pooling, ...],
+        tuple[Annotated[str, AfterValidator(_checked_pooling)], ...],
         List,
         AfterValidator(unique),
         Field(min_length=1, description="How the tokens of a sample become one point."),
     ] = ("mean",)
     layers: Annotated[Layers, Field(description="all, or the numbers of the layers, ascending.")] = "all"
+    heads: Annotated[
+        Literal["together", "separate"],
+        Field(
+            description="Whether q, k, v and z hold all heads one after the other, or every head is a site "
+            "such as z.0."
+        ),
+    ] = "together"
+    details: Annotated[
+        Details | None, Field(description="What is kept whole of chosen samples; nothing when absent.")
+    ] = None
     store_dtype: Annotated[
         Literal["float32", "float16"], Field(description="Type of the activations on disk.")
     ] = "float32"

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE, is_module_glob
-from hpcgeom.manifest.dataset_sections import ArraysDataset, label_names
-from hpcgeom.manifest.fields import Key, Problem, key_text
+from hpcgeom.catalog.families import FAMILIES
+from hpcgeom.catalog.sites import (
+    EMBEDDING_SITES,
+    HEAD_SITES,
+    NO_POOLING,
+    POINTS_SITE,
+    is_module_glob,
+    split_head,
+)
+from hpcgeom.manifest.catalog_section import CatalogModel
+from hpcgeom.manifest.dataset_sections import ArraysDataset, TokensDataset, label_names
+from hpcgeom.manifest.fields import SLUG, Key, Problem, key_text
 from hpcgeom.manifest.model_sections import ArraysModel, ModuleModel
 
 
@@ -31,6 +40,7 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
         (("dataset",), _label_names_differ),
         (("models",), _model_names_differ),
         (("dataset", "models"), _arrays_go_with_arrays),
+        (("dataset", "models"), _families_read_the_dataset),
         (("dataset", "models"), _modules_have_tokenizers),
         (("representations", "models"), _sites_have_blocks),
         (("geometry", "neighbors"), _overlaps_fit_in_k),
@@ -42,6 +52,15 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
             yield from check(*(sections[key] for key in needed))
     if "models" in sections:
         yield from _points_are_not_extracted(sections["models"], given)
+
+
+def expanded(models: Sequence[Any]) -> tuple[Any, ...]:
+    """Models with every checkpoint as one of its own, in order."""
+    return tuple(
+        each
+        for model in models
+        for each in (model.expanded() if isinstance(model, CatalogModel) else (model,))
+    )
 
 
 def is_arrays_only(models: Sequence[Any]) -> bool:
@@ -90,6 +109,22 @@ def _label_names_differ(dataset: Any) -> Iterator[Problem]:
 
 def _model_names_differ(models: Sequence[Any]) -> Iterator[Problem]:
     names = [model.name for model in models]
+    for position, model in enumerate(models):
+        for each in expanded([model]):
+            if not SLUG.fullmatch(each.name):
+                yield Problem(
+                    ("models", position, "name"),
+                    f"expected a name that leaves room for its steps, found '{each.name}' of "
+                    f"{len(each.name)} characters: shorten it",
+                )
+    written = {name.casefold() for name in names}
+    for position, model in enumerate(models):
+        for each in expanded([model]):
+            if each.name != model.name and each.name.casefold() in written:
+                yield Problem(
+                    ("models", position, "checkpoints"),
+                    f"expected names of their own, found '{each.name}', which is a model too: rename one",
+                )
     for position, name, first in _same_but_for_case(names):
         yield Problem(
             ("models", position, "name"),
@@ -107,7 +142,7 @@ def _same_but_for_case(names: Sequence[str]) -> Iterator[tuple[int, str, str]]:
 
 
 def _arrays_go_with_arrays(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
-    expected = "arrays" if isinstance(dataset, ArraysDataset) else "bert or module"
+    expected = "arrays" if isinstance(dataset, ArraysDataset) else "a family of models"
     for position, model in enumerate(models):
         if isinstance(dataset, ArraysDataset) != isinstance(model, ArraysModel):
             yield Problem(
@@ -117,9 +152,28 @@ def _arrays_go_with_arrays(dataset: Any, models: Sequence[Any]) -> Iterator[Prob
             )
 
 
+def _families_read_the_dataset(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    if isinstance(dataset, ArraysDataset):
+        return
+    for position, model in enumerate(models):
+        if isinstance(model, CatalogModel):
+            kinds = FAMILIES[model.family].dataset_kinds
+        elif isinstance(model, ModuleModel):
+            kinds = ("text", "fasta", "tokens")
+        else:
+            continue
+        if dataset.kind not in kinds:
+            yield Problem(
+                ("models", position, "family"),
+                f"expected a family that reads {dataset.kind}, found {model.family}, which reads "
+                f"{' and '.join(kinds)}: change dataset.kind or the family",
+            )
+
+
 def _modules_have_tokenizers(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
     for position, model in enumerate(models):
-        needs_tokens = not isinstance(dataset, ArraysDataset) and isinstance(model, ModuleModel)
+        is_encoded = isinstance(dataset, ArraysDataset | TokensDataset)
+        needs_tokens = not is_encoded and isinstance(model, ModuleModel)
         if needs_tokens and model.tokenizer is None:
             yield Problem(
                 ("models", position),
@@ -129,13 +183,32 @@ def _modules_have_tokenizers(dataset: Any, models: Sequence[Any]) -> Iterator[Pr
 
 
 def _sites_have_blocks(representations: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    modules = [(number, model) for number, model in enumerate(models) if isinstance(model, ModuleModel)]
     for position, site in enumerate(representations.sites):
-        for number, model in enumerate(models):
-            if isinstance(model, ModuleModel) and model.blocks is None and not is_module_glob(site):
+        key: Key = ("representations", "sites", position)
+        base, head = split_head(site)
+        by_head = head is not None or representations.heads == "separate"
+        for number, model in modules:
+            at = f"models[{number}] ({model.name})"
+            if model.blocks is None and not is_module_glob(site):
                 yield Problem(
-                    ("representations", "sites", position),
-                    f"expected module:<glob>, because models[{number}] ({model.name}) has no key blocks, "
+                    key,
+                    f"expected module:<glob>, because {at} has no key blocks, "
                     f"found '{site}': add models[{number}].blocks or change the site",
+                )
+            elif base in EMBEDDING_SITES and base not in model.embeddings:
+                yield Problem(key, f"expected embeddings.{base} in {at}, found none: give its path")
+            elif base in HEAD_SITES and by_head and model.n_heads is None:
+                yield Problem(key, f"expected n_heads in {at} to tell the heads of '{site}' apart: add it")
+    details = representations.details.sites if representations.details else ()
+    for position, site in enumerate(details):
+        for number, model in modules:
+            needed = "attention" if site == "attention" else "head"
+            if model.blocks is None or getattr(model, needed) is None:
+                yield Problem(
+                    ("representations", "details", "sites", position),
+                    f"expected blocks and {needed} in models[{number}] ({model.name}), which '{site}' is "
+                    "read from: give their paths",
                 )
 
 

@@ -21,7 +21,14 @@ from hpcgeom.manifest.fields import (
     unique,
 )
 
-TooLong = Literal["error", "truncate"]
+TooLong = Literal["error", "truncate", "window"]
+TooLongField = Annotated[
+    TooLong,
+    Field(
+        description="What is done with a longer sample: stop with an error, cut it to max_length, or cut it "
+        "into windows of max_length whose tokens are pooled together."
+    ),
+]
 
 
 def _checked_pattern(value: str) -> str:
@@ -119,10 +126,7 @@ class TextDataset(Section):
         int,
         Field(ge=3, le=MAX_INT64, description="Longest sample in tokens, special tokens included."),
     ] = 512
-    too_long: Annotated[
-        TooLong,
-        Field(description="What is done with a longer sample: stop with an error, or cut it to max_length."),
-    ] = "error"
+    too_long: TooLongField = "error"
     labels: Annotated[dict[Slug, TextLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
 
@@ -136,17 +140,78 @@ class FastaDataset(Section):
         int,
         Field(ge=1, le=MAX_INT64, description="Longest sequence in residues, special tokens not included."),
     ] = 1022
-    too_long: Annotated[
-        TooLong,
-        Field(
-            description="What is done with a longer sequence: stop with an error, or cut it to max_length."
-        ),
-    ] = "error"
+    too_long: TooLongField = "error"
     duplicates: Annotated[
         Literal["keep", "drop"],
         Field(description="What is done with records whose sequence is that of an earlier record."),
     ] = "keep"
     labels: Annotated[dict[Slug, FastaLabel], Field(description="Label sets by name.")] = Field(default={})
+    exclude: Exclude = ()
+
+
+class ImagesLabel(_Label):
+    """Where a label of images comes from: exactly one key."""
+
+    folder: Annotated[
+        Literal[True] | None, Field(description="true: the name of the subfolder that an image lies in.")
+    ] = None
+    column: Annotated[
+        Text | None, Field(description="Column of the list of images that holds the label.")
+    ] = None
+    file: Annotated[
+        PathText | None,
+        Field(
+            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
+        ),
+    ] = None
+
+
+class ImagesDataset(Section):
+    """Images: a folder with a subfolder per class (ImageNet's layout), a flat folder, or a list of files."""
+
+    kind: Annotated[Literal["images"], Field(description="What the samples are: images.")]
+    path: Annotated[
+        PathText,
+        Field(
+            description="A folder; or a list: .txt with a path a line, or a table with the column path (and "
+            "id)."
+        ),
+    ]
+    classes: Annotated[
+        PathText | None,
+        Field(
+            description="The subfolders that are read: .txt with a name a line, or .npy of names or of "
+            "positions in the sorted list of subfolders."
+        ),
+    ] = None
+    per_class: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_INT64, description="Images drawn at random from every class; all when absent."),
+    ] = None
+    seed: Annotated[int, Field(ge=0, le=MAX_INT64, description="Seed of per_class.")] = 0
+    transparent: Annotated[
+        Literal["error", "white", "black"],
+        Field(description="What is done with transparent pixels: an error, or the color behind them."),
+    ] = "error"
+    labels: Annotated[dict[Slug, ImagesLabel], Field(description="Label sets by name.")] = Field(default={})
+    exclude: Exclude = ()
+
+
+class TokensDataset(Section):
+    """Samples that are encoded already: rows of token ids."""
+
+    kind: Annotated[Literal["tokens"], Field(description="What the samples are: rows of token ids.")]
+    path: Annotated[
+        PathText, Field(description="(N, T) integers as .npy, or .jsonl with id and tokens a line.")
+    ]
+    ids: Annotated[
+        PathText | None,
+        Field(description="File with one sample id per row of a .npy; without it ids are row numbers."),
+    ] = None
+    pad_id: Annotated[
+        int | None, Field(ge=0, le=MAX_INT64, description="Id that fills the end of shorter rows of a .npy.")
+    ] = None
+    labels: Annotated[dict[Slug, ArraysLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
 
 
@@ -162,7 +227,7 @@ class ArraysDataset(Section):
 
 
 Dataset = Annotated[
-    TextDataset | FastaDataset | ArraysDataset,
+    TextDataset | FastaDataset | ImagesDataset | TokensDataset | ArraysDataset,
     Field(discriminator="kind", description="The samples, in order."),
 ]
 

@@ -187,6 +187,7 @@ def _list_text(values: Iterable[Any]) -> str:
 
 Slug = Annotated[str, AfterValidator(checked_slug), Field(json_schema_extra={"pattern": f"^{SLUG.pattern}$"})]
 Text = Annotated[str, AfterValidator(_checked_text)]
+Scalar = Annotated[bool | int | float | str | None, described("a finite number, a text, true, false or null")]
 PathText = Annotated[str, AfterValidator(_checked_path)]
 Source = Annotated[str, AfterValidator(_checked_source)]
 ModulePath = Annotated[str, AfterValidator(_checked_module_path)]

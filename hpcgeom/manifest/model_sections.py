@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from hpcgeom.catalog.sites import Site
+from hpcgeom.manifest.catalog_section import CatalogModel, DtypeField, ModelName, Step, StrategyField
 from hpcgeom.manifest.fields import (
     MAX_INT64,
-    PACKAGE_PREFIX,
     Factory,
     ModulePath,
     PathText,
     Problem,
+    Scalar,
     Section,
-    Slug,
     Source,
-    Text,
-    described,
     refuse,
 )
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-Strategy = Literal["auto", "replicate"]
 
 LAYER_FIELD = "{layer}"
 
@@ -42,45 +38,17 @@ def _checked_argument_name(value: str) -> str:
     return value
 
 
-Scalar = Annotated[bool | int | float | str | None, described("a finite number, a text, true, false or null")]
 ArgumentName = Annotated[str, AfterValidator(_checked_argument_name)]
-ModelName = Annotated[Slug, Field(description="Name of the model in all results and file names.")]
-DtypeField = Annotated[
-    Dtype, Field(description="Type in which weights are held and the forward pass is computed.")
-]
-StrategyField = Annotated[
-    Strategy,
-    Field(
-        description="How the model is laid over devices; changes no number, so it is not part of the digest."
-    ),
-]
+PLACE = re.compile(r"\w+(\.\w+)*(:(input|\d+/\d+))?", re.ASCII)
 
 
-class BertModel(Section):
-    """A BERT encoder in Hugging Face format."""
+def _checked_place(value: str) -> str:
+    if not PLACE.fullmatch(value):
+        raise refuse("a path in a block such as attn.proj, attn.proj:input, or attn.qkv:0/3", value)
+    return value
 
-    name: ModelName
-    family: Annotated[Literal["bert"], Field(description="A BERT encoder.")]
-    source: Annotated[
-        Source,
-        Field(
-            description="A local folder, package:<import name>/<folder in the package>, or hub id org/name."
-        ),
-    ]
-    revision: Annotated[
-        Text | None, Field(description="Commit of the hub id; pinned by prepare when absent.")
-    ] = None
-    dtype: DtypeField = "float32"
-    strategy: StrategyField = "auto"
 
-    def problems(self) -> Iterator[Problem]:
-        """A revision needs a hub id."""
-        if self.revision is not None and not is_hub_id(self.source):
-            yield Problem(
-                ("revision",),
-                f"expected no revision, because source is '{self.source}' and only a hub id org/name has "
-                "revisions: remove revision",
-            )
+Place = Annotated[str, AfterValidator(_checked_place)]
 
 
 class ModuleModel(Section):
@@ -109,14 +77,35 @@ class ModuleModel(Section):
             description="A local folder, package:<import name>/<folder in the package>, or hub id org/name."
         ),
     ] = None
+    step: Annotated[
+        Step | None, Field(description="Training step of these weights; a coordinate of the results.")
+    ] = None
     blocks: Annotated[
         ModulePath | None,
         Field(description="Path of the ModuleList of blocks; without it only module:<glob> sites exist."),
     ] = None
     block_sites: Annotated[
-        dict[Site, ModulePath],
-        Field(description="For each site, the path inside a block of the submodule whose output it is."),
+        dict[Site, Place],
+        Field(
+            description="For each site, the path inside a block of the submodule whose output it is; "
+            "path:input for its input, path:i/n for part i of n of its output."
+        ),
     ] = Field(default={})
+    embeddings: Annotated[
+        dict[Literal["token_embed", "pos_embed"], ModulePath],
+        Field(description="Paths of the submodules whose outputs are the parts of the embedding."),
+    ] = Field(default={})
+    attention: Annotated[
+        Place | None,
+        Field(description="Path inside a block of the submodule whose output is (B, heads, T, T)."),
+    ] = None
+    n_heads: Annotated[
+        int | None, Field(ge=1, le=MAX_INT64, description="Heads of q, k, v and z; for heads: separate.")
+    ] = None
+    head: Annotated[
+        ModulePath | None,
+        Field(description="Path of the submodule that makes logits of the last, normed hidden states."),
+    ] = None
     final_norm: Annotated[
         ModulePath | None, Field(description="Path of the norm that follows the last block.")
     ] = None
@@ -135,8 +124,8 @@ class ModuleModel(Section):
                 f"expected no seed, because only weights: random uses it, found {self.seed}: remove seed",
             )
         if self.blocks is None:
-            for key, given in (("block_sites", self.block_sites), ("final_norm", self.final_norm)):
-                if given:
+            for key in ("block_sites", "final_norm", "embeddings", "attention", "n_heads", "head"):
+                if getattr(self, key):
                     yield Problem(
                         (key,), f"expected blocks beside {key}: give the path of the list of blocks"
                     )
@@ -154,12 +143,4 @@ class ArraysModel(Section):
     ]
 
 
-Model = Annotated[BertModel | ModuleModel | ArraysModel, Field(discriminator="family")]
-
-
-def is_hub_id(source: str) -> bool:
-    """Whether `source` could be a hub id ``org/name`` by its form; a local folder may have this form too."""
-    organization, slash, name = source.partition("/")
-    return bool(slash and organization.strip(".") and name.strip(".")) and not (
-        source.startswith((PACKAGE_PREFIX, "/")) or "/" in name
-    )
+Model = Annotated[CatalogModel | ModuleModel | ArraysModel, Field(discriminator="family")]

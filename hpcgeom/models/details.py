@@ -46,7 +46,7 @@ def read_details(skeleton: Skeleton, inputs: Mapping[str, Any], request: ModelRe
     Raises
     ------
     InputError
-        There are several rows, padding, or a value that is not finite.
+        There are several rows, padding, a layer that the model does not have, or a value that is not finite.
     """
     layout = skeleton.layout
     assert layout is not None  # resolve_details refuses models without blocks
@@ -90,7 +90,7 @@ def _attention(
 ) -> npt.NDArray[np.float32]:
     model, hooks, sink = skeleton.model, SiteHooks(), _Maps()
     n_layers = len(layout.blocks_of(model))
-    layers = request.detail_layers or tuple(range(1, n_layers + 1))
+    layers = _checked_layers(request, n_layers)
     hook_blocks(hooks, model, layout, {"attention": layers})
     try:
         with _eager_attention(model), hooks.collecting(sink):
@@ -106,6 +106,18 @@ def _attention(
         )
     maps: npt.NDArray[np.float32] = torch.stack([sink.maps[layer] for layer in layers]).cpu().numpy()
     return maps
+
+
+def _checked_layers(request: ModelRequest, n_layers: int) -> tuple[int, ...]:
+    layers = request.detail_layers
+    if layers is None:
+        return tuple(range(1, n_layers + 1))
+    if not layers or list(layers) != sorted(set(layers)) or layers[0] < 1 or layers[-1] > n_layers:
+        raise InputError(
+            f"model '{request.name}', site 'attention': expected ascending layers out of 1 to {n_layers}; "
+            f"found {list(layers)}"
+        )
+    return layers
 
 
 @contextmanager

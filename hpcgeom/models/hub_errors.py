@@ -49,9 +49,9 @@ def not_in_cache(at: str, unanswered: BaseException, lack: str) -> InputError:
     """The error of a model that the hub was not there to complete; `lack` says what the cache lacks."""
     offline = isinstance(unanswered, OfflineModeIsEnabled)
     return InputError(
-        f"model {at} {lack} {constants.HF_HUB_CACHE}, and {why_unanswered(unanswered)}: run `hpcgeom prepare` "
-        f"where there is internet{' and HF_HUB_OFFLINE is not set' if offline else ''}, copy the model into a "
-        "folder that HPCGEOM_MIRROR names, or give a local folder as source"
+        f"model {at} {lack} {constants.HF_HUB_CACHE}, and {why_unanswered(unanswered)}: run "
+        f"`hpcgeom prepare` where there is internet{' and HF_HUB_OFFLINE is not set' if offline else ''}, "
+        "copy the model into a folder that HPCGEOM_MIRROR names, or give a local folder as source"
     )
 
 
@@ -100,11 +100,13 @@ def _explained(error: Exception, source: str, at: str) -> HpcgeomError | None:
         return _about_the_disk(error, at)
     if isinstance(error, RuntimeError) and "No space left" in str(error):  # from hf_xet
         return _about_the_disk(OSError(errno.ENOSPC, one_line(error)), at)
-    if isinstance(error, OSError | RuntimeError):
+    if isinstance(error, RuntimeError):
         return InputError(
-            f"model {at} could not be fetched: {one_line(error)}: {_AGAIN}; where a firewall lets only "
+            f"model {at} could not be fetched: {one_line(error)}: {_AGAIN}; if the network lets only "
             "huggingface.co through, set HF_HUB_DISABLE_XET=1"
         )
+    if isinstance(error, OSError):
+        return InputError(f"model {at} could not be fetched: {one_line(error)}: {_AGAIN}")
     return None
 
 
@@ -114,24 +116,24 @@ def _refusal(error: HfHubHTTPError, source: str) -> str:
         return f"is gated, and no token was sent: accept its license on {page}, then {_LOG_IN}"
     if isinstance(error, GatedRepoError):
         return (
-            f"is gated, and the account of your token has no access: ask for it on {page} (a fine-grained token "
-            "needs the permission to read public gated repositories besides)"
+            f"is gated, and the account of your token has no access: ask for it on {page} (a fine-grained "
+            "token needs the permission to read public gated repositories besides)"
         )
     if isinstance(error, DisabledRepoError):
         return f"has been disabled on the hub: see {page}, or name another source"
     if isinstance(error, RevisionNotFoundError):
-        return f"is not there: the hub has no such revision: give a commit, branch or tag that {page}/tree/main shows"
+        return f"is not there: the hub has no such revision: give a commit, branch or tag of {page}"
     if status == 401 and "Invalid credentials" in error.response.headers.get("X-Error-Message", ""):
         return f"was refused because the token that was sent is not valid (or has expired): {_LOG_IN}"
     if isinstance(error, EntryNotFoundError):
         return f"lacks a file that the hub lists: {one_line(error)}: {_AGAIN}"
     if isinstance(error, RepositoryNotFoundError) or status in (401, 404):
         return (
-            "is not there: the hub has no such repository, or it is private (the answer is the same): check the "
-            f"spelling, or {_LOG_IN}"
+            "is not there: the hub has no such repository, or it is private (the answer is the same): "
+            f"check the spelling, or {_LOG_IN}"
         )
     if status == 403:
-        return f"was refused: your token does not permit to read it: give the token that permission, or {_LOG_IN}"
+        return "was refused: your token does not permit to read it: give it that permission on the hub"
     if is_unanswered(error):
         return f"could not be fetched: {why_unanswered(error)}: wait, then {_AGAIN}"
     return f"could not be fetched: {one_line(error)}"
@@ -141,12 +143,12 @@ def _about_the_disk(error: OSError, at: str) -> HpcgeomError | None:
     cache = constants.HF_HUB_CACHE
     if error.errno in _FULL:
         return ResourceError(
-            f"no space is left in {cache} to fetch model {at} ({error.strerror}): free some, or set HF_HOME to a "
-            f"folder on another disk, then {_AGAIN}"
+            f"no space is left in {cache} to fetch model {at} ({error.strerror}): free some, or set HF_HOME "
+            f"to a folder on another disk, then {_AGAIN}"
         )
     if error.errno in _NOT_WRITABLE:
         return InputError(
-            f"model {at} could not be fetched: {error.filename or cache} cannot be written ({error.strerror}): "
-            "set HF_HOME to a folder of your own"
+            f"model {at} could not be fetched: {error.filename or cache} cannot be written "
+            f"({error.strerror}): set HF_HOME to a folder of your own"
         )
     return None

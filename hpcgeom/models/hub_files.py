@@ -95,8 +95,8 @@ def choose_weights(source: str, commit: str, names: Siblings, at: str) -> list[s
         missing = [shard for shard in shards if shard not in names]
         if missing:
             raise InputError(
-                f"model {at}: its repository lacks {len(missing)} of {len(shards)} shards named in {INDEX_FILE}: "
-                f"{_listed(missing)}: take another revision, or tell its owner"
+                f"model {at}: its repository lacks {len(missing)} of {len(shards)} shards named in "
+                f"{INDEX_FILE}: {_listed(missing)}: take another revision, or tell its owner"
             )
         return shards
     found = sorted(name for name in names if name.endswith(".safetensors"))
@@ -104,8 +104,8 @@ def choose_weights(source: str, commit: str, names: Siblings, at: str) -> list[s
         return found
     if found:
         raise InputError(
-            f"model {at} holds {len(found)} safetensors files ({_listed(found)}) and no {INDEX_FILE}: download "
-            "the one that you mean, and name its path as source"
+            f"model {at} holds {len(found)} safetensors files ({_listed(found)}) and no {INDEX_FILE}: "
+            "download the one that you mean, and name its path as source"
         )
     raise InputError(_no_safetensors(source, names, at))
 
@@ -115,27 +115,43 @@ def _no_safetensors(source: str, names: Siblings, at: str) -> str:
     only = f"has its weights only as {_listed(others)}" if others else "has no weights"
     return (
         f"model {at} {only}; only safetensors are read, because a pickle can run any code: see whether "
-        f"https://huggingface.co/{source}/discussions has a pull request with safetensors (then set revision: "
-        "refs/pr/<its number>), or load it once where you trust it, save it with save_pretrained of "
-        "transformers, and name that folder as source"
+        f"https://huggingface.co/{source}/discussions has a pull request with safetensors (and then set "
+        "revision: refs/pr/<its number>), or load it once where you trust it, save it with save_pretrained "
+        "of transformers, and name that folder as source"
     )
 
 
-def refuse_small_disk(source: str, commit: str, names: Siblings, patterns: Sequence[str], at: str) -> None:
+def wanted_files(names: Siblings, patterns: Sequence[str], at: str) -> Siblings:
+    """The files that match.
+
+    Raises
+    ------
+    InputError
+        None does.
+    """
+    wanted = {name: names[name] for name in filter_repo_objects(list(names), allow_patterns=list(patterns))}
+    if not wanted:
+        raise InputError(
+            f"model {at} has no configuration and no tokenizer at the top of its repository: expected some "
+            f"of {', '.join(SMALL_FILES)}: name another repository"
+        )
+    return wanted
+
+
+def refuse_small_disk(source: str, commit: str, wanted: Siblings, at: str) -> None:
     """Refuse to begin a download that the disk of the cache cannot hold.
 
     Raises
     ------
     ResourceError
-        Says how many bytes are missing, and where.
+        Says how many bytes are needed and left, and where.
     """
     cache = Path(constants.HF_HUB_CACHE)
     root = cache / f"models--{source.replace('/', '--')}"
     n_bytes = sum(
-        names[name].size or 0
-        for name in filter_repo_objects(list(names), allow_patterns=list(patterns))
-        if not (root / "blobs" / _blob(names[name])).exists()
-        and not (root / "snapshots" / commit / name).exists()
+        file.size or 0
+        for name, file in wanted.items()
+        if not (root / "blobs" / _blob(file)).exists() and not (root / "snapshots" / commit / name).exists()
     )
     disk = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     n_free = shutil.disk_usage(disk).free
@@ -146,8 +162,9 @@ def refuse_small_disk(source: str, commit: str, names: Siblings, patterns: Seque
         )
 
 
-def _blob(sibling: Any) -> str:
-    return (sibling.lfs.sha256 if sibling.lfs else sibling.blob_id) or "unknown"
+def _blob(file: Any) -> str:
+    """The name of a file's content in the cache."""
+    return (file.lfs.sha256 if file.lfs else file.blob_id) or "unknown"
 
 
 def as_patterns(names: Sequence[str]) -> list[str]:
@@ -169,8 +186,8 @@ def check_weights(folder: Path, at: str) -> None:
                 pass
         except InputError as error:
             raise InputError(
-                f"model {at} is damaged in the cache: {error}. For that, delete {file.resolve()} and run the same "
-                "command again"
+                f"model {at} is damaged in the cache: {error}. For that, delete {file.resolve()} and run the "
+                "same command again"
             ) from error
     stored_tensors(folder)
 

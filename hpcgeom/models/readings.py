@@ -56,9 +56,20 @@ class SiteReading:
         return split_head(self.site)[0]
 
     def of_head(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The features of the reading's head; all of `hidden` (B, T, D) where it is not of one head."""
+        """The features of the reading's head; all of `hidden` (B, T, D) where it is not of one head.
+
+        Raises
+        ------
+        InputError
+            D is no multiple of the number of heads.
+        """
         if self.head is None:
             return hidden
+        if hidden.shape[-1] % self.n_heads:
+            raise InputError(
+                f"site '{self.site}': its {hidden.shape[-1]} features cannot be those of {self.n_heads} heads: "
+                f"give the right `n_heads`, or read '{self.base}', all heads together"
+            )
         return hidden.unflatten(-1, (self.n_heads, -1))[..., self.head, :]
 
     def source(self, layer: int) -> str:

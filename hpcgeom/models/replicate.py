@@ -168,6 +168,7 @@ class ReplicatedModel:
             As `extract`; or the batch has several rows or padding.
         """
         check_batch(batch, self.limits, self.request.name)
+        self._keep_threads()
         with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
             self._check_chain_once(batch)
             return read_details(self.skeleton, self._inputs(batch), self.request)
@@ -179,8 +180,7 @@ class ReplicatedModel:
 
     def _extract(self, batch: TokenBatch, check_finite: bool) -> Pooled:
         check_batch(batch, self.limits, self.request.name)
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
+        self._keep_threads()
         masks = BatchMasks.of(batch, self.device)
         check_poolable(masks, frozenset(p for reading in self.readings.values() for p in reading.poolings))
         pooled: Pooled = {}
@@ -199,6 +199,10 @@ class ReplicatedModel:
         return {
             (site, p): pooled[site, p] for site, reading in self.readings.items() for p in reading.poolings
         }
+
+    def _keep_threads(self) -> None:
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
 
     def _check_chain_once(self, batch: TokenBatch) -> None:
         layout = self.skeleton.layout

@@ -1,4 +1,4 @@
-"""What is asked of a model, what goes in, and the shapes of what comes out. NumPy only."""
+"""What is asked of a model, what goes in, and the shapes of what comes out. No torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hpcgeom.catalog.sites import SiteShape
 from hpcgeom.errors import InputError
+from hpcgeom.models.checkpoint import read_json
 
 RANDOM_WEIGHTS = "random"
 NEED_HEAD = frozenset({"logits", "probabilities", "logit_lens"})
@@ -75,6 +76,9 @@ class ModelRequest:
         need one.
     detail_layers
         Layers whose attention maps are read; None for all.
+    image_pipeline, clusters
+        How images become colors (``paper`` or ``huggingface``), and the file of the palette where it is not
+        in `folder`; family `igpt` only.
     """
 
     name: str
@@ -97,11 +101,37 @@ class ModelRequest:
     config: Mapping[str, Any] | None = None
     details: tuple[str, ...] = ()
     detail_layers: tuple[int, ...] | None = None
+    image_pipeline: Literal["paper", "huggingface"] = "paper"
+    clusters: Path | None = None
 
     @property
     def needs_head(self) -> bool:
         """Whether something is read that only the model's head gives."""
         return bool(NEED_HEAD & set(self.details))
+
+    def config_settings(self) -> Mapping[str, Any]:
+        """What config.json says, read from `config` or from the file in `folder`.
+
+        Raises
+        ------
+        InputError
+            There is neither, or the file is not readable.
+        """
+        if self.config is not None:
+            return self.config
+        if self.folder is None:
+            raise InputError(
+                f"model '{self.name}' of family '{self.family}' has no source: give the folder of its "
+                "config.json"
+            )
+        return read_json(self.folder / "config.json")
+
+    @property
+    def config_place(self) -> str:
+        """Where the configuration comes from, in words."""
+        if self.config is not None or self.folder is None:
+            return f"the configuration of '{self.name}'"
+        return str(self.folder / "config.json")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

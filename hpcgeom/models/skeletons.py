@@ -10,7 +10,6 @@ import torch
 from accelerate import init_empty_weights
 
 from hpcgeom.errors import InputError
-from hpcgeom.models.checkpoint import read_json
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest
 from hpcgeom.models.weights import KeyTable, torch_dtype
@@ -62,7 +61,7 @@ def read_config(
     InputError
         There is no source, config.json is missing, of another architecture, or not valid.
     """
-    raw, where = _raw_config(request)
+    raw, where = request.config_settings(), request.config_place
     found = str(raw.get("model_type"))
     if found not in config_classes:
         raise InputError(
@@ -76,18 +75,6 @@ def read_config(
         return config_classes[found].from_dict(settings)
     except Exception as error:  # the library's validators raise their own kinds
         raise InputError(f"{where} is not a valid {found} configuration: {_one_line(error)}") from error
-
-
-def _raw_config(request: ModelRequest) -> tuple[Mapping[str, Any], str]:
-    if request.config is not None:
-        return request.config, f"the configuration of '{request.name}'"
-    if request.folder is None:
-        raise InputError(
-            f"model '{request.name}' of family '{request.family}' has no source: give the folder of its "
-            "config.json"
-        )
-    file = request.folder / "config.json"
-    return read_json(file), str(file)
 
 
 def build_model(request: ModelRequest, construct: Callable[[], torch.nn.Module]) -> torch.nn.Module:
@@ -108,6 +95,8 @@ def build_model(request: ModelRequest, construct: Callable[[], torch.nn.Module])
             # buffers are not in the files: they must be made for real
             with init_empty_weights(include_buffers=False):
                 model = construct()
+            if hasattr(model, "tie_weights"):  # each parameter of an empty model is one of its own
+                model.tie_weights()  # type: ignore[operator]
     except ValueError as error:
         where = request.folder if request.config is None else f"'{request.name}'"
         raise InputError(

@@ -1,45 +1,19 @@
-"""Texts to token ids, with a model's own tokenizer, and ids to padded batches."""
+"""Texts to token ids, with a model's own tokenizer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, EsmTokenizer
 
 from hpcgeom.errors import InputError, ProblemsError
-from hpcgeom.models.request import TokenBatch
+from hpcgeom.models.encodings import Encoding, windows_of
 
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoding:
-    """The tokens of one sample.
-
-    Attributes
-    ----------
-    ids
-        int64 (T,), special tokens included.
-    special
-        bool (T,): True at tokens that the tokenizer added.
-    n_unknown
-        Ordinary tokens that the vocabulary does not know.
-    """
-
-    ids: npt.NDArray[np.int64]
-    special: npt.NDArray[np.bool_]
-    n_unknown: int
-
-    @property
-    def n_ordinary(self) -> int:
-        """Tokens that come from the sample itself."""
-        return int((~self.special).sum())
 
 
 class Tokenizer:
@@ -74,6 +48,8 @@ class Tokenizer:
                 f"the tokenizer in {folder} cannot be loaded: {type(error).__name__}: {reason}"
             ) from error
         self._backend.truncation_side = "right"
+        # ESM's splits a sequence along all of its tokens, or not at all; special ones in it are refused below
+        self._splits_special = not isinstance(self._backend, EsmTokenizer)
         self._folder, self._vocab_size = folder, vocab_size
         self._unknown_id: int | None = self._backend.unk_token_id
         self._forbidden = set(self._backend.all_special_ids) - {self._unknown_id}
@@ -94,9 +70,11 @@ class Tokenizer:
         ids: Sequence[str],
         texts: Sequence[str],
         max_length: int,
-        too_long: Literal["error", "truncate"],
-    ) -> list[Encoding]:
-        """Tokens of each text. Names of special tokens inside a text are ordinary characters.
+        too_long: Literal["error", "truncate", "window"],
+    ) -> list[list[Encoding]]:
+        """Tokens of each text, by windows (one, unless there are to be more).
+
+        Names of special tokens inside a text are ordinary characters.
 
         Parameters
         ----------
@@ -107,7 +85,8 @@ class Tokenizer:
         max_length
             Most tokens of a sample, special ones included.
         too_long
-            ``error``, or ``truncate``: ordinary tokens are dropped at the end.
+            ``error``; ``truncate``: ordinary tokens are dropped at the end; or ``window``: cut into
+            windows (see `hpcgeom.models.encodings.windows_of`).
 
         Raises
         ------
@@ -126,16 +105,17 @@ class Tokenizer:
         encodings = self._encode(texts, cut) if texts else []
         long = [row for row, encoding in enumerate(encodings) if len(encoding.ids) > max_length]
         problems = []
-        if long:
+        if long and too_long != "window":
             shown = [f"'{ids[row]}' ({len(encodings[row].ids)})" for row in long]
             problems.append(
                 f"{len(long)} samples are longer than max_length = {max_length} tokens: {_listed(shown)}: "
-                "raise max_length, shorten them, or set too_long: truncate"
+                "raise max_length, shorten them, or set too_long: truncate "
+                "or window"
             )
         problems += self._problems(ids, encodings)
         if problems:
             raise ProblemsError(problems)
-        return encodings
+        return [windows_of(encoding, max_length) for encoding in encodings]
 
     def _encode(self, texts: Sequence[str], max_length: int | None) -> list[Encoding]:
         encoded = self._backend(
@@ -143,7 +123,7 @@ class Tokenizer:
             truncation=max_length is not None,
             max_length=max_length,
             padding=False,
-            split_special_tokens=True,
+            split_special_tokens=self._splits_special,
             return_special_tokens_mask=True,
             return_attention_mask=False,
             verbose=False,
@@ -189,36 +169,6 @@ class Tokenizer:
                 f"{_listed(foreign)}: {self._folder} holds the tokenizer of another model"
             )
         return problems
-
-
-def pad(encodings: Sequence[Encoding], pad_id: int, side: Literal["left", "right"] = "right") -> TokenBatch:
-    """A batch padded to the longest of its own samples.
-
-    Parameters
-    ----------
-    encodings
-        At least one.
-    pad_id
-        Id at padding.
-    side
-        Where padding goes.
-
-    Raises
-    ------
-    InputError
-        There is no sample, or one without a token (see `TokenBatch`).
-    """
-    shape = (len(encodings), max((len(encoding.ids) for encoding in encodings), default=0))
-    input_ids = np.full(shape, pad_id, np.int64)
-    attention_mask = np.zeros(shape, np.int64)
-    special_mask = np.zeros(shape, bool)
-    for row, encoding in enumerate(encodings):
-        n_tokens = len(encoding.ids)
-        place = slice(0, n_tokens) if side == "right" else slice(shape[1] - n_tokens, shape[1])
-        input_ids[row, place] = encoding.ids
-        attention_mask[row, place] = 1
-        special_mask[row, place] = encoding.special
-    return TokenBatch(input_ids, attention_mask, special_mask)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -142,7 +142,9 @@ def load_weights(
 
 
 def check_weights(model: torch.nn.Module, source: Path, table: KeyTable, dtype: torch.dtype) -> WeightsReport:
-    """Make sure that `load_weights` would succeed; reads only the headers of the files.
+    """Make sure that `load_weights` would succeed.
+
+    Reads only the headers of the files, and copies of one tied tensor.
 
     Raises
     ------
@@ -168,8 +170,24 @@ def _placed(
         raise ProblemsError([f"weights {source}: {problem}" for problem in problems])
     first = {id(targets[name]): name for name in reversed(list(targets)) if name in placed}
     for name in [name for name in placed if first[id(targets[name])] != name]:
-        unused.append(placed.pop(name).key)
+        copy, original = placed.pop(name), placed[first[id(targets[name])]]
+        _check_same(copy, original, source)
+        unused.append(copy.key)
     return placed, WeightsReport(tuple(sorted(unused)))
+
+
+def _check_same(copy: Stored, original: Stored, source: Path) -> None:
+    """Refuse two tensors for one tied parameter: one of them would be dropped."""
+    with open_safetensors(copy.file) as one, open_safetensors(original.file) as other:
+        values, kept = one.get_tensor(copy.key), other.get_tensor(original.key)
+        if torch.equal(values.to(kept.dtype), kept):
+            return
+    raise ProblemsError(
+        [
+            f"weights {source}: {original.key} and {copy.key} hold different numbers, but the model has one "
+            "parameter for both: set `tie_word_embeddings` to false in config.json if they were trained apart"
+        ]
+    )
 
 
 def _tie_again(

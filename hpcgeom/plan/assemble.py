@@ -41,6 +41,11 @@ class ModelDraft:
     files: tuple[SourceFile, ...] = ()
     unused_keys: tuple[str, ...] = ()
     n_tokens: int = 0
+    step: int = -1
+    config: Mapping[str, Any] | None = None
+    tokenizer: str = ""
+    details: tuple[str, ...] = ()
+    detail_layers: tuple[int, ...] | None = None
     equal_lengths: bool = False
     identity: Mapping[str, Any] = field(default_factory=dict)
 
@@ -102,6 +107,21 @@ def refuse_too_few_samples(manifest: Manifest, n: int) -> None:
         raise ProblemsError(problems)
 
 
+_INPUT_KEYS = ("kind", "max_length", "too_long", "transparent", "pad_id")
+
+
+def input_settings(manifest: Manifest) -> dict[str, Any]:
+    """What of the data set's section decides how a sample is turned into tokens."""
+    found = manifest.dataset.model_dump(mode="json")
+    return {key: found[key] for key in _INPUT_KEYS if key in found}
+
+
+def asked_samples(manifest: Manifest) -> tuple[str, ...]:
+    """Ids of the samples of which details are kept."""
+    details = manifest.representations.details
+    return () if details is None else details.samples
+
+
 def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_rows: int) -> ModelPlan:
     if not draft.representations:
         raise InputError(f"model '{draft.name}' is read nowhere")
@@ -115,7 +135,8 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         store_dtype=draft.store_dtype,
         unit_rows=unit_rows,
         tokens_per_batch=None if points else manifest.extract.tokens_per_batch,
-        length=None if points else [manifest.dataset.max_length, manifest.dataset.too_long],  # type: ignore[union-attr]
+        inputs=None if points else input_settings(manifest),
+        details=[draft.details, draft.detail_layers, asked_samples(manifest) if draft.details else []],
     )
     return ModelPlan(
         name=draft.name,
@@ -132,6 +153,11 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         store_dtype=draft.store_dtype,
         representations=draft.representations,
         n_tokens=draft.n_tokens,
+        step=draft.step,
+        config=None if draft.config is None else dict(draft.config),
+        tokenizer=draft.tokenizer,
+        details=draft.details,
+        detail_layers=draft.detail_layers,
         extract_digest=extract,
         search_digest=digest("search", extract=extract, **manifest.neighbors.model_dump(mode="json")),
     )

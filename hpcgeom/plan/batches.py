@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,9 +12,14 @@ MAX_PADDING = 0.05
 
 
 def form_batches(
-    n_tokens: npt.NDArray[np.int64], unit_rows: int, tokens_per_batch: int, *, equal_lengths: bool = False
+    n_tokens: npt.NDArray[np.int64],
+    unit_rows: int,
+    tokens_per_batch: int,
+    *,
+    rows: npt.NDArray[np.int64] | None = None,
+    equal_lengths: bool = False,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Cut every unit's rows, sorted by token count (ties by row), into batches.
+    """Cut every unit's sequences, sorted by token count (ties by position), into batches.
 
     Where batches as large as allowed would pad more than `MAX_PADDING` of a unit (short sequences, few rows),
     its batches are also cut where one would pad more than that by itself.
@@ -20,24 +27,27 @@ def form_batches(
     Parameters
     ----------
     n_tokens
-        (N,) tokens of each sample, special tokens included.
+        (S,) tokens of each sequence, special tokens included.
     unit_rows
         Rows of a unit; batches never cross units.
     tokens_per_batch
         Most padded tokens (sequences times longest) in a batch. A longer sequence is a batch of its own.
+    rows
+        (S,) sample row of each sequence, ascending: a sample in windows has several. One each when None.
     equal_lengths
         Whether a batch holds sequences of one length only: for models that cannot tell padding from tokens.
 
     Returns
     -------
     unit, batch
-        (N,) int32 each: the unit of a row, and its batch within that unit.
+        (S,) int32 each: the unit of a sequence, and its batch within that unit.
     """
-    rows = np.arange(len(n_tokens))
+    rows = np.arange(len(n_tokens)) if rows is None else rows
     unit = (rows // unit_rows).astype(np.int32)
     batch = np.empty(len(n_tokens), dtype=np.int32)
-    for start in range(0, len(n_tokens), unit_rows):
-        lengths = n_tokens[start : start + unit_rows]
+    edges = np.searchsorted(unit, np.arange(int(unit.max(initial=-1)) + 2))
+    for start, stop in pairwise(edges.tolist()):
+        lengths = n_tokens[start:stop]
         order = np.argsort(lengths, kind="stable")
         batch[start + order] = _form(lengths[order], tokens_per_batch, equal_lengths)
     return unit, batch

@@ -1,29 +1,50 @@
-"""Drafts of models that can be known without torch: from config.json, or from the headers of arrays."""
+"""Drafts of models that can be known without torch: from a configuration, or from the headers of arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hpcgeom.catalog.families import ModelFacts, read_facts
+from hpcgeom.catalog.facts import read_config
+from hpcgeom.catalog.families import FAMILIES, ModelFacts, facts_of, read_facts
+from hpcgeom.catalog.models import KnownModel, known
 from hpcgeom.catalog.sources import cached_hub_folder, locate
 from hpcgeom.data.arrays import layer_files, points_shape
 from hpcgeom.data.files import source_digest
 from hpcgeom.errors import InputError
-from hpcgeom.manifest.sections import ArraysModel, BertModel, Manifest
+from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest
 from hpcgeom.plan.assemble import ModelDraft
-from hpcgeom.plan.layout import choose_layers, family_shapes, points_representation
+from hpcgeom.plan.layout import choose_layers, family_shapes, points_representation, sites_by_head
 from hpcgeom.plan.plan import SourceFile
 
-Digests = Callable[[Path], tuple[SourceFile, ...]]
-"""Files of a model folder with their SHA-256; a draft for a price leaves them out."""
+ESM_CHECKPOINT = ".pt"
+"""How the original checkpoints of fair-esm end; prepare converts them."""
 
 
-def no_digests(_folder: Path) -> tuple[SourceFile, ...]:
-    """No files: a plan that is only looked at has no identity."""
-    return ()
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model of the catalogue comes from.
+
+    Attributes
+    ----------
+    folder
+        Its folder on this machine; None where nothing of it is here.
+    revision
+        Commit of a hub id, as far as it is known.
+    config
+        What config.json would say, where the folder's is not to be taken: random weights.
+    tokenizer
+        Folder of the tokenizer, where it is not `folder`.
+    """
+
+    folder: Path | None
+    revision: str = ""
+    config: Mapping[str, Any] | None = None
+    tokenizer: Path | None = None
 
 
 def draft_arrays(model: ArraysModel, folder: Path, *, with_digests: bool) -> ModelDraft:
@@ -58,18 +79,42 @@ def draft_arrays(model: ArraysModel, folder: Path, *, with_digests: bool) -> Mod
     )
 
 
-def draft_bert(
-    model: BertModel, manifest: Manifest, folder: Path, revision: str, digests: Digests
-) -> tuple[ModelDraft, ModelFacts]:
-    """Draft a model of the catalogue from its folder.
+def facts_of_origin(model: CatalogModel, origin: Origin) -> ModelFacts:
+    """Sizes of a model of the catalogue.
 
     Raises
     ------
     InputError
-        The folder holds no such model, or it has no such site or layer.
+        Its configuration is missing, or of another family.
     """
-    facts = read_facts(folder, model.family)
-    shapes = family_shapes(model.name, model.family, facts, manifest.representations.sites)
+    if origin.config is not None:
+        return facts_of(origin.config, model.family, f"the configuration of '{model.name}'")
+    if origin.folder is None:
+        raise InputError(
+            f"model '{model.name}': '{model.source}' is not on this machine: hpcgeom prepare downloads it"
+        )
+    return read_facts(origin.folder, model.family)
+
+
+def draft_catalog(
+    model: CatalogModel, manifest: Manifest, origin: Origin, files: tuple[SourceFile, ...] = ()
+) -> tuple[ModelDraft, ModelFacts]:
+    """Draft a model of the catalogue.
+
+    Parameters
+    ----------
+    files
+        What decides its numbers, with digests; a draft for a price leaves them out.
+
+    Raises
+    ------
+    InputError
+        There is no such model, or it has no such site or layer.
+    """
+    facts, asked = facts_of_origin(model, origin), manifest.representations
+    sites = sites_by_head(asked, facts.n_heads_of)
+    shapes = family_shapes(model.name, model.family, facts, sites)
+    _refuse_absent_details(model, manifest)
     limit = getattr(manifest.dataset, "max_length", 0)
     if manifest.dataset.kind == "text" and limit > facts.max_positions:
         raise InputError(
@@ -79,31 +124,110 @@ def draft_bert(
     draft = ModelDraft(
         name=model.name,
         family=model.family,
-        folder=folder,
-        representations=choose_layers(model.name, manifest.representations, shapes),
+        folder=origin.folder or "",
+        representations=choose_layers(model.name, asked, shapes),
         n_layers=facts.n_layers,
         width=facts.width,
         n_parameters=facts.n_parameters,
-        revision=revision,
+        revision=origin.revision,
+        step=-1 if model.step is None else model.step,
         dtype=model.dtype,
-        store_dtype=manifest.representations.store_dtype,
-        files=digests(folder),
-        identity={"family": model.family, "dtype": model.dtype},
+        store_dtype=asked.store_dtype,
+        files=files,
+        config=origin.config,
+        tokenizer=str(origin.tokenizer or ""),
+        details=asked.details.sites if asked.details else (),
+        detail_layers=detail_layers(model.name, manifest, facts.n_layers),
+        equal_lengths=model.family == "vit",
+        identity=_identity(model, origin),
     )
     return draft, facts
 
 
-def local_folder(model: BertModel, manifest_folder: Path) -> Path:
-    """The model's folder, as far as it lies on this machine.
+def _identity(model: CatalogModel, origin: Origin) -> dict[str, Any]:
+    """Settings of a model that change its activations, besides its files."""
+    found: dict[str, Any] = {"family": model.family, "dtype": model.dtype}
+    if model.weights == "random":
+        found |= {"weights": "random", "seed": model.seed, "config": dict(origin.config or {})}
+    if model.family == "igpt":
+        found["image_pipeline"] = model.image_pipeline
+    return found
+
+
+def _refuse_absent_details(model: CatalogModel, manifest: Manifest) -> None:
+    details, family = manifest.representations.details, FAMILIES[model.family]
+    for site in details.sites if details else ():
+        if site not in family.detail_sites:
+            raise InputError(
+                f"model '{model.name}' of family '{model.family}' has no '{site}' "
+                f"({family.absent_sites[site]}): take it out of representations.details.sites"
+            )
+
+
+def detail_layers(name: str, manifest: Manifest, n_layers: int) -> tuple[int, ...] | None:
+    """Layers whose attention is kept; None for all, or where none is asked for.
 
     Raises
     ------
     InputError
-        It is a hub id that has not been downloaded.
+        A layer does not exist.
     """
-    found = locate(model.source, manifest_folder) or cached_hub_folder(model.source, model.revision)
-    if found is None:
+    details = manifest.representations.details
+    if details is None or details.layers == "all":
+        return None
+    wrong = [layer for layer in details.layers if not 1 <= layer <= n_layers]
+    if wrong:
         raise InputError(
-            f"model '{model.name}': '{model.source}' is not on this machine: hpcgeom prepare downloads it"
+            f"model '{name}': representations.details.layers names layer {wrong[0]}, but its blocks are 1 to "
+            f"{n_layers}: remove it"
         )
-    return found
+    return details.layers
+
+
+def offline_origin(model: CatalogModel, manifest_folder: Path) -> Origin:
+    """Where a model comes from, as far as this machine knows; nothing is downloaded or converted.
+
+    Models of the catalogue have a configuration even where nothing of them is here.
+
+    Raises
+    ------
+    InputError
+        The source does not exist.
+    """
+    source = model.source or ""
+    catalogued = known(source) or known(f"facebook/{Path(source).stem}")
+    is_plain_name = catalogued is not None and "/" not in source  # no path and no hub id
+    is_here = not is_plain_name or (manifest_folder / source).exists()
+    found = locate(source, manifest_folder) if is_here else None
+    if found is None:
+        found = cached_hub_folder(source, model.revision)
+    if found is not None and found.is_dir():
+        return Origin(found, model.revision or "", overridden(model, found))
+    if catalogued is None:
+        return Origin(None, model.revision or "")
+    return Origin(None, model.revision or "", catalogue_config(model, catalogued))
+
+
+def overridden(model: CatalogModel, folder: Path) -> Mapping[str, Any] | None:
+    """The configuration in `folder` with the manifest's changes, for random weights; else None: as it is.
+
+    Raises
+    ------
+    InputError
+        config.json is missing or unreadable.
+    """
+    if model.weights is None:
+        return None
+    return {**read_config(folder), **model.config}
+
+
+def catalogue_config(model: CatalogModel, catalogued: KnownModel) -> Mapping[str, Any]:
+    """The configuration of a model of the catalogue with the manifest's changes.
+
+    Raises
+    ------
+    InputError
+        Something of it was never published, and the manifest does not give it.
+    """
+    given = {key: model.config[key] for key in catalogued.unpublished if key in model.config}
+    return {**catalogued.complete_config(given), **model.config}

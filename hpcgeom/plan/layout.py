@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hpcgeom.catalog.families import FAMILIES, ModelFacts
-from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE, SiteShape, is_module_glob, layers_of_site
+from hpcgeom.catalog.sites import (
+    HEAD_SITES,
+    NO_POOLING,
+    POINTS_SITE,
+    SiteShape,
+    is_module_glob,
+    layers_of_site,
+    split_head,
+)
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest.sections import Representations
 from hpcgeom.plan.plan import Representation
@@ -27,14 +35,31 @@ def family_shapes(name: str, family: str, facts: ModelFacts, sites: Sequence[str
                 f"model '{name}' of family '{family}' cannot read '{site}': "
                 "module globs are read by family 'module'"
             )
-        if site not in known.sites:
-            reason = known.absent_sites.get(site, "it is not in the catalogue")
+        base, head = split_head(site)
+        if base not in known.sites:
+            reason = known.absent_sites.get(base, "it is not in the catalogue")
             raise InputError(
                 f"model '{name}' of family '{family}' has no site '{site}' ({reason}): "
                 f"choose from {', '.join(known.sites)}"
             )
-        found[site] = SiteShape(layers_of_site(site, facts.n_layers), facts.width)
+        if head is not None and head >= facts.n_heads_of(base):
+            raise InputError(
+                f"model '{name}' has no site '{site}': the heads of '{base}' are 0 to "
+                f"{facts.n_heads_of(base) - 1}"
+            )
+        found[site] = SiteShape(layers_of_site(site, facts.n_layers), facts.site_width(site))
     return found
+
+
+def sites_by_head(asked: Representations, n_heads_of: Callable[[str], int]) -> tuple[str, ...]:
+    """The sites that `asked` names, those with heads one head at a time where they are to be separate."""
+    if asked.heads == "together":
+        return tuple(asked.sites)
+    return tuple(
+        each
+        for site in asked.sites
+        for each in ([f"{site}.{head}" for head in range(n_heads_of(site))] if site in HEAD_SITES else [site])
+    )
 
 
 def points_representation(layers: Sequence[int], width: int) -> tuple[Representation, ...]:

@@ -37,7 +37,17 @@ class Representation(Frozen):
 
 
 class ModelPlan(Frozen):
-    """One model: where its weights lie, what is read from it, and the digests of its stages."""
+    """One model: where its weights lie, what is read from it, and the digests of its stages.
+
+    Attributes
+    ----------
+    config
+        What config.json would say, for a model without files.
+    tokenizer
+        Folder of the tokenizer, where it is not that of the model.
+    details, detail_layers
+        What is kept whole of chosen samples, and the layers whose attention is.
+    """
 
     name: str
     family: str
@@ -54,6 +64,10 @@ class ModelPlan(Frozen):
     unused_keys: tuple[str, ...] = ()
     representations: tuple[Representation, ...]
     n_tokens: int = 0
+    config: dict[str, Any] | None = None
+    tokenizer: str = ""
+    details: tuple[str, ...] = ()
+    detail_layers: tuple[int, ...] | None = None
     extract_digest: str
     search_digest: str
 

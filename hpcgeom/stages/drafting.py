@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from hpcgeom.catalog.sources import locate
 from hpcgeom.data.samples import Samples
-from hpcgeom.errors import InputError
-from hpcgeom.manifest.sections import ArraysModel, BertModel, Manifest, Model, ModuleModel
+from hpcgeom.errors import InputError, ProblemsError
+from hpcgeom.manifest import resolve_path
+from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest, Model, ModuleModel
 from hpcgeom.plan.assemble import ModelDraft
-from hpcgeom.plan.drafts import draft_arrays, draft_bert
-from hpcgeom.plan.layout import choose_layers
+from hpcgeom.plan.drafts import Origin, detail_layers, draft_arrays, draft_catalog
+from hpcgeom.plan.layout import choose_layers, sites_by_head
 from hpcgeom.plan.plan import SourceFile
-from hpcgeom.stages.requests import encode, make_request, tokenizer_of
+from hpcgeom.plan.sequences import Sequences
+from hpcgeom.stages.contents import Contents
+from hpcgeom.stages.requests import catalog_request, module_request, settings_of
+from hpcgeom.stages.sources import fetched, origin_of
 
 if TYPE_CHECKING:
-    from hpcgeom.models import ModelRequest
+    from hpcgeom.models import Encoder, ModelRequest, Reading
 
-Drafted = tuple[ModelDraft, npt.NDArray[np.int64]]
-"""A draft, and the tokens of every sample."""
+Drafted = tuple[ModelDraft, Sequences]
+_ROWS = 1024
+"""Samples that are encoded at a time, to be counted."""
 
 
 def draft_model(section: Model, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
@@ -37,75 +41,86 @@ def draft_model(section: Model, manifest: Manifest, folder: Path, samples: Sampl
         The model cannot be found, its weights do not fit, or a sample does not suit it.
     """
     if isinstance(section, ArraysModel):
-        draft = draft_arrays(section, folder, with_digests=True)
-        return draft, np.ones(len(samples), dtype=np.int64)
-    if isinstance(section, BertModel):
-        return _draft_bert(section, manifest, folder, samples)
+        return draft_arrays(section, folder, with_digests=True), Sequences.alike(len(samples))
+    if isinstance(section, CatalogModel):
+        return _draft_catalog(section, manifest, folder, samples)
     return _draft_module(section, manifest, folder, samples)
 
 
-def _draft_bert(section: BertModel, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
-    from hpcgeom.models import Reading, Replicate
+def _draft_catalog(section: CatalogModel, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
+    from hpcgeom.models import check_model
 
-    where, revision = _resolve(section.source, section.revision, folder)
-    draft, _ = draft_bert(section, manifest, where, revision, _digests)
-    readings = [
-        Reading(site, tuple(manifest.representations.pooling)) for site in manifest.representations.sites
-    ]
-    request = make_request(section, folder, where, readings)
-    n_tokens = _count_tokens(request, manifest, samples)
-    model = Replicate().open_model(request)
-    unused = model.describe().unused_keys
-    model.close()
-    return replace(draft, n_tokens=int(n_tokens.sum()), unused_keys=unused), n_tokens
+    origin = origin_of(section, folder, manifest.dataset.kind)
+    draft, _ = draft_catalog(section, manifest, origin, _files(section, origin, folder))
+    readings = _readings(manifest, list(dict.fromkeys(item.site for item in draft.representations)))
+    request = replace(
+        catalog_request(section, folder, origin, readings),
+        details=draft.details,
+        detail_layers=draft.detail_layers,
+    )
+    unused = check_model(request).unused
+    sequences = _measure(request, manifest, folder, samples)
+    return replace(draft, n_tokens=int(sequences.n_tokens.sum()), unused_keys=unused), sequences
 
 
 def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
-    from hpcgeom.models import Reading, Replicate
+    from hpcgeom.models import Replicate
 
-    where = None if section.source is None else _resolve(section.source, None, folder)[0]
+    where = None if section.source is None else fetched(section.source, None, folder)[0]
     if section.tokenizer is not None:
-        _resolve(section.tokenizer, None, folder)  # downloads what the request then finds in the cache
-    readings = [
-        Reading(site, tuple(manifest.representations.pooling)) for site in manifest.representations.sites
-    ]
-    request = make_request(section, folder, where, readings)
-    n_tokens = _count_tokens(request, manifest, samples)
+        fetched(section.tokenizer, None, folder)  # downloads what the request then finds in the cache
+    asked = manifest.representations
+    readings = _readings(manifest, sites_by_head(asked, lambda _: section.n_heads or 1))
+    details = asked.details.sites if asked.details else ()
+    request = replace(module_request(section, folder, where, readings), details=details)
+    sequences = _measure(request, manifest, folder, samples)
     model = Replicate().open_model(request)
     shapes = model.describe()
     model.close()
-    chosen = choose_layers(section.name, manifest.representations, shapes.sites)
+    chosen = choose_layers(section.name, asked, shapes.sites)
     deepest = max(max(shape.layers) for shape in shapes.sites.values())
-    settings = section.model_dump(mode="json", exclude={"name", "source", "tokenizer", "strategy"})
+    n_layers = shapes.n_layers if shapes.n_layers is not None else deepest
+    settings = section.model_dump(mode="json", exclude={"name", "source", "tokenizer", "strategy", "step"})
     draft = ModelDraft(
         name=section.name,
         family=section.family,
         folder=where or "",
         representations=chosen,
-        n_layers=shapes.n_layers if shapes.n_layers is not None else deepest,
+        n_layers=n_layers,
         width=shapes.width or max(shape.width for shape in shapes.sites.values()),
         n_parameters=shapes.n_parameters,
         dtype=section.dtype,
-        store_dtype=manifest.representations.store_dtype,
+        store_dtype=asked.store_dtype,
         files=(
             *(_digests(where) if where else ()),
             *(_digests(request.tokenizer) if request.tokenizer else ()),
         ),
         unused_keys=shapes.unused_keys,
-        n_tokens=int(n_tokens.sum()),
+        n_tokens=int(sequences.n_tokens.sum()),
+        step=-1 if section.step is None else section.step,
+        details=details,
+        detail_layers=detail_layers(section.name, manifest, n_layers),
         equal_lengths="attention_mask" not in model.skeleton.inputs,
         identity={**settings, "factory_source": _source_digest(section.factory)},
     )
-    return draft, n_tokens
+    return draft, sequences
 
 
-def _resolve(source: str, revision: str | None, folder: Path) -> tuple[Path, str]:
-    from hpcgeom.models import fetch
+def _readings(manifest: Manifest, sites: Sequence[str]) -> tuple[Reading, ...]:
+    from hpcgeom.models import Reading
 
-    found = locate(source, folder)
-    if found is not None:
-        return found, ""
-    return fetch(source, revision)
+    return tuple(Reading(site, tuple(manifest.representations.pooling)) for site in sites)
+
+
+def _files(section: CatalogModel, origin: Origin, manifest_folder: Path) -> tuple[SourceFile, ...]:
+    """What decides a model's numbers: weights, configuration, tokenizer, palette."""
+    folders = [folder for folder in (origin.folder, origin.tokenizer) if folder is not None]
+    found = [file for folder in folders for file in _digests(folder)]
+    if section.weights == "random":
+        found = [file for file in found if not file.path.endswith((".safetensors", ".index.json"))]
+    if section.clusters is not None:
+        found += _digests(resolve_path(manifest_folder, section.clusters))
+    return tuple(found)
 
 
 def _digests(folder: Path) -> tuple[SourceFile, ...]:
@@ -118,10 +133,44 @@ def _digests(folder: Path) -> tuple[SourceFile, ...]:
     )
 
 
-def _count_tokens(request: ModelRequest, manifest: Manifest, samples: Samples) -> npt.NDArray[np.int64]:
-    tokenizer = tokenizer_of(request)
-    encodings = encode(tokenizer, manifest, request, samples.ids, samples.texts)
-    return np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64)
+def _measure(request: ModelRequest, manifest: Manifest, folder: Path, samples: Samples) -> Sequences:
+    """Encode all samples and keep their lengths; images are all alike, and only a few are looked at."""
+    from hpcgeom.models import encoder_of
+
+    encoder = encoder_of(request, settings_of(manifest))
+    contents = Contents(manifest, folder, samples)
+    if encoder.n_tokens is not None:
+        probe = encoder.encode(samples.ids[:1], contents.of(range(1)))[0][0]
+        return Sequences.alike(len(samples), len(probe.ids), probe.n_ordinary)
+    return _count(encoder, contents, samples)
+
+
+def _count(encoder: Encoder, contents: Contents, samples: Samples) -> Sequences:
+    row: list[int] = []
+    window: list[int] = []
+    n_tokens: list[int] = []
+    n_ordinary: list[int] = []
+    problems: list[str] = []
+    for start in range(0, len(samples), _ROWS):
+        rows = range(start, min(start + _ROWS, len(samples)))
+        try:
+            encoded = encoder.encode(samples.ids[rows.start : rows.stop], contents.of(rows))
+        except ProblemsError as error:
+            problems += error.problems
+            continue
+        for sample, windows in zip(rows, encoded, strict=True):
+            row += [sample] * len(windows)
+            window += range(len(windows))
+            n_tokens += [len(encoding.ids) for encoding in windows]
+            n_ordinary += [encoding.n_ordinary for encoding in windows]
+    if problems:
+        raise ProblemsError(problems)
+    return Sequences(
+        np.array(row, np.int64),
+        np.array(window, np.int32),
+        np.array(n_tokens, np.int64),
+        np.array(n_ordinary, np.int64),
+    )
 
 
 def _source_digest(factory: str) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.errors import InputError
+from hpcgeom.models import Window, merge_windows
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan
+from hpcgeom.plan.sequences import Sequences
 from hpcgeom.stages import inputs
 from hpcgeom.stages.base import Work, require_layout
-from hpcgeom.stages.requests import encode, request_of, tokenizer_of
+from hpcgeom.stages.forward import Forward
 from hpcgeom.stages.run import Run
 from hpcgeom.store import activations, npz
 from hpcgeom.types import Unit
@@ -36,8 +38,11 @@ class Extract:
         if model.family == "arrays":
             yield lambda item: _write(run, model, item, _copy(run, model, item))
             return
-        with _Extractor(run, model) as extractor:
-            yield lambda item: _write(run, model, item, extractor.blocks(item))
+        forward = Forward(run, model)
+        try:
+            yield lambda item: _write(run, model, item, _extract(model, forward, item))
+        finally:
+            forward.close()
 
 
 def _copy(run: Run, model: ModelPlan, unit: Unit) -> Blocks:
@@ -45,65 +50,38 @@ def _copy(run: Run, model: ModelPlan, unit: Unit) -> Blocks:
     return {(item.site, item.pooling): inputs.points_of(run, model.name, item.layers, unit.start, unit.stop)}
 
 
-class _Extractor:
-    """A loaded model with the batches and texts that it is fed."""
+def _extract(model: ModelPlan, forward: Forward, unit: Unit) -> Blocks:
+    """Pooled activations of the unit's rows, scattered back into sample order."""
+    blocks: Blocks = {
+        (item.site, item.pooling): np.full(
+            (len(item.layers), unit.stop - unit.start, item.width), np.nan, dtype=np.float32
+        )
+        for item in model.representations
+    }
+    several = _in_windows(forward.sequences)
+    parts: dict[tuple[str, str, int], list[tuple[int, Window]]] = defaultdict(list)
+    for members, found in forward.batches(unit):
+        rows = forward.sequences.row[members]
+        is_alone = ~several[rows]
+        for (site, pooling), pooled in found.items():
+            blocks[site, pooling][:, rows[is_alone] - unit.start] = pooled[:, is_alone]
+            for place in np.flatnonzero(~is_alone):
+                window = _window(forward.sequences, int(members[place]), pooled[:, place])
+                parts[site, pooling, int(rows[place])].append(window)
+    for (site, pooling, row), windows in parts.items():
+        ordered = [window for _, window in sorted(windows, key=lambda each: each[0])]
+        blocks[site, pooling][:, row - unit.start] = merge_windows(ordered, pooling)
+    return blocks
 
-    def __init__(self, run: Run, model: ModelPlan) -> None:
-        from hpcgeom.models import Replicate, pad
 
-        self._run, self._plan = run, model
-        self._manifest = inputs.manifest_of(run)
-        request = request_of(run.plan, model, self._manifest)
-        self._request, self._pad = request, pad
-        self._model = Replicate().open_model(request, device="cpu", threads=run.plan.threads)
-        self._tokenizer = tokenizer_of(request)
-        self._ids, self._texts = inputs.texts_of(run)
-        self._batch, self._n_tokens = inputs.read_batches(run, model.name)
+def _in_windows(sequences: Sequences) -> npt.NDArray[np.bool_]:
+    """(N,) whether a sample has more than one sequence."""
+    return np.bincount(sequences.row) > 1
 
-    def __enter__(self) -> _Extractor:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._model.close()
-
-    def blocks(self, unit: Unit) -> Blocks:
-        """Pooled activations of the unit's rows, batch by batch, scattered back into sample order."""
-        blocks: Blocks = {
-            (item.site, item.pooling): np.full(
-                (len(item.layers), unit.stop - unit.start, item.width), np.nan, dtype=np.float32
-            )
-            for item in self._plan.representations
-        }
-        batches = self._batch[unit.start : unit.stop]
-        for number in range(int(batches.max()) + 1):
-            rows = np.flatnonzero(batches == number)
-            for key, pooled in self._forward(unit.start + rows).items():
-                blocks[key][:, rows] = pooled
-        return blocks
-
-    def _forward(self, rows: npt.NDArray[np.intp]) -> Mapping[tuple[str, str], npt.NDArray[np.float32]]:
-        from hpcgeom.models import NonFiniteActivation
-
-        ids = [self._ids[row] for row in rows]
-        texts = [self._texts[row] for row in rows]
-        encodings = encode(self._tokenizer, self._manifest, self._request, ids, texts)
-        found = np.array([len(encoding.ids) for encoding in encodings])
-        if (found != self._n_tokens[rows]).any():
-            row = int(np.flatnonzero(found != self._n_tokens[rows])[0])
-            raise InputError(
-                f"sample '{ids[row]}' has {found[row]} tokens, but prepare counted "
-                f"{self._n_tokens[rows[row]]}: the tokenizer has changed since; start another run"
-            )
-        try:
-            extracted: Mapping[tuple[str, str], npt.NDArray[np.float32]] = self._model.extract(
-                self._pad(encodings, self._tokenizer.pad_id)
-            )
-        except NonFiniteActivation as error:
-            raise InputError(
-                f"model '{self._plan.name}', sample '{ids[error.row]}': {error}: leave it out with "
-                "dataset.exclude, or choose a wider dtype"
-            ) from error
-        return extracted
+def _window(sequences: Sequences, position: int, values: npt.NDArray[np.float32]) -> tuple[int, Window]:
+    n_ordinary, n_tokens = int(sequences.n_ordinary[position]), int(sequences.n_tokens[position])
+    return int(sequences.window[position]), Window(values.copy(), n_ordinary, n_tokens)
 
 
 def _write(run: Run, model: ModelPlan, unit: Unit, blocks: Blocks) -> dict[str, Any]:

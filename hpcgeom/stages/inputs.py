@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.data.arrays import layer_files, read_rows
-from hpcgeom.data.samples import read_samples
+from hpcgeom.data.samples import Samples, read_samples
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.manifest import load_manifest
-from hpcgeom.manifest.sections import Manifest
+from hpcgeom.manifest.sections import ImagesDataset, Manifest
 from hpcgeom.plan import paths
 from hpcgeom.plan.dataset import read_dataset
+from hpcgeom.plan.sequences import Sequences
 from hpcgeom.stages.run import Run
 
 
@@ -26,27 +28,31 @@ def manifest_of(run: Run) -> Manifest:
 
 
 @functools.lru_cache(maxsize=1)
-def texts_of(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Ids and texts of all samples, checked against ``samples.parquet``.
+def samples_of(run: Run) -> Samples:
+    """The samples with their texts, checked against ``samples.parquet``; images when they are read.
 
     Raises
     ------
     InputError
         The data set has changed since the run was prepared.
     """
-    samples = read_dataset(manifest_of(run), Path(run.plan.manifest_folder))
+    manifest = manifest_of(run)
+    is_images = isinstance(manifest.dataset, ImagesDataset)
+    samples = read_dataset(manifest, Path(run.plan.manifest_folder), with_digests=not is_images)
     known = read_samples(run.sound(paths.SAMPLES))
+    if is_images and samples.ids == known.ids:
+        return replace(samples, digests=known.digests)
     if samples.digest != known.digest:
         raise InputError(
             f"the data set of {run.root} has changed since it was prepared "
             f"(sample digest {samples.digest[:12]}, expected {known.digest[:12]}): "
             "restore it, or start another run"
         )
-    return samples.ids, samples.texts
+    return samples
 
 
-def read_batches(run: Run, model: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """The batch (within its unit) and the token count of every row.
+def read_sequences(run: Run, model: str) -> tuple[Sequences, npt.NDArray[np.int32]]:
+    """The sequences of a model, and the batch (within its unit) of each.
 
     Raises
     ------
@@ -58,8 +64,8 @@ def read_batches(run: Run, model: str) -> tuple[npt.NDArray[np.int32], npt.NDArr
     path = run.sound(paths.prepared(model))
     try:
         table = pq.ParquetFile(path).read()
-        batch = table["batch"].to_numpy().astype(np.int32)
-        return batch, table["n_tokens"].to_numpy().astype(np.int64)
+        columns = (table[name].to_numpy() for name in ("row", "window", "n_tokens", "n_ordinary"))
+        return Sequences(*columns), table["batch"].to_numpy()
     except (OSError, ValueError, KeyError) as error:
         raise DamagedError(f"{path} cannot be read ({error}): hpcgeom verify, then hpcgeom resume") from error
 
@@ -73,7 +79,7 @@ def points_of(run: Run, model: str, layers: Sequence[int], start: int, stop: int
         A value is not finite; names the sample and the layer.
     """
     manifest = manifest_of(run)
-    source = next(item.source for item in manifest.models if item.name == model)
+    source = next(item.source for item in manifest.all_models if item.name == model)
     files = layer_files(source, Path(run.plan.manifest_folder))  # type: ignore[arg-type]
     block = np.stack([read_rows(files[layer], start, stop) for layer in layers])
     refuse_non_finite(block, layers, start, f"model '{model}'")

@@ -8,9 +8,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from hpcgeom.data.samples import write_samples
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, canonical, difference, load_manifest, manifest_digest
@@ -20,6 +17,7 @@ from hpcgeom.plan.batches import form_batches
 from hpcgeom.plan.dataset import dataset_files, read_dataset, samples_plan
 from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import Plan
+from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import STAGES, units_of
 from hpcgeom.stages.base import attempt, made_by
 from hpcgeom.stages.drafting import draft_model
@@ -138,7 +136,7 @@ def _write_plan(loaded: LoadedManifest, root: Path) -> None:
     manifest, folder = loaded.manifest, loaded.folder
     samples = read_dataset(manifest, folder)
     refuse_too_few_samples(manifest, len(samples))
-    drafted = [draft_model(section, manifest, folder, samples) for section in manifest.models]
+    drafted = [draft_model(section, manifest, folder, samples) for section in manifest.all_models]
     plan = assemble(
         manifest, folder, samples_plan(samples, dataset_files(manifest, folder)), [d for d, _ in drafted]
     )
@@ -146,8 +144,8 @@ def _write_plan(loaded: LoadedManifest, root: Path) -> None:
     files.write_json(root / paths.PROVENANCE, provenance(loaded))
     files.write_atomic(root / paths.MANIFEST, loaded.text.encode())
     write_samples(samples, root / paths.SAMPLES)
-    for draft, n_tokens in [] if manifest.is_arrays else drafted:
-        _write_batches(root, draft, n_tokens, plan)
+    for draft, sequences in [] if manifest.is_arrays else drafted:
+        _write_sequences(root, draft, sequences, plan)
     files.write_atomic(root / paths.PLAN, (plan.model_dump_json(indent=1) + "\n").encode())
 
 
@@ -162,18 +160,25 @@ def _refuse_another_outcome(root: Path, plan: Plan) -> None:
                 )
 
 
-def _write_batches(root: Path, draft: ModelDraft, n_tokens: npt.NDArray[np.int64], plan: Plan) -> None:
+def _write_sequences(root: Path, draft: ModelDraft, sequences: Sequences, plan: Plan) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tokens_per_batch = int(plan.manifest["extract"]["tokens_per_batch"])
-    unit, batch = form_batches(n_tokens, plan.unit_rows, tokens_per_batch, equal_lengths=draft.equal_lengths)
+    unit, batch = form_batches(
+        sequences.n_tokens,
+        plan.unit_rows,
+        int(plan.manifest["extract"]["tokens_per_batch"]),
+        rows=sequences.row,
+        equal_lengths=draft.equal_lengths,
+    )
     table = pa.table(
         {
-            "row": pa.array(np.arange(len(n_tokens), dtype=np.int64)),
+            "row": pa.array(sequences.row),
+            "window": pa.array(sequences.window),
             "unit": pa.array(unit),
             "batch": pa.array(batch),
-            "n_tokens": pa.array(n_tokens),
+            "n_tokens": pa.array(sequences.n_tokens),
+            "n_ordinary": pa.array(sequences.n_ordinary),
         }
     )
     sink = pa.BufferOutputStream()

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from hpcgeom.catalog.sources import cached_hub_folder, locate
 from hpcgeom.errors import InputError
-from hpcgeom.manifest.sections import BertModel, Manifest, ModuleModel, TextDataset
+from hpcgeom.manifest import resolve_path
+from hpcgeom.manifest.sections import CatalogModel, Manifest, ModuleModel
+from hpcgeom.plan.assemble import input_settings
+from hpcgeom.plan.drafts import Origin
 from hpcgeom.plan.plan import ModelPlan, Plan
 
 if TYPE_CHECKING:
-    from hpcgeom.models import Encoding, ModelRequest, Reading, Tokenizer
-
-UNLIMITED_TOKENS = 2**31 - 1
+    from hpcgeom.models import InputSettings, ModelRequest, Reading
 
 
 def request_of(plan: Plan, model: ModelPlan, manifest: Manifest) -> ModelRequest:
@@ -27,19 +28,53 @@ def request_of(plan: Plan, model: ModelPlan, manifest: Manifest) -> ModelRequest
         poolings.setdefault(item.site, []).append(item.pooling)
         layers[item.site] = item.layers
     readings = tuple(Reading(site, tuple(names), layers[site]) for site, names in poolings.items())
-    section = next(item for item in manifest.models if item.name == model.name)
-    assert isinstance(section, BertModel | ModuleModel)
-    return make_request(section, Path(plan.manifest_folder), Path(model.folder), readings)
+    section = next(item for item in manifest.all_models if item.name == model.name)
+    folder = Path(model.folder) if model.folder else None
+    tokenizer = Path(model.tokenizer) if model.tokenizer else None
+    if isinstance(section, CatalogModel):
+        origin = Origin(folder, model.revision, model.config, tokenizer)
+        return catalog_request(section, Path(plan.manifest_folder), origin, readings, model)
+    assert isinstance(section, ModuleModel)
+    return module_request(section, Path(plan.manifest_folder), folder, readings, model)
 
 
-def make_request(
-    section: BertModel | ModuleModel, manifest_folder: Path, folder: Path | None, readings: Sequence[Reading]
+def catalog_request(
+    section: CatalogModel,
+    manifest_folder: Path,
+    origin: Origin,
+    readings: Sequence[Reading],
+    details: ModelPlan | None = None,
 ) -> ModelRequest:
-    """The request of a model whose folder is known."""
+    """The request of a model of the catalogue whose origin is known."""
     from hpcgeom.models import ModelRequest
 
-    if isinstance(section, BertModel):
-        return ModelRequest(section.name, section.family, folder, section.dtype, tuple(readings))
+    return ModelRequest(
+        section.name,
+        section.family,
+        origin.folder,
+        section.dtype,
+        tuple(readings),
+        weights=section.weights,
+        seed=section.seed,
+        tokenizer=origin.tokenizer,
+        config=origin.config,
+        details=details.details if details else (),
+        detail_layers=details.detail_layers if details else None,
+        image_pipeline=section.image_pipeline,
+        clusters=None if section.clusters is None else resolve_path(manifest_folder, section.clusters),
+    )
+
+
+def module_request(
+    section: ModuleModel,
+    manifest_folder: Path,
+    folder: Path | None,
+    readings: Sequence[Reading],
+    details: ModelPlan | None = None,
+) -> ModelRequest:
+    """The request of a user's module whose weights are known."""
+    from hpcgeom.models import ModelRequest
+
     return ModelRequest(
         section.name,
         section.family,
@@ -54,6 +89,12 @@ def make_request(
         blocks=section.blocks,
         block_sites={str(site): path for site, path in section.block_sites.items()},
         final_norm=section.final_norm,
+        embeddings={str(site): path for site, path in section.embeddings.items()},
+        attention=section.attention,
+        head=section.head,
+        n_heads=section.n_heads,
+        details=details.details if details else (),
+        detail_layers=details.detail_layers if details else None,
     )
 
 
@@ -76,37 +117,9 @@ def tokenizer_folder(section: ModuleModel, manifest_folder: Path) -> Path | None
     return found
 
 
-def tokenizer_of(request: ModelRequest) -> Tokenizer:
-    """The tokenizer that belongs to a request.
+def settings_of(manifest: Manifest) -> InputSettings:
+    """How the samples of a manifest are turned into tokens."""
+    from hpcgeom.models import InputSettings
 
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    from hpcgeom.models import Tokenizer, model_limits
-
-    folder = request.tokenizer or request.folder
-    if folder is None:
-        raise InputError(f"model '{request.name}' has no tokenizer: name its folder with `tokenizer`")
-    return Tokenizer(folder, model_limits(request).vocab_size)
-
-
-def encode(
-    tokenizer: Tokenizer, manifest: Manifest, request: ModelRequest, ids: Sequence[str], texts: Sequence[str]
-) -> list[Encoding]:
-    """Tokens of some samples under the manifest's rules of length.
-
-    Raises
-    ------
-    InputError
-        A sample is too long, empty, or not in the tokenizer's words.
-    """
-    from hpcgeom.models import model_limits
-
-    dataset = manifest.dataset
-    if isinstance(dataset, TextDataset):
-        return tokenizer.encode(ids, texts, dataset.max_length, dataset.too_long)
-    # Sequences are cut to residues where they are read; the model's own limit still holds.
-    limit = model_limits(request).max_tokens or UNLIMITED_TOKENS
-    return tokenizer.encode(ids, texts, limit, "error")
+    found = {key: value for key, value in input_settings(manifest).items() if key != "pad_id"}
+    return InputSettings(**found)

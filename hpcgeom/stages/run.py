@@ -37,6 +37,11 @@ class Run:
         is_there = (root / paths.PLAN).exists()
         self.plan: Plan = read_plan(self.sound(paths.PLAN) if is_there else root / paths.PLAN)
 
+    @property
+    def folder(self) -> Path:
+        """The manifest's folder, where relative paths start."""
+        return Path(self.plan.manifest_folder)
+
     def records(self, stage: str) -> Records:
         """The records of `stage`."""
         return Records(self.root, stage)

@@ -7,8 +7,13 @@ import sys
 
 import pytest
 
-from hpcgeom.catalog.sources import cached_hub_folder, locate
+from hpcgeom.catalog.sources import cached_hub_folder, locate, mirrored_revision
 from hpcgeom.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def no_mirror(monkeypatch):
+    monkeypatch.delenv("HPCGEOM_MIRROR", raising=False)
 
 
 @pytest.fixture
@@ -76,6 +81,93 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(tmp_path, source):
         locate(source, tmp_path)
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder of models by their hub ids, with one model in it."""
+    root = tmp_path / "mirror"
+    (root / "org" / "name").mkdir(parents=True)
+    (root / "org" / "file").write_text("")
+    monkeypatch.setenv("HPCGEOM_MIRROR", str(root))
+    return root
+
+
+def test_a_model_of_the_mirror_is_found_by_its_hub_id_and_others_are_left_to_the_hub(mirror, tmp_path):
+    assert locate("org/name", tmp_path) == mirror / "org" / "name"
+    assert locate("org/other", tmp_path) is None
+    assert locate("org/file", tmp_path) is None
+
+
+def test_a_folder_beside_the_manifest_wins_over_the_mirror(mirror, tmp_path):
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    assert locate("org/name", tmp_path) == tmp_path / "org" / "name"
+
+
+def test_a_mirror_below_the_home_folder_may_be_named_with_a_tilde(mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HPCGEOM_MIRROR", "~/mirror")
+    assert locate("org/name", tmp_path) == mirror / "org" / "name"
+
+
+def test_an_empty_variable_names_no_mirror(mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPCGEOM_MIRROR", "")
+    assert locate("org/name", tmp_path) is None
+
+
+@pytest.mark.parametrize("named", ["{tmp}/nothing", "{tmp}/mirror/org/file", "mirror"])
+def test_a_mirror_that_is_no_folder_or_depends_on_where_one_works_is_refused(
+    mirror, tmp_path, monkeypatch, named
+):
+    named = named.format(tmp=tmp_path)
+    monkeypatch.setenv("HPCGEOM_MIRROR", named)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError,
+        match=rf"HPCGEOM_MIRROR is '{named}': expected the absolute path of a .*'org/name': correct",
+    ):
+        locate("org/name", tmp_path)
+    assert locate(str(tmp_path), tmp_path) == tmp_path
+
+
+def test_the_commit_of_a_mirrored_folder_is_that_of_its_file(mirror):
+    folder = mirror / "org" / "name"
+    assert mirrored_revision(folder) == ""
+    assert mirrored_revision(mirror / "org" / "file") == ""
+    (folder / ".revision").write_text(f"{COMMIT}\n")
+    assert mirrored_revision(folder) == COMMIT
+    assert mirrored_revision(folder, COMMIT) == COMMIT
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"main\n", COMMIT[:7].encode(), COMMIT.upper().encode(), b"\xff" * 40]
+)
+def test_a_file_that_holds_no_commit_is_refused(mirror, content):
+    folder = mirror / "org" / "name"
+    (folder / ".revision").write_bytes(content)
+    with pytest.raises(
+        InputError, match=rf"{folder}/.revision holds '.*': expected a commit of 40 hexadecimal"
+    ):
+        mirrored_revision(folder)
+
+
+@pytest.mark.parametrize("pinned", ["f" * 40, "main", COMMIT[:12]])
+def test_a_pinned_revision_must_be_the_commit_of_the_mirror(mirror, pinned):
+    folder = mirror / "org" / "name"
+    with pytest.raises(
+        InputError,
+        match=rf"{folder} does not say which commit .* pins revision '{pinned}': write .* to {folder}/.rev",
+    ):
+        mirrored_revision(folder, pinned)
+    (folder / ".revision").write_text(COMMIT)
+    with pytest.raises(
+        InputError,
+        match=rf"is a copy of commit {COMMIT}, but .* pins revision '{pinned}': copy that .*, or pin {COMMIT}",
+    ):
+        mirrored_revision(folder, pinned)
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A hub cache with two snapshots of one model; `main` is the first."""
@@ -104,9 +196,14 @@ def test_what_is_not_in_the_cache_is_not_found(cache, hub_id, revision):
     assert cached_hub_folder(hub_id, revision) is None
 
 
-def test_a_snapshot_without_a_configuration_is_not_finished(cache):
-    (cache / "snapshots" / "1111" / "config.json").unlink()
+def test_a_snapshot_without_a_configuration_or_a_tokenizer_is_not_finished(cache):
+    folder = cache / "snapshots" / "1111"
+    (folder / "config.json").unlink()
     assert cached_hub_folder("org/name", None) is None
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_text("{}")
+        assert cached_hub_folder("org/name", None) == folder
+        (folder / name).unlink()
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # it runs again, elsewhere

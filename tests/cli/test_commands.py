@@ -53,16 +53,6 @@ def test_init_refuses_a_name_that_is_a_path(hpcgeom, tmp_path):
     assert not (tmp_path.parent / "outside.yaml").exists()
 
 
-def test_models_lists_families_sites_and_poolings(hpcgeom):
-    shown = hpcgeom("models")
-    assert shown.code == 0
-    for word in ("arrays", "bert", "module", "resid", "attn_out", "module:<glob>", "poolings: mean"):
-        assert word in shown.out
-    parsed = json.loads(hpcgeom("models", "--json").out)
-    assert set(parsed) == {"arrays", "bert", "module"}
-    assert parsed["arrays"]["sites"] == ["points"]
-
-
 def test_schema_is_that_of_a_manifest(hpcgeom):
     parsed = json.loads(hpcgeom("schema").out)
     assert parsed == Manifest.model_json_schema()

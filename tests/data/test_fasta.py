@@ -89,6 +89,14 @@ def test_a_clean_file_needs_no_notice(fasta):
         ("MKſVA", r"'ſ' \(U\+017F\) is not an amino acid"),  # upper case would make an S of it
         ("MKıVA", r"'ı' \(U\+0131\) is not an amino acid"),  # and an I of this
         ("MKV\u00a0", r"\(U\+00A0\) is not an amino acid"),
+        ("\u041cKV", r"column 1 .* \(U\+041C\) is not an amino acid"),  # a Cyrillic letter like an M
+        ("MK\uff21", r"\(U\+FF21\) is not an amino acid"),  # a wide A
+        ("MKV\x1a", r"'\\x1a' is not an amino acid"),  # the end of file of DOS
+        (" MKV", r"column 1 .* ' ' is a space: remove it"),
+        ("\ufeff>c\nMKV", r"column 1 .* \(U\+FEFF\) is not"),  # two files with marks, put together
+        ("; a comment", r"column 1 .* ';' is not an amino acid"),
+        ("1234", r"column 1 .* '1' is not an amino acid"),
+        ("<cls>MKV", r"'<cls>' is text of a special token"),
         ("", r"p.fa:1: 'a' has no sequence"),
         ("*", r"p.fa:1: 'a' has no sequence"),
     ],
@@ -114,6 +122,17 @@ def test_all_problems_are_told_at_once_up_to_ten(fasta):
         ("\nMKV\n>a\nMKV\n", r"p.fa:2: 'MKV' stands before the first header"),
         ("@read1\nACGT\n+\nIIII\n", r"p.fa:1: starts with '@': this is FASTQ"),
         ("<!DOCTYPE html>", "is a web page"),
+        ('{"error": "not found"}', r"p.fa:1: .* stands before the first header"),
+        ("a,b\nMKV,1\n", r"p.fa:1: 'a,b' stands before the first header"),
+        (b"@read1\r\nACGT\r\n+\r\nIIII\r\n", r"p.fa:1: starts with '@'"),
+        (b"\xef\xbb\xbf@read1\nACGT\n", r"p.fa:1: starts with '@'"),
+        (">a\nMKV\n".encode("utf-16"), "is UTF-16 text"),
+        (b"%PDF-1.7\n\xe2\xe3\xcf\xd3\n", "p.fa:2: not UTF-8 text"),
+        ("", "p.fa is empty"),
+        (" \n\t\n", "p.fa is empty"),
+        (">a\n>b\nMKV\n", "p.fa:1: 'a' has no sequence"),
+        (">\nMKV\n", "p.fa:1: '>' without a name"),
+        ("> \t\nMKV\n", "p.fa:1: '>' without a name"),
         (">a\nMK\0V\n", "p.fa:2: holds a NUL"),
         (">a x\nMKV\n>b\nMKL\n>a y\nMKA\n", r"'a' \(\S*p.fa:1 and \S*p.fa:5\)"),
         (">a\x07b\nMKV\n", r"p.fa:1: the id 'a\\x07b' holds the control character U\+0007"),
@@ -122,6 +141,14 @@ def test_all_problems_are_told_at_once_up_to_ten(fasta):
 def test_files_that_are_not_protein_fasta_are_refused(content, message, fasta):
     with pytest.raises(InputError, match=message):
         read_fasta(fasta(content))
+
+
+def test_missing_files_and_folders_are_told(fasta, tmp_path):
+    fasta(SCOPE, "astral.fa")
+    with pytest.raises(InputError, match=r"astrl.fa does not exist \(nearest: 'astral.fa'\)"):
+        read_fasta(tmp_path / "astrl.fa")
+    with pytest.raises(InputError, match="is a folder; expected a file"):
+        read_fasta(tmp_path)
 
 
 def test_a_truncated_gzip_file_is_an_error_and_not_fewer_records(fasta):
@@ -134,6 +161,8 @@ def test_a_truncated_gzip_file_is_an_error_and_not_fewer_records(fasta):
 def test_dna_is_told(fasta):
     dna = read_fasta(fasta(">a\nACGTACGTNNACGT\n>b\nGATTACA\n"))
     assert any("looks like DNA: 100.0%" in notice for notice in dna.notices)
+    rna = read_fasta(fasta(">a\nACGUACGUUUAGCU\n"))
+    assert any("looks like DNA: 100.0% of its letters are A, C, G, T, U or N" in told for told in rna.notices)
     assert not any("DNA" in notice for notice in read_fasta(fasta(SCOPE)).notices)
 
 
@@ -151,6 +180,16 @@ def test_truncation_is_told_and_is_part_of_the_digest(fasta):
     assert any("1 of 2 sequences cut to 60 residues" in notice for notice in cut.notices)
     assert cut.digests[0] == whole.digests[0]
     assert cut.digests[1] != whole.digests[1]
+
+
+def test_windows_leave_long_sequences_whole_and_tell(fasta):
+    path = fasta(SCOPE)
+    whole, kept = read_fasta(path), read_fasta(path, max_length=60, too_long="window")
+    assert (kept.texts, kept.digest, kept.lengths.tolist()) == (whole.texts, whole.digest, [55, 61])
+    assert kept.notices == (
+        "1 of 2 sequences longer than 60 residues: kept whole, to be read in windows: 'd2gkma_ (61)'",
+    )
+    assert read_fasta(path, max_length=61, too_long="window").notices == ()
 
 
 def test_duplicates_are_counted_after_truncation_and_kept_or_dropped(fasta):
@@ -179,7 +218,7 @@ def test_headers_without_a_label_are_named(fasta):
         ({"labels_header": {"sf": "("}}, "label 'sf': '\\(' is not a regular expression"),
         ({"labels_header": {"sf": "sf="}}, "label 'sf': 'sf=' has no group"),
         ({"max_length": 0}, "max_length is 0; expected at least 1"),
-        ({"too_long": "window"}, "too_long is 'window'; expected 'error' or 'truncate'"),
+        ({"too_long": "windows"}, "too_long is 'windows'; expected 'error', 'truncate' or 'window'"),
         ({"duplicates": "dedup"}, "duplicates is 'dedup'; expected 'keep' or 'drop'"),
     ],
 )

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from hpcgeom.manifest import BertModel, Manifest, Neighbors, TextDataset
+from hpcgeom.manifest import CatalogModel, Manifest, Neighbors, TextDataset
 from hpcgeom.manifest.fields import Section
-from hpcgeom.manifest.model_sections import is_hub_id
+from hpcgeom.manifest.catalog_section import is_hub_id
 
 HEAVY = {
     "numpy",
@@ -38,7 +38,7 @@ def manifest() -> Manifest:
     return Manifest(
         name="demo",
         dataset=TextDataset(kind="text", path="a.tsv"),
-        models=(BertModel(name="m", family="bert", source="org/name"),),
+        models=(CatalogModel(name="m", family="bert", source="org/name"),),
     )
 
 

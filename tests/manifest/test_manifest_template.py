@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpcgeom.catalog.families import FAMILIES
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import canonical, load_manifest, manifest_digest, template
 from hpcgeom.manifest.fields import SLUG
 from hpcgeom.manifest.sections import (
     ArraysDataset,
     ArraysModel,
-    BertModel,
+    CatalogModel,
     Extract,
     FastaDataset,
     Geometry,
+    ImagesDataset,
     Manifest,
     ModuleModel,
     Neighbors,
     Representations,
     TextColumns,
     TextDataset,
+    TokensDataset,
 )
 from hpcgeom.manifest.yaml import parse_yaml
 
-SECTIONS = (ArraysDataset, ArraysModel, BertModel, Extract, FastaDataset, Geometry, Manifest, ModuleModel)
-SECTIONS += (Neighbors, Representations, TextColumns, TextDataset)
+SECTIONS = (ArraysDataset, ArraysModel, CatalogModel, Extract, FastaDataset, Geometry, Manifest, ModuleModel)
+SECTIONS += (Neighbors, Representations, TextColumns, TextDataset, ImagesDataset, TokensDataset)
+
+FAMILIES_SHOWN = ("bert", "bert", "gpt2", "igpt", "module", "arrays")
+READS = {"module": ("text", "fasta", "tokens"), "arrays": ("arrays",)}
+READS |= {name: family.dataset_kinds for name, family in FAMILIES.items()}
 
 
 def blocks(text: str) -> dict[str, list[str]]:
@@ -85,11 +93,12 @@ def test_every_key_of_every_section_is_shown(section):
 
 def test_all_versions_in_comments_are_valid_together(tmp_path):
     versions = blocks(template("demo"))
-    assert (len(versions["dataset"]), len(versions["models"])) == (3, 3)
+    assert (len(versions["dataset"]), len(versions["models"])) == (5, 6)
     digests = set()
     for dataset, models in itertools.product(versions["dataset"], versions["models"]):
-        is_arrays = "kind: arrays" in dataset
-        if is_arrays != ("family: arrays" in models):
+        kind, family = (re.search(r"(?:kind|family): (\w+)", text)[1] for text in (dataset, models))
+        is_arrays = kind == "arrays"
+        if kind not in READS[family]:
             continue
         left_out = {"representations", "extract"} if is_arrays else set()
         rest = [versions[name][0] for name in ("representations", "extract", "neighbors", "geometry")]
@@ -97,4 +106,4 @@ def test_all_versions_in_comments_are_valid_together(tmp_path):
         path = tmp_path / "m.yaml"
         path.write_text("\n".join([versions["name"][0], dataset, models, *kept]))
         digests.add(manifest_digest(load_manifest(path).manifest))
-    assert len(digests) == 5
+    assert len(digests) == sum(len(READS[family]) for family in FAMILIES_SHOWN)

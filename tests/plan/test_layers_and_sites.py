@@ -10,7 +10,21 @@ from hpcgeom.manifest import Representations
 from hpcgeom.plan.layout import SiteShape, choose_layers, family_shapes, points_representation
 
 FACTS = ModelFacts(
-    n_layers=3, width=8, n_heads=2, mlp_width=16, vocab_size=9, max_positions=24, n_parameters=5
+    n_layers=3,
+    width=8,
+    n_kv_heads=2,
+    head_dim=4,
+    n_block_parameters=1,
+    n_head_parameters=0,
+    is_gated_mlp=False,
+    n_image_tokens=0,
+    n_patch_values=0,
+    n_outputs=9,
+    n_heads=2,
+    mlp_width=16,
+    vocab_size=9,
+    max_positions=24,
+    n_parameters=5,
 )
 
 

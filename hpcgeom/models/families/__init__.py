@@ -11,8 +11,10 @@ from typing import Protocol, cast
 
 from hpcgeom.errors import InputError
 from hpcgeom.models.limits import Limits
+from hpcgeom.models.readings import resolve_details, resolve_readings
 from hpcgeom.models.request import ModelRequest
 from hpcgeom.models.skeletons import Skeleton
+from hpcgeom.models.weights import WeightsReport, check_weights, torch_dtype
 
 
 class Family(Protocol):
@@ -41,6 +43,22 @@ def family(name: str) -> Family:
     if name not in family_names():
         raise InputError(f"unknown family '{name}': expected one of {', '.join(family_names())}")
     return cast(Family, import_module(f"{__name__}.{name}"))
+
+
+def check_model(request: ModelRequest) -> WeightsReport:
+    """Make sure that a model can be built and that its weights fit; only headers of files are read.
+
+    Raises
+    ------
+    InputError, ProblemsError
+        The configuration is wrong, a site does not exist, or tensors are missing, unknown or misshaped.
+    """
+    skeleton = family(request.family).build(request)
+    resolve_readings(request.readings, skeleton.model, skeleton.layout, request.name)
+    resolve_details(request.details, skeleton.layout, request.name)
+    if skeleton.keys is None or request.folder is None:
+        return WeightsReport(())
+    return check_weights(skeleton.model, request.folder, skeleton.keys, torch_dtype(request.dtype))
 
 
 def model_limits(request: ModelRequest) -> Limits:

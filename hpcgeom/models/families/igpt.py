@@ -37,8 +37,12 @@ def build(request: ModelRequest) -> Skeleton:
     config = _config(request)
 
     def construct() -> torch.nn.Module:
-        kind = ImageGPTForCausalImageModeling if request.needs_head else ImageGPTModel
-        return kind(config)  # type: ignore[no-any-return]
+        base = ImageGPTModel(config)
+        if not request.needs_head:
+            return base  # type: ignore[no-any-return]
+        model = ImageGPTForCausalImageModeling(config)
+        model.transformer = base  # its own would be drawn twice: other random numbers than without a head
+        return model  # type: ignore[no-any-return]
 
     layout = replace(GPT2_LAYOUT, n_heads=config.n_head, n_kv_heads=config.n_head)
     if request.needs_head:

@@ -47,7 +47,7 @@ RENAMES = (
     (r"intermediate\.dense\.", "mlp.fc1."),
     (r"\.output\.dense\.", ".mlp.fc2."),
 )
-UNUSED = (r"(^|\.)pooler\.", r"^decoder\.")
+UNUSED = (r"(^|\.)pooler\.", r"(^|\.)embeddings\.mask_token$", r"^decoder\.")
 
 
 def limits(request: ModelRequest) -> Limits:

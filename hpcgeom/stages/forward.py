@@ -1,0 +1,101 @@
+"""A loaded model, and the batches that one unit of extract feeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.errors import InputError
+from hpcgeom.plan.plan import ModelPlan
+from hpcgeom.stages import inputs
+from hpcgeom.stages.contents import Contents
+from hpcgeom.stages.requests import request_of, settings_of
+from hpcgeom.stages.run import Run
+from hpcgeom.types import Unit
+
+if TYPE_CHECKING:
+    from hpcgeom.models import Encoding
+
+Pooled = Mapping[tuple[str, str], npt.NDArray[np.float32]]
+"""(site, pooling) to (layers, sequences, features)."""
+
+
+class Forward:
+    """A model of a run with its encoder and its samples; weights load once."""
+
+    def __init__(self, run: Run, model: ModelPlan) -> None:
+        from hpcgeom.models import Replicate, encoder_of
+
+        manifest = inputs.manifest_of(run)
+        request = request_of(run.plan, model, manifest)
+        self._name = model.name
+        self._model = Replicate().open_model(request, device="cpu", threads=run.plan.threads)
+        self._encoder = encoder_of(request, settings_of(manifest))
+        self._samples = inputs.samples_of(run)
+        self._contents = Contents(manifest, run.folder, self._samples)
+        self.sequences, self._batch = inputs.read_sequences(run, model.name)
+
+    def close(self) -> None:
+        """Take all hooks off the model."""
+        self._model.close()
+
+    def batches(self, unit: Unit) -> Iterator[tuple[npt.NDArray[np.intp], Pooled]]:
+        """Run the batches of a unit, in their order.
+
+        Yields
+        ------
+        tuple
+            Positions in `sequences`, and what the forward pass gave for them.
+
+        Raises
+        ------
+        InputError
+            A sample does not suit the model, has changed, or gives a value that is not finite.
+        """
+        first, last = (int(edge) for edge in np.searchsorted(self.sequences.row, (unit.start, unit.stop)))
+        batches = self._batch[first:last]
+        for number in range(int(batches.max(initial=-1)) + 1):
+            members = first + np.flatnonzero(batches == number)
+            yield members, self._forward(members)
+
+    def _forward(self, members: npt.NDArray[np.intp]) -> Pooled:
+        from hpcgeom.models import NonFiniteActivation, pad
+
+        rows = self.sequences.row[members]
+        encodings = self.encodings(members)
+        try:
+            pooled: Pooled = self._model.extract(pad(encodings, self._encoder.pad_id))
+        except NonFiniteActivation as error:
+            raise InputError(
+                f"model '{self._name}', sample '{self._samples.ids[rows[error.row]]}': {error}: leave it out "
+                "with dataset.exclude, or choose a wider dtype"
+            ) from error
+        return pooled
+
+    def encodings(self, members: npt.NDArray[np.intp]) -> list[Encoding]:
+        """Encodings of some sequences.
+
+        Raises
+        ------
+        InputError
+            One has another length than prepare counted.
+        """
+        rows = self.sequences.row[members].tolist()
+        distinct = list(dict.fromkeys(rows))
+        ids = [self._samples.ids[row] for row in distinct]
+        windows = dict(zip(distinct, self._encoder.encode(ids, self._contents.of(distinct)), strict=True))
+        found = []
+        for row, position in zip(rows, members.tolist(), strict=True):
+            own, expected = windows[row], int(self.sequences.n_tokens[position])
+            window = int(self.sequences.window[position])
+            n_found = len(own[window].ids) if window < len(own) else 0
+            if n_found != expected:
+                raise InputError(
+                    f"sample '{self._samples.ids[row]}' has {n_found} tokens, but prepare counted "
+                    f"{expected}: the tokenizer has changed since; start another run"
+                )
+            found.append(own[window])
+        return found

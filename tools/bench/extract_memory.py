@@ -1,0 +1,137 @@
+"""How much memory it takes to read all layers of a model, beside a forward pass that keeps nothing.
+
+    python tools/bench/extract_memory.py
+    python tools/bench/extract_memory.py --models esm2 vit --tokens 16384
+
+Each way runs in a process of its own: the model's forward alone; hpcgeom's extraction of `resid` at all
+layers with mean pooling; transformers with ``output_hidden_states=True``. The peak is that of the resident
+memory (VmHWM, reset before) above what the process holds with the model loaded and one small batch run.
+Weights are random; sizes are those of the models named. Linux only.
+"""
+
+# ruff: noqa: T201
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TEXT = {"vocab_size": 1000, "max_position_embeddings": 1024}
+MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "esm2-35m": ("esm2", 512, {
+        "model_type": "esm", "vocab_size": 33, "hidden_size": 480, "num_hidden_layers": 12,
+        "num_attention_heads": 20, "intermediate_size": 1920, "position_embedding_type": "rotary",
+        "token_dropout": True, "mask_token_id": 32, "pad_token_id": 1, "emb_layer_norm_before": False}),
+    "gpt2-small": ("gpt2", 1024, {
+        "model_type": "gpt2", "vocab_size": 1000, "n_embd": 768, "n_layer": 12, "n_head": 12,
+        "n_positions": 1024, "bos_token_id": 0, "eos_token_id": 0}),
+    "llama-small": ("llama", 1024, {
+        **TEXT, "model_type": "llama", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "num_key_value_heads": 4, "intermediate_size": 2048}),
+    "igpt-s": ("igpt", 1024, {
+        "model_type": "imagegpt", "vocab_size": 513, "n_embd": 512, "n_layer": 24, "n_head": 8,
+        "n_positions": 1024}),
+    "vit-base": ("vit", 197, {
+        "model_type": "vit", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072, "image_size": 224, "patch_size": 16}),
+    "bert-base": ("bert", 512, {
+        **TEXT, "model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072}),
+}  # fmt: skip
+"""Name to family, tokens per row and config.json."""
+WAYS = {"forward": "forward alone", "extract": "hpcgeom", "states": "output_hidden_states"}
+
+
+def memory_kb(field: str) -> int:
+    """A field of /proc/self/status."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1])
+    raise OSError(f"the kernel does not report {field}")
+
+
+def random_batch(family: str, n_rows: int, n_tokens: int, config: dict[str, Any]) -> Any:
+    """Random ids or images without padding; the second half of the rows is a little shorter where it can be."""
+    from hpcgeom.models import TokenBatch
+
+    rng, shape = np.random.default_rng(0), (n_rows, n_tokens)
+    special, mask = np.zeros(shape, bool), np.ones(shape, np.int64)
+    special[:, 0] = True
+    if family == "vit":
+        pixels = rng.standard_normal((n_rows, 3, 224, 224)).astype(np.float32)
+        return TokenBatch(np.zeros(shape, np.int64), mask, special, pixels)
+    if family != "igpt":
+        mask[n_rows // 2 :, -n_tokens // 8 :] = 0
+    ids = rng.integers(2, config["vocab_size"] - 2, shape)
+    return TokenBatch(np.where(mask == 1, ids, 1), mask, special)
+
+
+def measure(name: str, way: str, n_tokens: int, threads: int) -> dict[str, float]:
+    """Peak above the loaded model, in MB, and the size of one layer's hidden states, of one way."""
+    import torch
+
+    from hpcgeom.models import ModelRequest, Reading, Replicate
+
+    family, length, config = MODELS[name]
+    readings = (Reading("resid", ("mean",)),)
+    request = ModelRequest(name, family, None, "float32", readings, weights="random", config=config)
+    model = Replicate().open_model(request, threads=threads)
+    more = {"output_hidden_states": True} if way == "states" else {}
+
+    def run(batch: Any) -> Any:
+        if way == "extract":
+            return model.extract(batch)
+        inputs = {key: torch.from_numpy(getattr(batch, key)) for key in model.skeleton.inputs}
+        with torch.inference_mode():
+            return model.skeleton.model(**inputs, **model.skeleton.arguments, **more)
+
+    run(random_batch(family, 2, length if family == "vit" else 16, config))
+    batch = random_batch(family, max(1, n_tokens // length), length, config)
+    before = memory_kb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    kept = run(batch)
+    peak = memory_kb("VmHWM")
+    del kept
+    width = model.describe(batch.rows(1) if family == "vit" else None).width or 0
+    return {"peak": (peak - before) / 1024, "layer": batch.input_ids.size * width * 4 / 2**20}
+
+
+def measure_apart(name: str, way: str, n_tokens: int, threads: int) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    command = [sys.executable, __file__, "--one", name, way, "--tokens", str(n_tokens), "--threads", str(threads)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--tokens", type=int, default=8192, help="of the batch")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(*options.one, options.tokens, options.threads)))
+        return
+    print(f"peak above the loaded model in MB, batches of {options.tokens} tokens, float32")
+    print(f"{'':12} {'one layer':>10} {'forward':>9} {'hpcgeom':>9} {'ratio':>6} {'all states':>11} {'ratio':>6}")
+    for name in options.models:
+        found = {way: measure_apart(name, way, options.tokens, options.threads) for way in WAYS}
+        forward, extract, states = (found[way]["peak"] for way in WAYS)
+        print(
+            f"{name:12} {found['forward']['layer']:10.1f} {forward:9.1f} {extract:9.1f} {extract / forward:6.3f} "
+            f"{states:11.1f} {states / forward:6.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
