@@ -26,7 +26,7 @@ Site = Literal[
     "mlp_out",
 ]
 DetailSite = Literal["attention", "logits", "probabilities", "logit_lens"]
-"""What is kept whole, for chosen samples; nothing is pooled and no neighbors are found."""
+"""What can only be kept whole, for chosen samples; nothing is pooled and no neighbors are found."""
 Pooling = Literal["mean", "mean_all", "last", "first", "max", "std", "tokens"]
 
 SITES: tuple[str, ...] = get_args(Site)

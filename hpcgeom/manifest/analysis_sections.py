@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
@@ -10,22 +11,28 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from hpcgeom.catalog.sites import (
     DETAIL_SITES,
     MODULE_PREFIX,
+    POOLINGS,
     SITES,
     DetailSite,
+    Site,
     is_module_glob,
     is_pooling,
+    layers_of_site,
     pooling_words,
     split_head,
+    token_position,
 )
 from hpcgeom.manifest.fields import (
     MAX_INT64,
     List,
+    Problem,
     Section,
     Slug,
     Text,
     ascending,
     descending,
     described,
+    list_text,
     power_of_two,
     refuse,
     unique,
@@ -34,24 +41,36 @@ from hpcgeom.manifest.fields import (
 Estimator = Literal["twonn", "twonn_mle", "twonn_mle_censored", "gride"]
 
 
+_SITE_WORDS = f"one of {', '.join(SITES)}, one head such as z.3 (of q, k, v or z), or module:<glob>"
+
+
 def _checked_site(value: str) -> str:
+    base, head = split_head(value)
     if is_module_glob(value):
         if not value.removeprefix(MODULE_PREFIX).strip():
             raise refuse("module:<glob> such as module:encoder.layer.*", value)
     elif value in DETAIL_SITES:
         mend = "it is kept whole, for chosen samples: name it in representations.details.sites"
-        raise refuse(f"one of {', '.join(SITES)} or module:<glob>", value, mend)
-    elif split_head(value)[0] not in SITES:
-        near = difflib.get_close_matches(value, SITES, 1)
-        mend = f"did you mean '{near[0]}'?" if near else ""
-        raise refuse(f"one of {', '.join(SITES)} or module:<glob>", value, mend)
+        raise refuse(_SITE_WORDS, value, mend)
+    elif base not in SITES:
+        raise refuse(_SITE_WORDS, value, _nearest(value, SITES))
+    elif head is not None and value != f"{base}.{head}":
+        raise refuse("the number of a head without leading zeros", value, f"write {base}.{head}")
     return value
 
 
 def _checked_pooling(value: str) -> str:
     if not is_pooling(value):
-        raise refuse(f"one of {pooling_words()}", value)
+        raise refuse(f"one of {pooling_words()}", value, _nearest(value, POOLINGS))
+    position = token_position(value)
+    if position is not None and value != f"token:{position}":
+        raise refuse("a position without leading zeros", value, f"write token:{position}")
     return value
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, 1)
+    return f"did you mean '{near[0]}'?" if near else ""
 
 
 def _tag_of_layers(value: Any) -> str:
@@ -73,10 +92,13 @@ class Details(Section):
     """What is kept whole of chosen samples, beside the points of all samples."""
 
     sites: Annotated[
-        tuple[DetailSite, ...],
+        tuple[Literal[DetailSite, Site], ...],
         List,
         AfterValidator(unique),
-        Field(min_length=1, description="attention, logits, probabilities, logit_lens."),
+        Field(
+            min_length=1,
+            description="attention, logits, probabilities, logit_lens, or places in a block with all tokens.",
+        ),
     ]
     samples: Annotated[
         tuple[Text, ...],
@@ -85,8 +107,30 @@ class Details(Section):
         Field(min_length=1, description="Ids of the samples."),
     ]
     layers: Annotated[
-        Layers, Field(description="Layers whose attention is kept: all, or numbers from 1, ascending.")
+        Layers,
+        Field(description="Layers of attention and of places in a block: all, or numbers, ascending."),
     ] = "all"
+
+    def problems(self) -> Iterator[Problem]:
+        """Layers are those of places in blocks; the head has none."""
+        if self.layers == "all":
+            return
+        layered = [site for site in self.sites if site == "attention" or site in SITES]
+        if not layered:
+            yield Problem(
+                ("layers",),
+                "expected no layers, because only attention and places in a block are kept at chosen layers, "
+                f"found sites {', '.join(self.sites)}: remove layers, or add one of these to sites",
+            )
+        for site in layered:
+            known = layers_of_site(site, max(1, *self.layers))
+            if not set(known) & set(self.layers):
+                only = "layer 0 only" if known == (0,) else "layers from 1"
+                yield Problem(
+                    ("layers",),
+                    f"expected a layer of '{site}', which has {only}, found {list_text(self.layers)}: add one, "
+                    f"or take {site} out of sites",
+                )
 
 
 class Representations(Section):
@@ -118,6 +162,17 @@ class Representations(Section):
     store_dtype: Annotated[
         Literal["float32", "float16"], Field(description="Type of the activations on disk.")
     ] = "float32"
+
+    def problems(self) -> Iterator[Problem]:
+        """A head is read once: by its number, or as one of all."""
+        for position, site in enumerate(self.sites):
+            base, head = split_head(site)
+            if self.heads == "separate" and head is not None and base in self.sites:
+                yield Problem(
+                    ("sites", position),
+                    f"expected every head once, found '{site}' beside '{base}', of which every head is a "
+                    f"site because heads is separate: remove '{site}'",
+                )
 
 
 class Extract(Section):

@@ -18,7 +18,8 @@ from hpcgeom.manifest.fields import (
     Slug,
     Source,
     Text,
-    refuse,
+    list_text,
+    refuse_list,
 )
 
 CatalogFamily = Literal["bert", "esm2", "gpt2", "igpt", "llama", "vit"]
@@ -50,13 +51,11 @@ def is_hub_id(source: str) -> bool:
     )
 
 
-def revision_problem(
-    source: str | None, revision: str | None, key: tuple[str | int, ...]
-) -> Iterator[Problem]:
+def revision_problem(source: str, revision: str | None) -> Iterator[Problem]:
     """A revision needs a hub id."""
-    if revision is not None and not is_hub_id(source or ""):
+    if revision is not None and not is_hub_id(source):
         yield Problem(
-            (*key, "revision"),
+            ("revision",),
             f"expected no revision, because source is '{source}' and only a hub id org/name has "
             "revisions: remove revision",
         )
@@ -71,13 +70,13 @@ class Checkpoint(Section):
 
     def problems(self) -> Iterator[Problem]:
         """A revision needs a hub id."""
-        yield from revision_problem(self.source, self.revision, ())
+        yield from revision_problem(self.source, self.revision)
 
 
 def _ascending_steps(values: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
     steps = [value.step for value in values]
     if steps != sorted(set(steps)):
-        raise refuse("checkpoints by ascending step, each once", str(steps))
+        raise refuse_list("checkpoints by strictly ascending step", list_text(steps))
     return values
 
 
@@ -134,37 +133,74 @@ class CatalogModel(Section):
     def problems(self) -> Iterator[Problem]:
         """Weights come from one place, and keys of one architecture are not given to another."""
         if (self.source is None) == (not self.checkpoints):
-            found = "none" if self.source is None else "both"
+            found = "none: give one of them" if self.source is None else "both: remove one of them"
             yield Problem((), f"expected exactly one of the keys source and checkpoints, found {found}")
         if self.source is not None:
-            yield from revision_problem(self.source, self.revision, ())
-        elif self.revision is not None:
-            yield Problem(("revision",), "expected no revision beside checkpoints: each has its own")
-        if self.checkpoints and self.step is not None:
-            yield Problem(("step",), "expected no step beside checkpoints: each has its own")
-        if self.checkpoints and self.weights is not None:
-            yield Problem(("weights",), "expected no random weights beside checkpoints: name two models")
-        if self.seed != 0 and self.weights is None:
+            yield from revision_problem(self.source, self.revision)
+        if self.weights is None:
+            yield from self._keys_of_random_weights()
+        if self.checkpoints:
+            yield from self._keys_beside_checkpoints()
+            yield from self._repeated_weights()
+        yield from self._foreign_keys()
+
+    def _keys_of_random_weights(self) -> Iterator[Problem]:
+        if self.seed != 0:
             yield Problem(
                 ("seed",),
                 f"expected no seed, because only weights: random uses it, found {self.seed}: remove seed",
             )
-        if self.config and self.weights is None:
+        if self.config:
             yield Problem(
-                ("config",), "expected no config, because weights have sizes of their own: remove it"
+                ("config",),
+                "expected no config, because weights that are read have sizes of their own, found "
+                f"{', '.join(self.config)}: remove config, or add weights: random",
             )
-        yield from self._foreign_keys()
+
+    def _keys_beside_checkpoints(self) -> Iterator[Problem]:
+        for key in ("revision", "step"):
+            if self.source is None and (value := getattr(self, key)) is not None:
+                yield Problem(
+                    (key,),
+                    f"expected no {key} beside checkpoints, each of which has its own, found {value}: "
+                    f"remove {key}",
+                )
+        if self.weights is not None:
+            yield Problem(
+                ("weights",),
+                f"expected no weights beside checkpoints, which are files, found {self.weights}: remove "
+                "weights, and name the untrained model as another model",
+            )
+
+    def _repeated_weights(self) -> Iterator[Problem]:
+        """Two steps of one training do not have the same weights."""
+        steps: dict[tuple[str, str | None], int] = {}
+        for position, checkpoint in enumerate(self.checkpoints):
+            weights = (checkpoint.source, checkpoint.revision)
+            if weights in steps:
+                at = "" if checkpoint.revision is None else f" at revision '{checkpoint.revision}'"
+                yield Problem(
+                    ("checkpoints", position),
+                    f"expected weights of step {checkpoint.step}, found '{checkpoint.source}'{at}, which is "
+                    f"that of step {steps[weights]} too: correct source or revision",
+                )
+            steps.setdefault(weights, checkpoint.step)
 
     def _foreign_keys(self) -> Iterator[Problem]:
         if self.family != "igpt":
             for key in ("image_pipeline", "clusters"):
-                if getattr(self, key) != type(self).model_fields[key].default:
+                value = getattr(self, key)
+                if value != type(self).model_fields[key].default:
                     yield Problem(
-                        (key,), f"expected no {key}, because only family igpt has colors: remove it"
+                        (key,),
+                        f"expected no {key}, because only family igpt has colors, found '{value}' in family "
+                        f"{self.family}: remove {key}",
                     )
         if self.tokenizer is not None and self.family in ("igpt", "vit"):
             yield Problem(
-                ("tokenizer",), f"expected no tokenizer, because {self.family} reads images: remove it"
+                ("tokenizer",),
+                f"expected no tokenizer, because family {self.family} reads images, found "
+                f"'{self.tokenizer}': remove tokenizer",
             )
 
     def expanded(self) -> tuple[CatalogModel, ...]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from hpcgeom.catalog.families import FAMILIES
-from hpcgeom.catalog.sites import (
-    EMBEDDING_SITES,
-    HEAD_SITES,
-    NO_POOLING,
-    POINTS_SITE,
-    is_module_glob,
-    split_head,
-)
+from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE, token_position
 from hpcgeom.manifest.catalog_section import CatalogModel
-from hpcgeom.manifest.dataset_sections import ArraysDataset, TokensDataset, label_names
+from hpcgeom.manifest.dataset_sections import TextDataset, label_names
+from hpcgeom.manifest.family_checks import (
+    arrays_go_with_arrays,
+    details_exist,
+    families_read_the_dataset,
+    modules_have_tokenizers,
+    positions_differ,
+    sites_exist,
+)
 from hpcgeom.manifest.fields import SLUG, Key, Problem, key_text
-from hpcgeom.manifest.model_sections import ArraysModel, ModuleModel
+from hpcgeom.manifest.model_sections import ArraysModel
 
 
 def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Problem]:
@@ -39,10 +39,13 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
     checks = (
         (("dataset",), _label_names_differ),
         (("models",), _model_names_differ),
-        (("dataset", "models"), _arrays_go_with_arrays),
-        (("dataset", "models"), _families_read_the_dataset),
-        (("dataset", "models"), _modules_have_tokenizers),
-        (("representations", "models"), _sites_have_blocks),
+        (("dataset", "models"), arrays_go_with_arrays),
+        (("dataset", "models"), families_read_the_dataset),
+        (("dataset", "models"), modules_have_tokenizers),
+        (("representations", "models"), sites_exist),
+        (("representations", "models"), details_exist),
+        (("representations", "dataset", "models"), positions_differ),
+        (("representations", "dataset"), _poolings_suit_the_samples),
         (("geometry", "neighbors"), _overlaps_fit_in_k),
         (("geometry", "neighbors"), _gride_fits_in_k),
         (("geometry", "dataset"), _labels_exist),
@@ -66,6 +69,28 @@ def expanded(models: Sequence[Any]) -> tuple[Any, ...]:
 def is_arrays_only(models: Sequence[Any]) -> bool:
     """Whether all models are points that exist already."""
     return all(isinstance(model, ArraysModel) for model in models)
+
+
+def _poolings_suit_the_samples(representations: Any, dataset: Any) -> Iterator[Problem]:
+    in_windows = getattr(dataset, "too_long", None) == "window"
+    for number, pooling in enumerate(representations.pooling):
+        key: Key = ("representations", "pooling", number)
+        if pooling == "std" and in_windows:
+            yield Problem(
+                key,
+                "expected another pooling, because dataset.too_long is window and the spread of windows "
+                "cannot be put together, found 'std': cut with truncate, or read another pooling",
+            )
+        position = token_position(pooling)
+        if position is None or not isinstance(dataset, TextDataset):
+            continue  # residues are counted without special tokens, whose number the tokenizer knows
+        needed = position + 1 if position >= 0 else -position
+        if needed > dataset.max_length:
+            yield Problem(
+                key,
+                f"expected a token of samples of at most dataset.max_length = {dataset.max_length}, found "
+                f"'{pooling}', which needs {needed}: raise dataset.max_length, or read another token",
+            )
 
 
 def _overlaps_fit_in_k(geometry: Any, neighbors: Any) -> Iterator[Problem]:
@@ -109,28 +134,30 @@ def _label_names_differ(dataset: Any) -> Iterator[Problem]:
 
 def _model_names_differ(models: Sequence[Any]) -> Iterator[Problem]:
     names = [model.name for model in models]
-    for position, model in enumerate(models):
-        for each in expanded([model]):
-            if not SLUG.fullmatch(each.name):
-                yield Problem(
-                    ("models", position, "name"),
-                    f"expected a name that leaves room for its steps, found '{each.name}' of "
-                    f"{len(each.name)} characters: shorten it",
-                )
-    written = {name.casefold() for name in names}
-    for position, model in enumerate(models):
-        for each in expanded([model]):
-            if each.name != model.name and each.name.casefold() in written:
-                yield Problem(
-                    ("models", position, "checkpoints"),
-                    f"expected names of their own, found '{each.name}', which is a model too: rename one",
-                )
     for position, name, first in _same_but_for_case(names):
         yield Problem(
             ("models", position, "name"),
             f"expected a name that differs from '{first}' of models[{names.index(first)}] by more than case, "
             f"found '{name}': rename one",
         )
+    written = {name.casefold(): number for number, name in reversed([*enumerate(names)])}
+    for position, model in enumerate(models):
+        if not isinstance(model, CatalogModel) or not model.checkpoints:
+            continue
+        steps = [each.name for each in model.expanded()]
+        if not SLUG.fullmatch(steps[-1]):
+            yield Problem(
+                ("models", position, "name"),
+                f"expected a name that leaves room for the steps of its checkpoints, found '{steps[-1]}' of "
+                f"{len(steps[-1])} characters, more than 100: shorten it",
+            )
+        for number, step in enumerate(steps):
+            if step.casefold() in written:
+                yield Problem(
+                    ("models", position, "checkpoints", number),
+                    f"expected a name that no other model has, found '{step}', which "
+                    f"models[{written[step.casefold()]}] has too: rename one",
+                )
 
 
 def _same_but_for_case(names: Sequence[str]) -> Iterator[tuple[int, str, str]]:
@@ -139,77 +166,6 @@ def _same_but_for_case(names: Sequence[str]) -> Iterator[tuple[int, str, str]]:
         if name.casefold() in first:
             yield position, name, first[name.casefold()]
         first.setdefault(name.casefold(), name)
-
-
-def _arrays_go_with_arrays(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
-    expected = "arrays" if isinstance(dataset, ArraysDataset) else "a family of models"
-    for position, model in enumerate(models):
-        if isinstance(dataset, ArraysDataset) != isinstance(model, ArraysModel):
-            yield Problem(
-                ("models", position, "family"),
-                f"expected {expected}, because dataset.kind is {dataset.kind}, found {model.family}: "
-                "arrays need no model and models need samples, so change dataset.kind or the family",
-            )
-
-
-def _families_read_the_dataset(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
-    if isinstance(dataset, ArraysDataset):
-        return
-    for position, model in enumerate(models):
-        if isinstance(model, CatalogModel):
-            kinds = FAMILIES[model.family].dataset_kinds
-        elif isinstance(model, ModuleModel):
-            kinds = ("text", "fasta", "tokens")
-        else:
-            continue
-        if dataset.kind not in kinds:
-            yield Problem(
-                ("models", position, "family"),
-                f"expected a family that reads {dataset.kind}, found {model.family}, which reads "
-                f"{' and '.join(kinds)}: change dataset.kind or the family",
-            )
-
-
-def _modules_have_tokenizers(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
-    for position, model in enumerate(models):
-        is_encoded = isinstance(dataset, ArraysDataset | TokensDataset)
-        needs_tokens = not is_encoded and isinstance(model, ModuleModel)
-        if needs_tokens and model.tokenizer is None:
-            yield Problem(
-                ("models", position),
-                f"expected the key tokenizer, because dataset.kind is {dataset.kind} and a module brings "
-                "no tokenizer, found none: give a folder, package:<import name>/<folder> or a hub id",
-            )
-
-
-def _sites_have_blocks(representations: Any, models: Sequence[Any]) -> Iterator[Problem]:
-    modules = [(number, model) for number, model in enumerate(models) if isinstance(model, ModuleModel)]
-    for position, site in enumerate(representations.sites):
-        key: Key = ("representations", "sites", position)
-        base, head = split_head(site)
-        by_head = head is not None or representations.heads == "separate"
-        for number, model in modules:
-            at = f"models[{number}] ({model.name})"
-            if model.blocks is None and not is_module_glob(site):
-                yield Problem(
-                    key,
-                    f"expected module:<glob>, because {at} has no key blocks, "
-                    f"found '{site}': add models[{number}].blocks or change the site",
-                )
-            elif base in EMBEDDING_SITES and base not in model.embeddings:
-                yield Problem(key, f"expected embeddings.{base} in {at}, found none: give its path")
-            elif base in HEAD_SITES and by_head and model.n_heads is None:
-                yield Problem(key, f"expected n_heads in {at} to tell the heads of '{site}' apart: add it")
-    details = representations.details.sites if representations.details else ()
-    for position, site in enumerate(details):
-        for number, model in modules:
-            needed = "attention" if site == "attention" else "head"
-            if model.blocks is None or getattr(model, needed) is None:
-                yield Problem(
-                    ("representations", "details", "sites", position),
-                    f"expected blocks and {needed} in models[{number}] ({model.name}), which '{site}' is "
-                    "read from: give their paths",
-                )
 
 
 def _points_are_not_extracted(models: Sequence[Any], given: Set[Key]) -> Iterator[Problem]:

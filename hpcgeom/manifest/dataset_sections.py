@@ -21,6 +21,9 @@ from hpcgeom.manifest.fields import (
     unique,
 )
 
+_LABEL_FILE = (
+    "Table with the columns id and label (jsonl, csv, tsv, parquet), or .npy or .txt in sample order."
+)
 TooLong = Literal["error", "truncate", "window"]
 TooLongField = Annotated[
     TooLong,
@@ -60,12 +63,7 @@ class TextLabel(_Label):
     """Where a label of a text table comes from: exactly one key."""
 
     column: Annotated[Text | None, Field(description="Column of the table that holds the label.")] = None
-    file: Annotated[
-        PathText | None,
-        Field(
-            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
-        ),
-    ] = None
+    file: Annotated[PathText | None, Field(description=_LABEL_FILE)] = None
 
 
 class FastaLabel(_Label):
@@ -75,23 +73,13 @@ class FastaLabel(_Label):
         Annotated[str, AfterValidator(_checked_pattern)] | None,
         Field(description="Regular expression searched in the header line; its first group is the label."),
     ] = None
-    file: Annotated[
-        PathText | None,
-        Field(
-            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
-        ),
-    ] = None
+    file: Annotated[PathText | None, Field(description=_LABEL_FILE)] = None
 
 
 class ArraysLabel(Section):
     """Where a label of points that exist already comes from."""
 
-    file: Annotated[
-        PathText,
-        Field(
-            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
-        ),
-    ]
+    file: Annotated[PathText, Field(description=_LABEL_FILE)]
 
 
 class TextColumns(Section):
@@ -117,10 +105,13 @@ Exclude = Annotated[
 
 
 class TextDataset(Section):
-    """A table of texts (tsv, csv or parquet)."""
+    """Texts: a table (jsonl, csv, tsv or parquet), or a .txt with one a line."""
 
     kind: Annotated[Literal["text"], Field(description="What the samples are: rows of a table of texts.")]
-    path: Annotated[PathText, Field(description="The table; relative to the manifest's folder.")]
+    path: Annotated[
+        PathText,
+        Field(description="The table, or .txt with a text a line; relative to the manifest's folder."),
+    ]
     columns: Annotated[TextColumns, Field(description="Which columns are read.")] = TextColumns()
     max_length: Annotated[
         int,
@@ -158,12 +149,7 @@ class ImagesLabel(_Label):
     column: Annotated[
         Text | None, Field(description="Column of the list of images that holds the label.")
     ] = None
-    file: Annotated[
-        PathText | None,
-        Field(
-            description="Table with the columns id and label (tsv, csv, parquet), or .npy in sample order."
-        ),
-    ] = None
+    file: Annotated[PathText | None, Field(description=_LABEL_FILE)] = None
 
 
 class ImagesDataset(Section):
@@ -196,6 +182,15 @@ class ImagesDataset(Section):
     labels: Annotated[dict[Slug, ImagesLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
 
+    def problems(self) -> Iterator[Problem]:
+        """A seed needs a draw."""
+        if self.seed != 0 and self.per_class is None:
+            yield Problem(
+                ("seed",),
+                f"expected no seed, because only per_class draws at random, found {self.seed}: remove seed, "
+                "or say how many images are drawn with per_class",
+            )
+
 
 class TokensDataset(Section):
     """Samples that are encoded already: rows of token ids."""
@@ -209,10 +204,17 @@ class TokensDataset(Section):
         Field(description="File with one sample id per row of a .npy; without it ids are row numbers."),
     ] = None
     pad_id: Annotated[
-        int | None, Field(ge=0, le=MAX_INT64, description="Id that fills the end of shorter rows of a .npy.")
+        int | None, Field(ge=0, le=MAX_INT64, description="Id that fills the end of shorter rows.")
     ] = None
     labels: Annotated[dict[Slug, ArraysLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
+
+    def problems(self) -> Iterator[Problem]:
+        """Lines of a .jsonl bring their ids."""
+        if self.ids is not None and self.path.removesuffix(".gz").endswith(".jsonl"):
+            yield Problem(
+                ("ids",), "expected no ids, because the lines of a .jsonl have a key id: remove ids"
+            )
 
 
 class ArraysDataset(Section):

@@ -62,8 +62,8 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
 def _one_problem(detail: Any, key: Key, annotation: Any, root: type[BaseModel]) -> Problem:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "missing":
-        _, section = _walk(detail["loc"][:-1], root)
-        description = section.model_fields[key[-1]].description.rstrip(".")
+        _, found_at = _walk(detail["loc"][:-1], root)
+        description = _members(found_at)[0].model_fields[key[-1]].description.rstrip(".")
         return Problem(key, f"expected the key {key[-1]} ({description}), found none: add it")
     if kind == "extra_forbidden":
         keys = list(annotation.model_fields)
@@ -73,6 +73,7 @@ def _one_problem(detail: Any, key: Key, annotation: Any, root: type[BaseModel]) 
     if kind not in _EXPECTED:
         return Problem(key, detail["msg"])
     expected = _EXPECTED[kind].format(**context)
+    expected = {"True": "true"}.get(expected, expected)
     sentence = f"expected {expected}, found {found(value)}"
     if kind == "too_short":
         return Problem(key, f"expected {expected}, found none")
@@ -98,7 +99,7 @@ def _tags(member: Any) -> list[str]:
     """Tags by which pydantic tells a member of a union from the others."""
     if isinstance(member, type) and issubclass(member, BaseModel):
         fields = (member.model_fields.get(name) for name in ("kind", "family"))
-        return [get_args(field.annotation)[0] for field in fields if field is not None]
+        return [tag for field in fields if field is not None for tag in get_args(field.annotation)]
     return [item.tag for item in getattr(member, "__metadata__", ()) if isinstance(item, Tag)]
 
 

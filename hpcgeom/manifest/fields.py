@@ -150,21 +150,21 @@ def _checked_factory(value: str) -> str:
 def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values` if no two are equal; raise a pydantic error otherwise."""
     if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
-        raise _refused_list("every item once", f"{', '.join(repeated)} more than once")
+        raise refuse_list("every item once", f"{', '.join(repeated)} more than once")
     return values
 
 
 def ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values` if strictly ascending; raise a pydantic error otherwise."""
     if any(b <= a for a, b in pairwise(values)):
-        raise _refused_list("strictly ascending numbers", _list_text(values))
+        raise refuse_list("strictly ascending numbers", list_text(values))
     return values
 
 
 def descending(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values` if strictly descending; raise a pydantic error otherwise."""
     if any(b >= a for a, b in pairwise(values)):
-        raise _refused_list("strictly descending numbers", _list_text(values))
+        raise refuse_list("strictly descending numbers", list_text(values))
     return values
 
 
@@ -175,13 +175,15 @@ def power_of_two(value: int) -> int:
     return value
 
 
-def _refused_list(expected: str, was_found: str) -> PydanticCustomError:
+def refuse_list(expected: str, was_found: str) -> PydanticCustomError:
+    """Make the error of one list: what is expected, what was found in words."""
     return PydanticCustomError(
         "refused", "{text}", {"text": f"expected {expected}, found {_shortened(was_found)}"}
     )
 
 
-def _list_text(values: Iterable[Any]) -> str:
+def list_text(values: Iterable[Any]) -> str:
+    """Write a list as a user would: ``[2, 1]``."""
     return f"[{', '.join(map(str, values))}]"
 
 

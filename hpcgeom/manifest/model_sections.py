@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from hpcgeom.catalog.sites import Site
+from hpcgeom.catalog.sites import EMBEDDING_SITES, Site
 from hpcgeom.manifest.catalog_section import CatalogModel, DtypeField, ModelName, Step, StrategyField
 from hpcgeom.manifest.fields import (
     MAX_INT64,
@@ -39,12 +39,17 @@ def _checked_argument_name(value: str) -> str:
 
 
 ArgumentName = Annotated[str, AfterValidator(_checked_argument_name)]
-PLACE = re.compile(r"\w+(\.\w+)*(:(input|\d+/\d+))?", re.ASCII)
+PLACE = re.compile(r"\w+(\.\w+)*(:(input|(\d{1,4})/(\d{1,4})))?", re.ASCII)
+CHAIN_SITES = ("resid", "hidden_states")
+"""Sites that follow from the chain of blocks itself."""
 
 
 def _checked_place(value: str) -> str:
-    if not PLACE.fullmatch(value):
+    found = PLACE.fullmatch(value)
+    if not found:
         raise refuse("a path in a block such as attn.proj, attn.proj:input, or attn.qkv:0/3", value)
+    if found[4] and int(found[4]) >= int(found[5]):
+        raise refuse(f"part i of n with i from 0 to n - 1, such as {value.partition(':')[0]}:0/3", value)
     return value
 
 
@@ -115,20 +120,44 @@ class ModuleModel(Section):
     def problems(self) -> Iterator[Problem]:
         """Weights come from one place, and keys about blocks need blocks."""
         if self.source is None and self.weights is None:
-            yield Problem((), "expected exactly one of the keys source and weights, found none")
+            yield Problem(
+                (),
+                "expected exactly one of the keys source and weights, found none: give the path of the "
+                "weights, or weights: random",
+            )
         if self.source is not None and self.weights is not None:
-            yield Problem(("weights",), "expected exactly one of the keys source and weights, found both")
+            yield Problem(
+                ("weights",),
+                "expected exactly one of the keys source and weights, found both: remove one of them",
+            )
         if self.seed != 0 and self.weights is None:
             yield Problem(
                 ("seed",),
                 f"expected no seed, because only weights: random uses it, found {self.seed}: remove seed",
             )
+        yield from self._blocks_problems()
+
+    def _blocks_problems(self) -> Iterator[Problem]:
         if self.blocks is None:
             for key in ("block_sites", "final_norm", "embeddings", "attention", "n_heads", "head"):
                 if getattr(self, key):
                     yield Problem(
                         (key,), f"expected blocks beside {key}: give the path of the list of blocks"
                     )
+            return
+        for site in self.block_sites:
+            if site in CHAIN_SITES:
+                yield Problem(
+                    ("block_sites", site),
+                    f"expected no path, because {site} follows from the list of blocks (and final_norm), "
+                    f"found '{self.block_sites[site]}': remove {site}",
+                )
+            elif site in EMBEDDING_SITES:
+                yield Problem(
+                    ("block_sites", site),
+                    f"expected a site inside a block, found {site}, which is part of the embedding: move it to "
+                    "embeddings",
+                )
 
 
 class ArraysModel(Section):

@@ -28,6 +28,9 @@ IDENTITY_FILES = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "preprocessor_config.json",
 )
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -196,6 +199,15 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
+def _weights_and_index(folder: Path) -> list[Path]:
+    """What `weight_files` reads; a folder may hold other copies beside."""
+    if (folder / SINGLE_FILE).is_file():
+        return [folder / SINGLE_FILE]
+    if (folder / INDEX_FILE).is_file():
+        return [folder / INDEX_FILE, *weight_files(folder)]
+    return list(folder.glob("*.safetensors"))
+
+
 def weights_digest(source: Path) -> dict[str, Mapping[str, int | str]]:
     """Identity of the weights, configuration and tokenizer of a folder (or of one weight file).
 
@@ -208,7 +220,7 @@ def weights_digest(source: Path) -> dict[str, Mapping[str, int | str]]:
     if source.is_file():
         files = [source]
     else:
-        files = [*source.glob("*.safetensors"), *source.glob("*.safetensors.index.json")]
+        files = _weights_and_index(source)
         files += [source / name for name in IDENTITY_FILES if (source / name).is_file()]
     digest: dict[str, Mapping[str, int | str]] = {}
     for file in sorted(files):

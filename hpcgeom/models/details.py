@@ -1,4 +1,4 @@
-"""What is kept whole of one sample: attention maps, logits, and the logit lens."""
+"""What is kept whole of one sample: activations of all tokens, attention maps, logits, the logit lens."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hpcgeom.catalog.sites import DETAIL_SITES
 from hpcgeom.errors import InputError
 from hpcgeom.models.blocks import final_normed, first_tensor, replay
-from hpcgeom.models.hooks import SiteHooks, hook_blocks
+from hpcgeom.models.chain import run_chain
+from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings
 from hpcgeom.models.layout import BlockLayout
-from hpcgeom.models.request import ModelRequest
+from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_readings
+from hpcgeom.models.request import ModelRequest, Reading
 from hpcgeom.models.skeletons import Skeleton
 
 Details = dict[str, dict[str, npt.NDArray[Any]]]
@@ -35,8 +38,9 @@ def read_details(skeleton: Skeleton, inputs: Mapping[str, Any], request: ModelRe
     Returns
     -------
     dict
-        ``attention``: attention (layer, head, query, key), of layers 1..L or those of
-        ``request.detail_layers``. ``logits``: logits (position, token); ``probabilities``: their softmax
+        A site of blocks: activations (layer, position, feature) of all tokens, special ones included.
+        ``attention``: attention (layer, head, query, key). Both at the layers that they have, or at those of
+        them in ``request.detail_layers``. ``logits``: logits (position, token); ``probabilities``: their softmax
         over tokens. ``logit_lens``, for the layers 0..L, each through the final norm and the head
         (nostalgebraist 2020): entropy (layer, position) in nats; kl_to_last (layer, position), the
         Kullback-Leibler divergence of the layer's distribution from that of layer L, in nats;
@@ -52,6 +56,7 @@ def read_details(skeleton: Skeleton, inputs: Mapping[str, Any], request: ModelRe
     assert layout is not None  # resolve_details refuses models without blocks
     _check_one_row(inputs, request.name)
     found: Details = {}
+    found |= _whole(skeleton.model, layout, inputs, request)
     if "attention" in request.details:
         found["attention"] = {"attention": _attention(skeleton, layout, inputs, request)}
     if request.needs_head:
@@ -68,6 +73,49 @@ def _check_one_row(inputs: Mapping[str, Any], name: str) -> None:
     rows = {len(value) for value in inputs.values() if isinstance(value, torch.Tensor)}
     if rows != {1} or (mask is not None and not bool((mask == 1).all())):
         raise InputError(f"model '{name}': details are read of one sample without padding at a time")
+
+
+@dataclass(slots=True, eq=False)
+class _Tokens:
+    """Takes activations (1, T, D) of the sites and layers that are wanted."""
+
+    readings: Mapping[str, SiteReading]
+    values: dict[tuple[str, int], torch.Tensor] = field(default_factory=dict)
+
+    def put(self, site: str, layer: int, hidden: torch.Tensor, source: str) -> None:
+        reading = self.readings.get(site)
+        if reading is None or layer not in reading.position:
+            return
+        if hidden.dim() != 3 or len(hidden) != 1:
+            raise InputError(
+                f"site '{site}': {source} gives a tensor of shape {tuple(hidden.shape)}; expected (1, T, D)"
+            )
+        self.values[site, layer] = hidden[0].float().cpu()
+
+
+def _whole(
+    model: torch.nn.Module, layout: BlockLayout, inputs: Mapping[str, Any], request: ModelRequest
+) -> Details:
+    """Activations of all tokens at the sites of blocks that `request` names."""
+    asked = [Reading(site, ("mean",)) for site in request.details if site not in DETAIL_SITES]
+    if not asked:
+        return {}
+    readings = {
+        site: reading.at(request.detail_layers)
+        for site, reading in resolve_readings(asked, model, layout, request.name).items()
+    }
+    hooks, sink, layers = SiteHooks(), _Tokens(readings), layers_by_site(readings)
+    hook_embeddings(hooks, model, layout, layers)
+    hook_blocks(hooks, model, layout, layers)
+    try:
+        with hooks.collecting(sink):
+            run_chain(model, layout, inputs, readings, sink)
+    finally:
+        hooks.remove()
+    return {
+        site: {"activations": torch.stack([sink.values[site, layer] for layer in reading.layers]).numpy()}
+        for site, reading in readings.items()
+    }
 
 
 @dataclass(slots=True, eq=False)
@@ -112,12 +160,13 @@ def _checked_layers(request: ModelRequest, n_layers: int) -> tuple[int, ...]:
     layers = request.detail_layers
     if layers is None:
         return tuple(range(1, n_layers + 1))
-    if not layers or list(layers) != sorted(set(layers)) or layers[0] < 1 or layers[-1] > n_layers:
+    kept = tuple(layer for layer in layers if layer > 0)  # the embedding has no attention
+    if not kept or list(layers) != sorted(set(layers)) or layers[0] < 0 or layers[-1] > n_layers:
         raise InputError(
             f"model '{request.name}', site 'attention': expected ascending layers out of 1 to {n_layers}; "
             f"found {list(layers)}"
         )
-    return layers
+    return kept
 
 
 @contextmanager

@@ -227,7 +227,9 @@ def _write(folder: Path, sizes: Esm2Sizes, tensors: Tensors) -> None:
         try:
             save_file(_apart(part), file, METADATA)
         except SafetensorError as error:
-            raise ResourceError(f"{file} cannot be written ({error}): free some space, then run again") from error
+            raise ResourceError(
+                f"{file} cannot be written ({error}): free some space, then run again"
+            ) from error
 
     write_shards(folder, {name: tensor.nbytes for name, tensor in tensors.items()}, tensors.__getitem__, save)
     dtypes = {str(t.dtype).removeprefix("torch.") for n, t in tensors.items() if not n.endswith("inv_freq")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -55,6 +55,22 @@ class SiteReading:
         """The site of all heads where this is of one; else the site itself."""
         return split_head(self.site)[0]
 
+    def at(self, layers: Sequence[int] | None) -> SiteReading:
+        """The same site at those of its layers that are in `layers`; at all of them for None.
+
+        Raises
+        ------
+        InputError
+            It has none of them.
+        """
+        kept = self.layers if layers is None else tuple(layer for layer in self.layers if layer in layers)
+        if not kept:
+            raise InputError(
+                f"site '{self.site}' has layers {self.layers[0]} to {self.layers[-1]}, and none of "
+                f"{list(layers or ())}: add one, or leave the site out"
+            )
+        return replace(self, layers=kept, position={layer: i for i, layer in enumerate(kept)})
+
     def of_head(self, hidden: torch.Tensor) -> torch.Tensor:
         """The features of the reading's head; all of `hidden` (B, T, D) where it is not of one head.
 
@@ -67,8 +83,8 @@ class SiteReading:
             return hidden
         if hidden.shape[-1] % self.n_heads:
             raise InputError(
-                f"site '{self.site}': its {hidden.shape[-1]} features cannot be those of {self.n_heads} heads: "
-                f"give the right `n_heads`, or read '{self.base}', all heads together"
+                f"site '{self.site}': its {hidden.shape[-1]} features cannot be those of {self.n_heads} "
+                f"heads: give the right `n_heads`, or read '{self.base}', all heads together"
             )
         return hidden.unflatten(-1, (self.n_heads, -1))[..., self.head, :]
 
@@ -133,14 +149,19 @@ def resolve_details(details: Sequence[str], layout: BlockLayout | None, name: st
         A detail is unknown, or the model has no blocks, no attention map or no head to read it from.
     """
     for site in details:
-        if site not in DETAIL_SITES:
-            raise InputError(
-                f"model '{name}' has no detail '{site}': expected one of {', '.join(DETAIL_SITES)}"
-            )
+        if site not in (*DETAIL_SITES, *SITES):
+            expected = ", ".join((*DETAIL_SITES, *SITES))
+            raise InputError(f"model '{name}' has no detail '{site}': expected one of {expected}")
         if layout is None:
             raise InputError(
                 f"model '{name}' has no blocks, so it has no '{site}': give their path as `blocks`"
             )
+        if site in SITES:
+            if site not in layout.site_names:
+                raise InputError(
+                    f"model '{name}' has no '{site}': its sites are {', '.join(layout.site_names)}"
+                )
+            continue
         if site == "attention" and layout.attention is None:
             raise InputError(
                 f"model '{name}' has no '{site}': give the path, in a block, of the module whose output is "

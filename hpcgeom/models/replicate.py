@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from hpcgeom.catalog.sites import SiteShape, is_module_glob
-from hpcgeom.models.blocks import check_chain, final_normed, first_block_arguments, replay
+from hpcgeom.models.blocks import check_chain, first_block_arguments
+from hpcgeom.models.chain import run_chain
 from hpcgeom.models.details import Details, read_details
 from hpcgeom.models.failures import explaining_forward
 from hpcgeom.models.families import family
 from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings, hook_modules
-from hpcgeom.models.layout import n_blocks_to_run
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_details, resolve_readings
@@ -22,9 +22,6 @@ from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
 from hpcgeom.models.sinks import Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import load_weights, torch_dtype
-
-FINAL_NORMED = ("hidden_states", "ln_1")
-"""Sites that are the final norm at the last layer."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ class ReplicatedModel:
         return self._extract(batch, check_finite=True)
 
     def details(self, batch: TokenBatch) -> Details:
-        """Attention maps, logits and what follows from them, of one sample.
+        """What is kept whole of one sample: activations of all tokens, attention maps, logits.
 
         Parameters
         ----------
@@ -189,7 +186,7 @@ class ReplicatedModel:
                 self._check_chain_once(batch)
                 sink = PooledSink(self._block_readings, masks, self.request.dtype)
                 with self._block_hooks.collecting(sink):
-                    self._replay(batch, sink)
+                    self._run_chain(batch, sink)
                 pooled |= sink.finish(check_finite)
             if self._module_readings:
                 sink = PooledSink(self._module_readings, masks, self.request.dtype)
@@ -210,19 +207,10 @@ class ReplicatedModel:
             check_chain(self.skeleton.model, layout, self._inputs(batch.rows(1)))
             self._chain_is_checked = True
 
-    def _replay(self, batch: TokenBatch, sink: PooledSink) -> None:
-        model, layout, readings = self.skeleton.model, self.skeleton.layout, self._block_readings
+    def _run_chain(self, batch: TokenBatch, sink: PooledSink) -> None:
+        layout = self.skeleton.layout
         assert layout is not None  # resolve_readings refuses places in blocks where there are none
-        n_layers = len(layout.blocks_of(model))
-        n_run = max(n_blocks_to_run(r.base, r.layers[-1], n_layers) for r in readings.values())
-        for layer, hidden in replay(model, layout, self._inputs(batch), n_run):
-            sink.put("resid", layer, hidden, f"the input of block {layer}")
-            if layer < n_layers:
-                sink.put("hidden_states", layer, hidden, f"the input of block {layer}")
-            elif any(n_layers in readings[site].position for site in FINAL_NORMED if site in readings):
-                normed = final_normed(model, layout, hidden)
-                for site in FINAL_NORMED:
-                    sink.put(site, n_layers, normed, "the final norm")
+        run_chain(self.skeleton.model, layout, self._inputs(batch), self._block_readings, sink)
 
     def _inputs(self, batch: TokenBatch) -> dict[str, Any]:
         tensors = {

@@ -12,7 +12,7 @@ from hpcgeom.manifest import canonical, manifest_digest
 from hpcgeom.manifest.sections import Manifest
 from hpcgeom.plan import memory
 from hpcgeom.plan.identity import digest
-from hpcgeom.plan.plan import ModelPlan, Plan, Representation, SamplesPlan, SourceFile
+from hpcgeom.plan.plan import DetailPlan, ModelPlan, Plan, Representation, SamplesPlan, SourceFile
 from hpcgeom.plan.units import choose_unit_rows
 
 
@@ -44,8 +44,7 @@ class ModelDraft:
     step: int = -1
     config: Mapping[str, Any] | None = None
     tokenizer: str = ""
-    details: tuple[str, ...] = ()
-    detail_layers: tuple[int, ...] | None = None
+    details: DetailPlan | None = None
     equal_lengths: bool = False
     identity: Mapping[str, Any] = field(default_factory=dict)
 
@@ -116,27 +115,30 @@ def input_settings(manifest: Manifest) -> dict[str, Any]:
     return {key: found[key] for key in _INPUT_KEYS if key in found}
 
 
-def asked_samples(manifest: Manifest) -> tuple[str, ...]:
-    """Ids of the samples of which details are kept."""
-    details = manifest.representations.details
-    return () if details is None else details.samples
-
-
 def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_rows: int) -> ModelPlan:
     if not draft.representations:
         raise InputError(f"model '{draft.name}' is read nowhere")
     points = draft.family == "arrays"
+    weights = [[Path(file.path).name, file.sha256] for file in draft.files]  # in order: names may repeat
+    read_as = None if points else input_settings(manifest)
     extract = digest(
         "extract",
         samples=samples.digest,
-        weights=[[Path(file.path).name, file.sha256] for file in draft.files],  # in order: names may repeat
+        weights=weights,
         model=dict(draft.identity),
         representations=[item.model_dump(mode="json") for item in draft.representations],
         store_dtype=draft.store_dtype,
         unit_rows=unit_rows,
         tokens_per_batch=None if points else manifest.extract.tokens_per_batch,
-        inputs=None if points else input_settings(manifest),
-        details=[draft.details, draft.detail_layers, asked_samples(manifest) if draft.details else []],
+        inputs=read_as,
+    )
+    details = digest(
+        "details",
+        samples=samples.digest,
+        weights=weights,
+        model=dict(draft.identity),
+        details=None if draft.details is None else draft.details.model_dump(mode="json"),
+        inputs=read_as,
     )
     return ModelPlan(
         name=draft.name,
@@ -157,7 +159,7 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         config=None if draft.config is None else dict(draft.config),
         tokenizer=draft.tokenizer,
         details=draft.details,
-        detail_layers=draft.detail_layers,
+        details_digest=details if draft.details is not None else "",
         extract_digest=extract,
         search_digest=digest("search", extract=extract, **manifest.neighbors.model_dump(mode="json")),
     )

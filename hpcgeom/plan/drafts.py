@@ -136,8 +136,6 @@ def draft_catalog(
         files=files,
         config=origin.config,
         tokenizer=str(origin.tokenizer or ""),
-        details=asked.details.sites if asked.details else (),
-        detail_layers=detail_layers(model.name, manifest, facts.n_layers),
         equal_lengths=model.family == "vit",
         identity=_identity(model, origin),
     )
@@ -157,31 +155,11 @@ def _identity(model: CatalogModel, origin: Origin) -> dict[str, Any]:
 def _refuse_absent_details(model: CatalogModel, manifest: Manifest) -> None:
     details, family = manifest.representations.details, FAMILIES[model.family]
     for site in details.sites if details else ():
-        if site not in family.detail_sites:
+        if site not in (*family.detail_sites, *family.sites):
             raise InputError(
                 f"model '{model.name}' of family '{model.family}' has no '{site}' "
                 f"({family.absent_sites[site]}): take it out of representations.details.sites"
             )
-
-
-def detail_layers(name: str, manifest: Manifest, n_layers: int) -> tuple[int, ...] | None:
-    """Layers whose attention is kept; None for all, or where none is asked for.
-
-    Raises
-    ------
-    InputError
-        A layer does not exist.
-    """
-    details = manifest.representations.details
-    if details is None or details.layers == "all":
-        return None
-    wrong = [layer for layer in details.layers if not 1 <= layer <= n_layers]
-    if wrong:
-        raise InputError(
-            f"model '{name}': representations.details.layers names layer {wrong[0]}, but its blocks are 1 to "
-            f"{n_layers}: remove it"
-        )
-    return details.layers
 
 
 def offline_origin(model: CatalogModel, manifest_folder: Path) -> Origin:

@@ -36,6 +36,39 @@ class Representation(Frozen):
     modules: tuple[str, ...] = ()
 
 
+class DetailSitePlan(Frozen):
+    """What is kept whole at one site.
+
+    Attributes
+    ----------
+    layers
+        Layers that are kept; none for what the head gives.
+    width
+        Features, heads of attention maps, or outputs of the head.
+    is_of_the_sample
+        Whether the head gives scores of the sample, not of its tokens.
+    """
+
+    site: str
+    layers: tuple[int, ...]
+    width: int
+    is_of_the_sample: bool = False
+
+
+class DetailPlan(Frozen):
+    """What is kept whole of chosen samples, and how long these are.
+
+    Attributes
+    ----------
+    rows, n_tokens
+        Rows of the samples, ascending, and their tokens.
+    """
+
+    sites: tuple[DetailSitePlan, ...]
+    rows: tuple[int, ...]
+    n_tokens: tuple[int, ...]
+
+
 class ModelPlan(Frozen):
     """One model: where its weights lie, what is read from it, and the digests of its stages.
 
@@ -45,8 +78,8 @@ class ModelPlan(Frozen):
         What config.json would say, for a model without files.
     tokenizer
         Folder of the tokenizer, where it is not that of the model.
-    details, detail_layers
-        What is kept whole of chosen samples, and the layers whose attention is.
+    details
+        What is kept whole of chosen samples; None for nothing.
     """
 
     name: str
@@ -66,8 +99,8 @@ class ModelPlan(Frozen):
     n_tokens: int = 0
     config: dict[str, Any] | None = None
     tokenizer: str = ""
-    details: tuple[str, ...] = ()
-    detail_layers: tuple[int, ...] | None = None
+    details: DetailPlan | None = None
+    details_digest: str = ""
     extract_digest: str
     search_digest: str
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpcgeom.plan import paths
+from hpcgeom.plan.details import arrays_of
 from hpcgeom.plan.identity import digest
-from hpcgeom.plan.plan import ModelPlan, Plan, Representation
+from hpcgeom.plan.plan import DetailPlan, ModelPlan, Plan, Representation
 from hpcgeom.types import Unit
 
 STAGES = ("extract", "search", "geometry", "collect")
@@ -14,6 +15,8 @@ STAGES = ("extract", "search", "geometry", "collect")
 UNIT_BYTES = 2 * 2**30
 """What an extract unit aims at, over its layers, sites and poolings."""
 MIN_UNIT_ROWS, MAX_UNIT_ROWS = 256, 8192
+DETAILS = "details"
+"""Stands in a unit of extract for the site, where the unit is about what is kept whole."""
 NEIGHBOR_SHARD_ROWS = 65_536
 PAIR_ROWS = 8192
 """Rows of one unit of the overlap of all layer pairs."""
@@ -39,7 +42,7 @@ def units_of(plan: Plan, stage: str) -> tuple[Unit, ...]:
 
 
 def extract_units(plan: Plan) -> tuple[Unit, ...]:
-    """Models in manifest order, then contiguous ranges of rows."""
+    """Models in manifest order; of each, contiguous ranges of rows, then its details."""
     units: list[Unit] = []
     for model in plan.models:
         for shard, (start, stop) in enumerate(plan.row_ranges()):
@@ -63,7 +66,18 @@ def extract_units(plan: Plan) -> tuple[Unit, ...]:
                     stop=stop,
                 )
             )
+        if model.details is not None:
+            units.append(_details_unit(model, model.details, len(units)))
     return tuple(units)
+
+
+def _details_unit(model: ModelPlan, plan: DetailPlan, index: int) -> Unit:
+    """All that is kept whole of chosen samples of a model: few samples, and apart from the points of all."""
+    store = paths.activations(model.name)
+    arrays = (array for row in plan.rows for array in arrays_of(plan, row))
+    owns = tuple(f"{store}/{file}" for array in arrays for file in array.files)
+    key = f"{model.name}/{DETAILS}"
+    return Unit("extract", index, key, model.details_digest, owns, model.name, site=DETAILS)
 
 
 NEIGHBOR_ARRAYS = (

@@ -16,16 +16,18 @@ from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest import resolve_path
 from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest, Model, ModuleModel
 from hpcgeom.plan.assemble import ModelDraft
-from hpcgeom.plan.drafts import Origin, detail_layers, draft_arrays, draft_catalog
+from hpcgeom.plan.details import catalog_sites, plan_details, probed_sites
+from hpcgeom.plan.drafts import Origin, draft_arrays, draft_catalog
 from hpcgeom.plan.layout import choose_layers, sites_by_head
-from hpcgeom.plan.plan import SourceFile
+from hpcgeom.plan.plan import DetailPlan, SourceFile
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.stages.contents import Contents
 from hpcgeom.stages.requests import catalog_request, module_request, settings_of
-from hpcgeom.stages.sources import fetched, origin_of
+from hpcgeom.stages.sources import fetched, fetched_tokenizer, origin_of
 
 if TYPE_CHECKING:
     from hpcgeom.models import Encoder, ModelRequest, Reading
+    from hpcgeom.models.replicate import ReplicatedModel
 
 Drafted = tuple[ModelDraft, Sequences]
 _ROWS = 1024
@@ -51,31 +53,34 @@ def _draft_catalog(section: CatalogModel, manifest: Manifest, folder: Path, samp
     from hpcgeom.models import check_model
 
     origin = origin_of(section, folder, manifest.dataset.kind)
-    draft, _ = draft_catalog(section, manifest, origin, _files(section, origin, folder))
+    draft, facts = draft_catalog(section, manifest, origin, _files(section, origin, folder))
     readings = _readings(manifest, list(dict.fromkeys(item.site for item in draft.representations)))
+    asked = manifest.representations.details
     request = replace(
-        catalog_request(section, folder, origin, readings),
-        details=draft.details,
-        detail_layers=draft.detail_layers,
+        catalog_request(section, folder, origin, readings), details=asked.sites if asked else ()
     )
     unused = check_model(request).unused
     sequences = _measure(request, manifest, folder, samples)
-    return replace(draft, n_tokens=int(sequences.n_tokens.sum()), unused_keys=unused), sequences
+    sites = catalog_sites(manifest, section.name, section.family, facts)
+    details = plan_details(manifest, section.name, samples.ids, sequences, sites)
+    n_tokens = int(sequences.n_tokens.sum())
+    return replace(draft, n_tokens=n_tokens, unused_keys=unused, details=details), sequences
 
 
 def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
     from hpcgeom.models import Replicate
 
-    where = None if section.source is None else fetched(section.source, None, folder)[0]
+    where = None if section.source is None else fetched(section.source, None, folder, needs_config=False)[0]
     if section.tokenizer is not None:
-        fetched(section.tokenizer, None, folder)  # downloads what the request then finds in the cache
+        fetched_tokenizer(section.tokenizer, folder)  # downloads what the request then finds in the cache
     asked = manifest.representations
     readings = _readings(manifest, sites_by_head(asked, lambda _: section.n_heads or 1))
-    details = asked.details.sites if asked.details else ()
-    request = replace(module_request(section, folder, where, readings), details=details)
+    kept = asked.details.sites if asked.details else ()
+    request = replace(module_request(section, folder, where, readings), details=kept)
     sequences = _measure(request, manifest, folder, samples)
     model = Replicate().open_model(request)
     shapes = model.describe()
+    details = _probe_details(model, manifest, folder, samples, sequences) if kept else None
     model.close()
     chosen = choose_layers(section.name, asked, shapes.sites)
     deepest = max(max(shape.layers) for shape in shapes.sites.values())
@@ -99,11 +104,33 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
         n_tokens=int(sequences.n_tokens.sum()),
         step=-1 if section.step is None else section.step,
         details=details,
-        detail_layers=detail_layers(section.name, manifest, n_layers),
         equal_lengths="attention_mask" not in model.skeleton.inputs,
         identity={**settings, "factory_source": _source_digest(section.factory)},
     )
     return draft, sequences
+
+
+def _probe_details(
+    model: ReplicatedModel, manifest: Manifest, folder: Path, samples: Samples, sequences: Sequences
+) -> DetailPlan | None:
+    """The details of a module, whose shapes are known only when it has run."""
+    from hpcgeom.models import encoder_of, pad
+
+    request, name = model.request, model.request.name
+    whole = plan_details(manifest, name, samples.ids, sequences, ())
+    assert whole is not None  # the caller knows that there are details
+    row, layout = whole.rows[0], model.skeleton.layout
+    encoder = encoder_of(request, settings_of(manifest))
+    contents = Contents(manifest, folder, samples).of([row])
+    encoding = encoder.encode([samples.ids[row]], contents)[0][0]
+    found = model.details(pad([encoding], encoder.pad_id))
+    shapes = {
+        site: {key: values.shape for key, values in variables.items()} for site, variables in found.items()
+    }
+    n_layers = len(layout.blocks_of(model.skeleton.model)) if layout else 0
+    return plan_details(
+        manifest, name, samples.ids, sequences, probed_sites(manifest, name, n_layers, shapes)
+    )
 
 
 def _readings(manifest: Manifest, sites: Sequence[str]) -> tuple[Reading, ...]:

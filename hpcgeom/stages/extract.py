@@ -14,8 +14,10 @@ from hpcgeom.models import Window, merge_windows
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan
 from hpcgeom.plan.sequences import Sequences
+from hpcgeom.plan.units import DETAILS
 from hpcgeom.stages import inputs
 from hpcgeom.stages.base import Work, require_layout
+from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward
 from hpcgeom.stages.run import Run
 from hpcgeom.store import activations, npz
@@ -40,9 +42,15 @@ class Extract:
             return
         forward = Forward(run, model)
         try:
-            yield lambda item: _write(run, model, item, _extract(model, forward, item))
+            yield lambda item: _do(run, model, forward, item)
         finally:
             forward.close()
+
+
+def _do(run: Run, model: ModelPlan, forward: Forward, unit: Unit) -> dict[str, Any]:
+    if unit.site == DETAILS:
+        return write_details(run, model, forward)
+    return _write(run, model, unit, _extract(model, forward, unit))
 
 
 def _copy(run: Run, model: ModelPlan, unit: Unit) -> Blocks:

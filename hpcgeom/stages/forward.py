@@ -18,6 +18,7 @@ from hpcgeom.types import Unit
 
 if TYPE_CHECKING:
     from hpcgeom.models import Encoding
+    from hpcgeom.models.details import Details
 
 Pooled = Mapping[tuple[str, str], npt.NDArray[np.float32]]
 """(site, pooling) to (layers, sequences, features)."""
@@ -74,6 +75,19 @@ class Forward:
                 "with dataset.exclude, or choose a wider dtype"
             ) from error
         return pooled
+
+    def details(self, row: int) -> tuple[Encoding, Details]:
+        """What is kept whole of the sample at `row`, and what it was encoded as.
+
+        Raises
+        ------
+        InputError
+            As `batches`.
+        """
+        from hpcgeom.models import pad
+
+        encoding = self.encodings(np.flatnonzero(self.sequences.row == row))[0]
+        return encoding, self._model.details(pad([encoding], self._encoder.pad_id))
 
     def encodings(self, members: npt.NDArray[np.intp]) -> list[Encoding]:
         """Encodings of some sequences.

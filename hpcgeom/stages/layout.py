@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from hpcgeom.data.samples import read_samples
@@ -9,6 +10,7 @@ from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan
 from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS
 from hpcgeom.stages.base import attempt, made_by
+from hpcgeom.stages.details import lay_out_details
 from hpcgeom.stages.run import Run
 from hpcgeom.store import activations, neighbors
 from hpcgeom.store.leases import lease
@@ -52,6 +54,7 @@ def _lay_out(run: Run, stage: str) -> list[Path]:
                 run.plan.unit_rows,
                 model.store_dtype,
                 _about(model),
+                partial(lay_out_details, model=model, sample_ids=ids),
             )
         else:
             settings = run.plan.manifest["neighbors"]

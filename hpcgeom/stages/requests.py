@@ -12,7 +12,7 @@ from hpcgeom.manifest import resolve_path
 from hpcgeom.manifest.sections import CatalogModel, Manifest, ModuleModel
 from hpcgeom.plan.assemble import input_settings
 from hpcgeom.plan.drafts import Origin
-from hpcgeom.plan.plan import ModelPlan, Plan
+from hpcgeom.plan.plan import DetailPlan, ModelPlan, Plan
 
 if TYPE_CHECKING:
     from hpcgeom.models import InputSettings, ModelRequest, Reading
@@ -33,9 +33,9 @@ def request_of(plan: Plan, model: ModelPlan, manifest: Manifest) -> ModelRequest
     tokenizer = Path(model.tokenizer) if model.tokenizer else None
     if isinstance(section, CatalogModel):
         origin = Origin(folder, model.revision, model.config, tokenizer)
-        return catalog_request(section, Path(plan.manifest_folder), origin, readings, model)
+        return catalog_request(section, Path(plan.manifest_folder), origin, readings, model.details)
     assert isinstance(section, ModuleModel)
-    return module_request(section, Path(plan.manifest_folder), folder, readings, model)
+    return module_request(section, Path(plan.manifest_folder), folder, readings, model.details)
 
 
 def catalog_request(
@@ -43,7 +43,7 @@ def catalog_request(
     manifest_folder: Path,
     origin: Origin,
     readings: Sequence[Reading],
-    details: ModelPlan | None = None,
+    details: DetailPlan | None = None,
 ) -> ModelRequest:
     """The request of a model of the catalogue whose origin is known."""
     from hpcgeom.models import ModelRequest
@@ -58,8 +58,8 @@ def catalog_request(
         seed=section.seed,
         tokenizer=origin.tokenizer,
         config=origin.config,
-        details=details.details if details else (),
-        detail_layers=details.detail_layers if details else None,
+        details=tuple(item.site for item in details.sites) if details else (),
+        detail_layers=kept_layers(details),
         image_pipeline=section.image_pipeline,
         clusters=None if section.clusters is None else resolve_path(manifest_folder, section.clusters),
     )
@@ -70,7 +70,7 @@ def module_request(
     manifest_folder: Path,
     folder: Path | None,
     readings: Sequence[Reading],
-    details: ModelPlan | None = None,
+    details: DetailPlan | None = None,
 ) -> ModelRequest:
     """The request of a user's module whose weights are known."""
     from hpcgeom.models import ModelRequest
@@ -93,9 +93,15 @@ def module_request(
         attention=section.attention,
         head=section.head,
         n_heads=section.n_heads,
-        details=details.details if details else (),
-        detail_layers=details.detail_layers if details else None,
+        details=tuple(item.site for item in details.sites) if details else (),
+        detail_layers=kept_layers(details),
     )
+
+
+def kept_layers(details: DetailPlan | None) -> tuple[int, ...] | None:
+    """All layers at which something is kept whole; None for no choice of layers."""
+    layers = sorted({layer for item in details.sites for layer in item.layers} if details else ())
+    return tuple(layers) or None
 
 
 def tokenizer_folder(section: ModuleModel, manifest_folder: Path) -> Path | None:

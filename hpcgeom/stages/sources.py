@@ -26,7 +26,7 @@ def origin_of(model: CatalogModel, manifest_folder: Path, kind: str) -> Origin:
     """
     origin = _weights(model, manifest_folder)
     if model.tokenizer is not None:
-        return replace(origin, tokenizer=fetched(model.tokenizer, None, manifest_folder)[0])
+        return replace(origin, tokenizer=fetched_tokenizer(model.tokenizer, manifest_folder))
     if origin.folder is None and kind in ("text", "fasta"):
         return replace(origin, tokenizer=_tokenizer_without_weights(model))
     return origin
@@ -77,8 +77,27 @@ def _tokenizer_without_weights(model: CatalogModel) -> Path:
     return folder
 
 
-def fetched(source: str, revision: str | None, folder: Path) -> tuple[Path, str]:
+def fetched_tokenizer(source: str, folder: Path) -> Path:
+    """The folder of a tokenizer on this machine; see `fetched`."""
+    return fetched(source, None, folder, with_weights=False, needs_config=False)[0]
+
+
+def fetched(
+    source: str,
+    revision: str | None,
+    folder: Path,
+    *,
+    with_weights: bool = True,
+    needs_config: bool = True,
+) -> tuple[Path, str]:
     """The folder or file of a source on this machine, and its commit where it is a hub id.
+
+    Parameters
+    ----------
+    folder
+        The manifest's folder.
+    with_weights, needs_config
+        What must be there: a tokenizer needs neither.
 
     Raises
     ------
@@ -89,11 +108,5 @@ def fetched(source: str, revision: str | None, folder: Path) -> tuple[Path, str]
 
     found = locate(source, folder)
     if found is None:
-        return fetch(source, revision)
-    at = mirrored_revision(found)
-    if revision is not None and at and revision != at:
-        raise InputError(
-            f"'{source}' lies in {found} at revision {at}, but the manifest asks for {revision}: bring the "
-            "mirror to it, or correct revision"
-        )
-    return found, revision or at
+        return fetch(source, revision, with_weights=with_weights, needs_config=needs_config)
+    return found, mirrored_revision(found, revision)

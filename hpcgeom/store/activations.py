@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,14 @@ def create(
     unit_rows: int,
     dtype: str,
     attributes: Mapping[str, Any],
+    extend: Callable[[zarr.Group], None] = lambda _: None,
 ) -> list[Path]:
     """Lay out an empty store; idempotent, and data that is there stays.
+
+    Parameters
+    ----------
+    extend
+        Lays out what else is in the store.
 
     Returns
     -------
@@ -60,6 +66,7 @@ def create(
                 dtype=dtype,
             )
             create_axes(group, item, sample_ids)
+        extend(root)
 
     return arrays.lay_out(store, build)
 

@@ -39,6 +39,34 @@ ACTIVATIONS: Mapping[str, Variable] = {
     ),
 }
 
+LENS = "nostalgebraist 2020, interpreting GPT: the logit lens"
+DETAILS: Mapping[str, Variable] = {
+    "input_id": Variable(("position",), "int64", "token ids of the sample, special ones included"),
+    "activations": Variable(
+        ("layer", "position", "feature"), "float32", "activations of every token", "activation"
+    ),
+    "attention": Variable(
+        ("layer", "head", "query", "key"), "float32", "share of a query's attention that goes to a key"
+    ),
+    "logits": Variable(("position", "token"), "float32", "scores that the model's head gives"),
+    "probabilities": Variable(("position", "token"), "float32", "softmax of the logits"),
+    "entropy": Variable(
+        ("layer", "position"), "float32", "entropy of the head's distribution at this layer", "nat", LENS
+    ),
+    "kl_to_last": Variable(
+        ("layer", "position"),
+        "float32",
+        "Kullback-Leibler divergence of this layer's distribution from that of the last layer",
+        "nat",
+        LENS,
+    ),
+    "cosine_to_last": Variable(
+        ("layer", "position"), "float32", "cosine between the normed hidden states here and at the last layer"
+    ),
+    "top_token": Variable(("layer", "position", "top"), "int64", "most probable tokens", source=LENS),
+    "top_probability": Variable(("layer", "position", "top"), "float32", "their probabilities", source=LENS),
+}
+
 NEIGHBORS: Mapping[str, Variable] = {
     "neighbor_index": Variable(
         ("layer", "sample", "rank"),

@@ -163,7 +163,7 @@ def test_a_pinned_revision_must_be_the_commit_of_the_mirror(mirror, pinned):
     (folder / ".revision").write_text(COMMIT)
     with pytest.raises(
         InputError,
-        match=rf"is a copy of commit {COMMIT}, but .* pins revision '{pinned}': copy that .*, or pin {COMMIT}",
+        match=rf"is a copy of commit {COMMIT}, but .* pins revision '{pinned}': copy .*, or pin {COMMIT}",
     ):
         mirrored_revision(folder, pinned)
 

@@ -144,6 +144,7 @@ def changed(row, column, value):
         (CLUSTERS.T, r"has clusters of shape \(3, 512\)"),
         (changed(7, 1, np.nan), r"color 7 is not finite: \[.*nan.*\]; copy the file again"),
         (changed(7, 1, np.inf), "color 7 is not finite"),
+        (changed(7, 1, 1.0011), "has colors up to 1.0011"),
         (
             changed(7, 1, -1.1),
             r"has colors up to 1.1; expected values in \[-1, 1\]: scale 0..255 by x / 127.5 - 1",

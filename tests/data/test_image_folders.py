@@ -90,8 +90,8 @@ def test_the_class_folders_of_imagenet_are_in_train(fill):
 
 
 def test_a_class_may_be_named_train(fill):
-    folder = fill("bus/1.jpg", "train/1.jpg")
-    assert list_images(folder).labels["folder"] == ("bus", "train")
+    folder = fill("bus/1.jpg", "train/1.jpg", "train/steam/2.jpg")
+    assert list_images(folder).labels["folder"] == ("bus", "train", "train")
 
 
 def test_links_are_followed(fill, tmp_path):

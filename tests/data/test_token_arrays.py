@@ -172,7 +172,11 @@ def test_a_sample_is_known_by_its_id_and_its_tokens(npy):
     assert samples.ids == ("0", "1", "2")
     assert samples.texts == ("",) * 3
     assert samples.digests[0] == hashlib.sha256(f"0\0{row}".encode()).hexdigest()[:32]
-    assert samples.digests[1] == token_digest("1", np.array([1]))
+    assert (
+        samples.digests[1]
+        == token_digest("1", np.array([1]))
+        == token_digest("1", np.array([1], dtype=">i2"))
+    )
     assert samples.notices == ()
 
 

@@ -70,7 +70,7 @@ from manifest_examples import BERT, TEXT
         ),
         (
             "representations: {pooling: [none]}",
-            r"9: representations.pooling\[0\]: expected 'mean', .*found the text 'none'",
+            r"9: representations.pooling\[0\]: expected one of mean, .* or token:<i>, found the text 'none'",
         ),
         (
             "representations: {layers: al}",

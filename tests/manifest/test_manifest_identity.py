@@ -160,7 +160,7 @@ def test_a_model_that_was_added_is_named():
     fewer = Manifest.model_validate({**DATA, "models": DATA["models"][:1]})
     lines = difference(canonical(fewer), canonical(changed()))
     assert lines[0] == 'models: ["a"] -> ["a", "b"]'
-    assert lines[1].startswith('models[b]: absent -> {"block_sites"')
+    assert lines[1].startswith('models[b]: absent -> {"attention": null, "block_sites": {"attn_out"')
 
 
 @settings(deadline=None)

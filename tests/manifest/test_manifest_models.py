@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from manifest_examples import ARRAYS, BERT, MODULE, POINTS, TEXT
 
+FAMILIES_IN_WORDS = "bert, esm2, gpt2, igpt, llama, vit, module, arrays"
+
 
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ("{}", r"6: models\[0\].family: expected one of bert, module, arrays, found no such key: add it"),
+        ("{}", rf"6: models\[0\].family: expected one of {FAMILIES_IN_WORDS}, found no such key: add it"),
+        ("{family: 3}", rf"6: models\[0\].family: expected one of {FAMILIES_IN_WORDS}, found the number 3"),
         ("{family: brt}", r"6: models\[0\].family: .*found the text 'brt': did you mean 'bert'"),
         ("minilm", r"6: models\[0\]: expected a mapping of keys, found the text 'minilm'"),
         ("{family: bert, source: a}", r"6: models\[0\].name: expected the key name \(Name of the model"),
@@ -19,7 +22,7 @@ from manifest_examples import ARRAYS, BERT, MODULE, POINTS, TEXT
         ),
         (
             "{family: bert, name: m}",
-            r"6: models\[0\].source: expected the key source \(A local folder, .*\), found none",
+            r"6: models\[0\]: expected exactly one of the keys source and checkpoints, found none: give one of",
         ),
         (
             "{family: bert, name: m, source: ~/x}",
@@ -75,7 +78,7 @@ def test_models_are_a_list_of_at_least_one(refused, models):
         (
             "    weights: random\n",
             "",
-            r"6: models\[0\]: expected exactly one of the keys source and weights, found none",
+            r"6: models\[0\]: expected exactly one of the keys source and weights, found none: give the path",
         ),
         (
             "weights: random",
@@ -85,7 +88,7 @@ def test_models_are_a_list_of_at_least_one(refused, models):
         (
             "random",
             "random\n    source: x",
-            r"9: models\[0\].weights: .*one of the keys source and weights, found both",
+            r"9: models\[0\].weights: .*one of the keys source and weights, found both: remove one",
         ),
         (
             "weights: random",
@@ -114,7 +117,7 @@ def test_models_are_a_list_of_at_least_one(refused, models):
         ),
         (
             "random",
-            "random\n    block_sites: {resid: n}",
+            "random\n    block_sites: {ln_1: n}",
             r"10: models\[0\].block_sites: expected blocks beside block_s",
         ),
         (
@@ -180,14 +183,15 @@ def test_points_that_exist_already_are_not_extracted(refused):
 def test_samples_and_models_are_both_arrays_or_neither_is(refused):
     refused(
         TEXT + POINTS,
-        r"7: models\[0\].family: expected bert or module, because dataset.kind is text, found arrays:",
+        r"7: models\[0\].family: expected one of bert, gpt2, llama, module, because dataset.kind is text, found arrays:",
     )
     refused(
         ARRAYS + BERT,
         r"7: models\[0\].family: expected arrays, because dataset.kind is arrays, found bert: .*change",
     )
     refused(
-        TEXT + BERT + POINTS.removeprefix("models:\n"), r"10: models\[1\].family: expected bert or module"
+        TEXT + BERT + POINTS.removeprefix("models:\n"),
+        r"10: models\[1\].family: expected one of bert, gpt2, llama, module, because .*, found arrays:",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from manifest_examples import BERT, FASTA, POINTS, TEXT
+from manifest_examples import BERT, FASTA, POINTS, TEXT, catalog
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,10 @@ from manifest_examples import BERT, FASTA, POINTS, TEXT
     [
         ("max_length: 2", "5: dataset.max_length: expected a number of at least 3, found the number 2"),
         ("max_length: 1e3", "5: dataset.max_length: expected an integer, found the number 1000.0"),
-        ("too_long: window", "5: dataset.too_long: expected 'error' or 'truncate', found the text 'window'"),
+        (
+            "too_long: windows",
+            "5: dataset.too_long: expected 'error', 'truncate' or 'window', .* 'windows': did you",
+        ),
         ("too_long: truncat", "5: dataset.too_long: .*did you mean 'truncate'"),
         (
             "columns: {id: a, text: a}",
@@ -89,22 +92,31 @@ def test_every_problem_of_a_table_of_texts_has_its_line(refused, extra, expected
     ],
 )
 def test_every_problem_of_a_fasta_file_has_its_line(refused, extra, expected):
-    refused(f"{FASTA}  {extra}\n{BERT}", expected)
+    refused(f"{FASTA}  {extra}\n{catalog('esm2')}", expected)
 
 
 def test_a_regular_expression_that_python_warns_about_is_accepted(load):
-    assert load(FASTA + "  labels: {a: {header: '([[a]+)'}}\n" + BERT).labels == ("a",)
+    assert load(FASTA + "  labels: {a: {header: '([[a]+)'}}\n" + catalog("esm2")).labels == ("a",)
 
 
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [
-        ("{}", "2: dataset.kind: expected one of text, fasta, arrays, found no such key: add it"),
+        (
+            "{}",
+            "2: dataset.kind: expected one of text, fasta, images, tokens, arrays, found no such key: add it",
+        ),
         ("{kind: fastq}", "2: dataset.kind: .*arrays, found the text 'fastq': did you mean 'fasta'"),
-        ("{kind: 3}", "2: dataset.kind: expected one of text, fasta, arrays, found the number 3"),
-        ("{kind: [text]}", "2: dataset.kind: expected one of text, fasta, arrays, found a list"),
+        (
+            "{kind: 3}",
+            "2: dataset.kind: expected one of text, fasta, images, tokens, arrays, found the number 3",
+        ),
+        (
+            "{kind: [text]}",
+            "2: dataset.kind: expected one of text, fasta, images, tokens, arrays, found a list",
+        ),
         ("7", "2: dataset: expected a mapping of keys, found the number 7"),
-        ("{kind: text}", r"2: dataset.path: expected the key path \(The table; .*\), found none: add it"),
+        ("{kind: text}", r"2: dataset.path: expected the key path \(The table, .*\), found none: add it"),
         (
             "{kind: text, path: $DATA/x}",
             "2: dataset.path: expected a path, found the text '\\$DATA/x': write the path out",

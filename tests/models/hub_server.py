@@ -63,6 +63,7 @@ class Hub:
     without_sizes: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
     port: int = 0
 
     @property
@@ -77,6 +78,14 @@ class Hub:
         repository.commits[commit] = files
         repository.refs[revision] = commit
         return commit
+
+    def next_failure(self, path: str) -> tuple[int, dict[str, str]] | None:
+        with self.lock:
+            for failure in self.failures:
+                if re.search(failure[0], path):
+                    self.failures.remove(failure)
+                    return failure[1:]
+        return None
 
     def downloads(self) -> list[str]:
         """Names of the files whose bytes were given, in order of name."""
@@ -118,11 +127,9 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(404, "", path)
             return
         self.hub.asked.append((self.command, path))
-        for failure in self.hub.failures:
-            if re.search(failure[0], path):
-                self.hub.failures.remove(failure)
-                self.fail(*failure[1:])
-                return
+        if failure := self.hub.next_failure(path):
+            self.fail(*failure)
+            return
         for pattern, body in self.hub.pages:
             if re.search(pattern, path):
                 self.answer(200, body, {"Content-Type": "text/html"})

@@ -122,7 +122,9 @@ def test_half_precision_is_kept_with_its_rounded_frequencies(dtype, tmp_path):
     reference = esm_files.make_model()  # fair-esm, in float32, loads what the file holds
     reference.load_state_dict(half.state_dict())
     tokens = tokens_of(folder, proteins())
-    assert_same(run_transformers(load(folder, dtype="float32"), tokens), run_fair_esm(reference, tokens), tokens)
+    assert_same(
+        run_transformers(load(folder, dtype="float32"), tokens), run_fair_esm(reference, tokens), tokens
+    )
 
 
 def test_the_configuration_is_that_of_esm_2(tmp_path):
@@ -186,7 +188,9 @@ def test_a_file_is_converted_once_into_a_folder_of_its_digest(tiny_file, tmp_pat
     assert record["files"] == files
     assert sorted(files) == ["config.json", "model.safetensors", "special_tokens_map.json",
                              "tokenizer_config.json", "vocab.txt"]  # fmt: skip
-    assert record["left_out"] == [f"encoder.sentence_encoder.contact_head.regression.{k}" for k in ("bias", "weight")]
+    assert record["left_out"] == [
+        f"encoder.sentence_encoder.contact_head.regression.{k}" for k in ("bias", "weight")
+    ]
     monkeypatch.setattr(esm_conversion, "read_esm2", None)  # not called again
     assert convert_esm(tiny_file, tmp_path) == folder
 
@@ -231,7 +235,9 @@ import pathlib
 from hpcgeom.models.esm_conversion import convert_esm
 print(convert_esm(pathlib.Path({str(tiny_file)!r}), pathlib.Path({str(tmp_path)!r})))
 """
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     said = [process.communicate()[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert said[0] == said[1]
@@ -283,6 +289,10 @@ def test_shards_stay_below_5_gb_and_keep_the_order():
     sizes = {f"t{i:03d}": 105_000_000 * 4 for i in range(48)} | {"huge": 6 * 10**9, "last": 8}
     shards = plan_shards(sizes)
     assert [name for names in shards.values() for name in names] == list(sizes)
-    assert all(sum(sizes[name] for name in names) < 4.95e9 for names in shards.values() if "huge" not in names)
-    assert list(shards) == [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
+    assert all(
+        sum(sizes[name] for name in names) < 4.95e9 for names in shards.values() if "huge" not in names
+    )
+    assert list(shards) == [
+        f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)
+    ]
     assert plan_shards({"a": 1, "b": 2}) == {"model.safetensors": ["a", "b"]}

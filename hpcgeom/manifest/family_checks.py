@@ -1,0 +1,179 @@
+"""What families of models cannot do: data sets that they do not read, sites that they do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hpcgeom.catalog.families import FAMILIES
+from hpcgeom.catalog.sites import EMBEDDING_SITES, HEAD_SITES, SITES, is_module_glob, split_head
+from hpcgeom.manifest.catalog_section import CatalogModel
+from hpcgeom.manifest.dataset_sections import ArraysDataset, ImagesDataset, TokensDataset
+from hpcgeom.manifest.fields import Key, Problem
+from hpcgeom.manifest.model_sections import CHAIN_SITES, ArraysModel, ModuleModel
+
+MODULE_KINDS = ("text", "fasta", "tokens")
+"""Kinds of data sets that a module of the user's reads."""
+
+
+def arrays_go_with_arrays(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Arrays need no model, and models need samples."""
+    needs_arrays = isinstance(dataset, ArraysDataset)
+    expected = "arrays" if needs_arrays else f"one of {', '.join(_readers(dataset.kind))}"
+    for position, model in enumerate(models):
+        if needs_arrays != isinstance(model, ArraysModel):
+            yield Problem(
+                ("models", position, "family"),
+                f"expected {expected}, because dataset.kind is {dataset.kind}, found {model.family}: "
+                "arrays need no model and models need samples, so change dataset.kind or the family",
+            )
+
+
+def families_read_the_dataset(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Every model reads what the samples are."""
+    readers = _readers(dataset.kind)
+    for position, model in enumerate(models):
+        if isinstance(dataset, ArraysDataset) or isinstance(model, ArraysModel) or model.family in readers:
+            continue
+        kinds = FAMILIES[model.family].dataset_kinds if model.family in FAMILIES else MODULE_KINDS
+        yield Problem(
+            ("models", position, "family"),
+            f"expected a family that reads {dataset.kind} ({', '.join(readers)}), found {model.family}, which "
+            f"reads {', '.join(kinds)}: change dataset.kind or the family",
+        )
+
+
+def modules_have_tokenizers(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """A module brings no tokenizer."""
+    if isinstance(dataset, ArraysDataset | ImagesDataset | TokensDataset):
+        return
+    for position, model in enumerate(models):
+        if isinstance(model, ModuleModel) and model.tokenizer is None:
+            yield Problem(
+                ("models", position),
+                f"expected the key tokenizer, because dataset.kind is {dataset.kind} and a module brings "
+                "no tokenizer, found none: give a folder, package:<import name>/<folder> or a hub id",
+            )
+
+
+def sites_exist(representations: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Every model has every site, as far as its family or its section says."""
+    for position, site in enumerate(representations.sites):
+        key: Key = ("representations", "sites", position)
+        for number, model in _one_a_family(models):
+            if message := _catalog_site(site, f"models[{number}] '{model.name}'", model.family):
+                yield Problem(key, message)
+        for number, model in _modules(models):
+            if message := _module_site(site, representations, number, model):
+                yield Problem(key, message)
+
+
+def details_exist(representations: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Every model has what is to be kept whole."""
+    for position, site in enumerate(representations.details.sites if representations.details else ()):
+        key: Key = ("representations", "details", "sites", position)
+        for number, model in _one_a_family(models):
+            family = FAMILIES[model.family]
+            if site not in (*family.detail_sites, *family.sites):
+                yield Problem(
+                    key,
+                    f"expected what every model has, found '{site}', but models[{number}] '{model.name}' of "
+                    f"family '{model.family}' has no '{site}' ({family.absent_sites[site]}): choose from "
+                    f"{', '.join((*family.detail_sites, *family.sites))}",
+                )
+        for number, module in _modules(models):
+            if site in SITES:
+                if message := _module_site(site, representations, number, module):
+                    yield Problem(key, message)
+                continue
+            needed = "attention" if site == "attention" else "head"
+            if module.blocks is None or getattr(module, needed) is None:
+                yield Problem(
+                    key,
+                    f"expected blocks and {needed} in models[{number}] ({module.name}), which '{site}' is "
+                    "read from, found none: give their paths",
+                )
+
+
+def positions_differ(representations: Any, dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Images of one model have the same positions, so that their embedding says nothing of them."""
+    igpt = [number for number, model in enumerate(models) if model.family == "igpt"]
+    if not isinstance(dataset, ImagesDataset) or not igpt:
+        return
+    for position, site in enumerate(representations.sites):
+        if site == "pos_embed":
+            yield Problem(
+                ("representations", "sites", position),
+                "expected a site that differs between images, because dataset.kind is images and "
+                f"models[{igpt[0]}] '{models[igpt[0]].name}' has as many pixels in each: their positions are "
+                "the same for every image, found 'pos_embed': take it out",
+            )
+
+
+def _readers(kind: str) -> tuple[str, ...]:
+    """Families that read a kind of data set."""
+    known = tuple(name for name, family in FAMILIES.items() if kind in family.dataset_kinds)
+    return (*known, "module") if kind in MODULE_KINDS else known
+
+
+def _one_a_family(models: Sequence[Any]) -> list[tuple[int, CatalogModel]]:
+    """The first model of each family of the catalogue: what one lacks, all lack."""
+    first: dict[str, tuple[int, CatalogModel]] = {}
+    for number, model in enumerate(models):
+        if isinstance(model, CatalogModel):
+            first.setdefault(model.family, (number, model))
+    return list(first.values())
+
+
+def _modules(models: Sequence[Any]) -> list[tuple[int, ModuleModel]]:
+    return [(number, model) for number, model in enumerate(models) if isinstance(model, ModuleModel)]
+
+
+def _catalog_site(site: str, where: str, name: str) -> str:
+    """What is wrong with a site of a family of the catalogue; empty if nothing is."""
+    family, (base, _) = FAMILIES[name], split_head(site)
+    if is_module_glob(site):
+        return (
+            f"expected a place in a block, because module globs are read by family 'module' and {where} is "
+            f"of family '{name}', found '{site}': choose from {', '.join(family.sites)}, or run the model "
+            "as family 'module'"
+        )
+    if base in family.sites:
+        return ""
+    return (
+        f"expected a site that every model has, found '{site}', but {where} of family '{name}' has no site "
+        f"'{base}' ({family.absent_sites[base]}): choose from {', '.join(family.sites)}"
+    )
+
+
+def _module_site(site: str, representations: Any, number: int, model: ModuleModel) -> str:
+    """What is wrong with a site of a module; empty if nothing is, as far as its section says."""
+    at = f"models[{number}] ({model.name})"
+    base, head = split_head(site)
+    if is_module_glob(site):
+        return ""
+    if model.blocks is None:
+        return (
+            f"expected module:<glob>, because {at} has no key blocks, found '{site}': add "
+            f"models[{number}].blocks or change the site"
+        )
+    if base in EMBEDDING_SITES:
+        return _missing_path(f"embeddings.{base}", at, site) if base not in model.embeddings else ""
+    if base not in (*CHAIN_SITES, *model.block_sites):
+        return _missing_path(f"block_sites.{base}", at, site)
+    if base in HEAD_SITES and model.n_heads is None and (head is not None or _by_head(representations)):
+        return f"expected n_heads in {at} to tell the heads of '{site}' apart, found none: add it"
+    if site in ("hidden_states", "ln_1") and model.final_norm is None and representations.layers == "all":
+        return (
+            f"expected final_norm in {at}, because the last layer of '{site}' is the norm after the last "
+            "block, found none: give its path, or name the layers before in representations.layers"
+        )
+    return ""
+
+
+def _by_head(representations: Any) -> bool:
+    return bool(representations.heads == "separate")
+
+
+def _missing_path(key: str, at: str, site: str) -> str:
+    return f"expected {key} in {at}, which '{site}' is read from, found none: give its path"
