@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hpcgeom.version import __version__
 
 if TYPE_CHECKING:
-    from hpcgeom.api.opening import open_activations, open_neighbors, open_results
+    from hpcgeom.api.opening import open_activations, open_details, open_neighbors, open_results
     from hpcgeom.api.pricing import price as plan
     from hpcgeom.api.running import run_manifest as run
     from hpcgeom.geometry.gride import gride
@@ -37,6 +37,7 @@ _HOMES = {
     "load_manifest": "manifest.load:load_manifest",
     "nearest_neighbors": "search:nearest_neighbors",
     "open_activations": "api.opening:open_activations",
+    "open_details": "api.opening:open_details",
     "open_neighbors": "api.opening:open_neighbors",
     "open_results": "api.opening:open_results",
     "overlap": "geometry.overlap:overlap",
@@ -55,6 +56,7 @@ __all__ = [
     "load_manifest",
     "nearest_neighbors",
     "open_activations",
+    "open_details",
     "open_neighbors",
     "open_results",
     "overlap",

@@ -106,8 +106,8 @@ def _check_files(prefix: Path) -> None:
     totals = {match[2] for name in shards if (match := _PART.search(name))}
     if len(totals) != 1:
         raise InputError(
-            f"{prefix}.data-* are parts of {len(totals)} checkpoints: expected {prefix.name}.data-00000-of-00032 "
-            "and so on, of one"
+            f"{prefix}.data-* are parts of {len(totals)} checkpoints: expected those of one, such as "
+            f"{prefix.name}.data-00000-of-00032"
         )
     total = totals.pop()
     wanted = [f"{prefix.name}.data-{i:05d}-of-{total}" for i in range(int(total))]
@@ -117,8 +117,9 @@ def _check_files(prefix: Path) -> None:
 
 
 def _unreadable(prefix: Path, what: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
     return (
-        f"{prefix}: {what} cannot be read ({type(error).__name__}: {' '.join(str(error).split())}): a file was "
+        f"{prefix}: {what} cannot be read ({type(error).__name__}: {reason}): a file was "
         "probably cut off in a copy: fetch it again"
     )
 
@@ -201,11 +202,10 @@ def _summary(
     classifier: Sequence[str],
 ) -> str:
     kind = "BERT-trained" if sizes.is_bert else "autoregressive"
-    lines = [
-        f"{kind} Image GPT: {sizes.n_layer} layers, width {sizes.n_embd}, {sizes.n_head} heads, "
-        f"{sizes.n_vocab} colors, {sizes.n_ctx} pixels, {dtype.name}",
-        f"{n_variables} variables became {n_tensors} tensors, of which {4 * sizes.n_layer} are biases of zeros",
-    ]
+    size = f"{sizes.n_layer} layers, width {sizes.n_embd}, {sizes.n_head} heads"
+    size += f", {sizes.n_vocab} colors, {sizes.n_ctx} pixels, {dtype.name}"
+    made = f"{n_variables} variables became {n_tensors} tensors"
+    lines = [f"{kind} Image GPT: {size}", f"{made}, of which {4 * sizes.n_layer} are biases of zeros"]
     if sizes.is_bert:
         lines.append("it has no start token: the last row of the embedding is zeros")
     if optimizer:

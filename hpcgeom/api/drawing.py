@@ -3,49 +3,75 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from hpcgeom.plan import paths
 from hpcgeom.plan.identity import digest
+from hpcgeom.plan.units import DETAILS
 from hpcgeom.stages.run import Run
 from hpcgeom.store.files import full_disk_is_a_resource_error, write_json
+from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
 DRAWN = "report/figures.json"
+DETAIL_FIGURES = f"{paths.FIGURES}/details"
+"""Holds a folder for each model of which details were kept."""
 
 
 def draw(root: Path) -> list[Path]:
-    """Draw all figures of a run's results.
+    """Draw all figures of a run: those of its results, then those of the details of each model.
 
     Raises
     ------
     InputError
         The run has no results yet.
+    IncompleteError
+        Details have still to be read.
     """
     from hpcgeom.api.opening import open_results
     from hpcgeom.report.write import write_figures
 
-    with full_disk_is_a_resource_error(root / paths.FIGURES):
-        written = sorted(write_figures(open_results(root), root / paths.FIGURES))
-    write_json(root / DRAWN, {"of": _outcome(root), "files": [path.name for path in written]})
+    run, folder = Run(root), root / paths.FIGURES
+    with full_disk_is_a_resource_error(folder):
+        written = [*sorted(write_figures(open_results(root), folder)), *_draw_details(run)]
+    names = [os.path.relpath(path, folder) for path in written]
+    write_json(root / DRAWN, {"of": _outcome(run), "files": names})
     return written
 
 
 def draw_if_new(root: Path) -> list[Path]:
-    """The figures of a run's results, drawn only where these are not there yet."""
+    """The figures of a run, drawn only where those of its results and details are not there yet."""
     try:
         known = json.loads((root / DRAWN).read_text(encoding="utf-8"))
         drawn = [root / paths.FIGURES / name for name in known["files"]]
-        if known["of"] == _outcome(root) and all(path.exists() for path in drawn):
+        if known["of"] == _outcome(Run(root)) and all(path.exists() for path in drawn):
             return drawn
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return draw(root)
 
 
-def _outcome(root: Path) -> str:
-    """Identity of the results: the bytes that their record promises."""
-    run = Run(root)
-    record = run.records("collect").load(run.units("collect")[0])
-    files = [[entry.path, entry.sha256] for entry in record.files] if record else []
+def _draw_details(run: Run) -> list[Path]:
+    from hpcgeom.api.opening import open_details
+    from hpcgeom.report.write import write_details
+
+    units = _detail_units(run)
+    run.records("extract").require(units)
+    written = []
+    for unit in units:
+        folder = run.root / DETAIL_FIGURES / unit.model
+        written += write_details(open_details(run.root, unit.model), folder)
+    return written
+
+
+def _detail_units(run: Run) -> list[Unit]:
+    return [unit for unit in run.units("extract") if unit.site == DETAILS]
+
+
+def _outcome(run: Run) -> str:
+    """Identity of what is drawn: the bytes that the records of results and details promise."""
+    units = [*run.units("collect")[:1], *_detail_units(run)]
+    records = [run.records(unit.stage).load(unit) for unit in units]
+    files = [[entry.path, entry.sha256] for record in records if record for entry in record.files]
     return digest("figures", files=files, version=__version__)

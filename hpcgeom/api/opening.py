@@ -27,6 +27,15 @@ def open_results(run: Path | str) -> xr.Dataset:
 def open_activations(run: Path | str, model: str) -> xr.DataTree:
     """The activations of a model: group ``/<site>/<pooling>``, ``activations(layer, sample, feature)``.
 
+    For the pooling `tokens` every token is a point, and the points of the samples ``start`` to ``stop - 1``
+    are in a group of their own, ``/<site>/tokens/rows-<start>-<stop>``: ``activations(layer, point,
+    feature)`` with the coordinates ``sample(point)`` and ``position(point)``. To put them together::
+
+        parts = open_activations(run, model)["resid/tokens"].children
+        datasets = [parts[name].dataset for name in sorted(parts)]
+        options = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "join": "override"}
+        points = xarray.concat(datasets, "point", **options)
+
     Raises
     ------
     InputError
@@ -38,12 +47,39 @@ def open_activations(run: Path | str, model: str) -> xr.DataTree:
 def open_neighbors(run: Path | str, model: str) -> xr.DataTree:
     """The neighbor lists of a model: group ``/<site>/<pooling>``, ``neighbor_index(layer, sample, rank)``...
 
+    For the pooling `tokens` the dimension is ``point``, with the coordinates ``sample(point)`` and
+    ``position(point)``; `neighbor_index` counts the tokens of all samples, in the order in which
+    `open_activations` has them.
+
     Raises
     ------
     InputError
         The run has no such model.
     """
     return _open_tree(Path(run), paths.neighbors(model))
+
+
+def open_details(run: Path | str, model: str) -> xr.DataTree:
+    """What was kept whole of chosen samples of a model: group ``/<site>/<row>``, the id in ``attrs["sample"]``.
+
+    Of sites of blocks, ``activations(layer, position, feature)``; ``attention(layer, head, query, key)``;
+    ``logits`` and ``probabilities`` ``(position, token)``, or ``(class,)`` of a vision transformer; of the logit
+    lens, ``entropy``, ``kl_to_last`` and ``cosine_to_last`` ``(layer, position)``, ``top_token`` and
+    ``top_probability`` ``(layer, position, top)``. Each group has ``input_id(position)``.
+
+    Raises
+    ------
+    InputError
+        The run has no such model, or nothing was kept whole of it.
+    """
+    tree = _open_tree(Path(run), paths.activations(model))
+    details = tree.filter(lambda node: node.level == 0 or "sample" in node.attrs)
+    if not details.children:
+        raise InputError(
+            f"{Path(run) / paths.activations(model)} holds no details: name samples and sites in "
+            "representations.details of a manifest, and start another run"
+        )
+    return details
 
 
 def _open_tree(run: Path, name: str) -> xr.DataTree:

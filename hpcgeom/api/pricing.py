@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpcgeom.errors import InputError
+import numpy as np
+
+from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest import LoadedManifest, load_manifest
-from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest, Model
+from hpcgeom.manifest.sections import (
+    ArraysModel,
+    CatalogModel,
+    FastaDataset,
+    ImagesDataset,
+    Manifest,
+    Model,
+)
 from hpcgeom.plan.assemble import ModelDraft, assemble
 from hpcgeom.plan.costs import StageCost, costs_of
-from hpcgeom.plan.dataset import read_dataset
+from hpcgeom.plan.dataset import dataset_files, read_dataset
 from hpcgeom.plan.drafts import draft_arrays, draft_catalog, offline_origin
 from hpcgeom.plan.plan import Plan, SamplesPlan
+from hpcgeom.plan.sequences import SampleTokens
+
+_ENDS = 2
+"""Special tokens of a protein: its start and its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +62,108 @@ class Price:
         }
 
 
-def price(manifest: Path) -> Price:
+def price(manifest: Path, n_samples: int | None = None, length: int | None = None) -> Price:
     """Work out units, bytes, files, memory and operations of a manifest.
+
+    Parameters
+    ----------
+    n_samples
+        Price the manifest as if its data set had that many samples; nothing of the data set is read then.
+    length
+        Tokens of a sample, special ones included. By default every sample is as long as is allowed:
+        `dataset.max_length`, or as many tokens as the model has positions for.
 
     Raises
     ------
     InputError
-        The manifest, its data or its models are wrong, or a model can only be looked at by prepare.
+        The manifest, its data or its models are wrong; a model can only be looked at by prepare; or
+        `n_samples` or `length` do not suit the manifest.
     """
     loaded = load_manifest(manifest)
-    samples = read_dataset(loaded.manifest, loaded.folder, with_digests=False)
+    _check_assumptions(loaded.manifest, n_samples, length)
+    samples = _samples(loaded) if n_samples is None else _assumed(loaded.manifest, n_samples)
     drafts: list[ModelDraft] = []
     flops: dict[str, float] = {}
     mlp_widths: dict[str, int] = {}
     for section in loaded.manifest.all_models:
-        draft, operations, mlp_width = _look_at(section, loaded, len(samples))
+        draft, operations, mlp_width = _look_at(section, loaded, samples.n, length)
         drafts.append(draft)
         mlp_widths[draft.name] = mlp_width
         if operations:
             flops[draft.name] = operations
-    summary = SamplesPlan(
+    plan = assemble(loaded.manifest, loaded.folder, samples, drafts)
+    return Price(plan, tuple(costs_of(plan, flops, mlp_widths)), samples.notices)
+
+
+def _check_assumptions(manifest: Manifest, n_samples: int | None, length: int | None) -> None:
+    problems = [
+        f"{name} is {value}: expected 1 or more"
+        for name, value in (("samples", n_samples), ("length", length))
+        if value is not None and value < 1
+    ]
+    if n_samples is not None and manifest.is_arrays:
+        problems.append(
+            f"samples is {n_samples}, but all models are arrays, whose sizes only their files tell: "
+            "leave samples out"
+        )
+    if length is not None and (manifest.is_arrays or isinstance(manifest.dataset, ImagesDataset)):
+        whose = "points that exist already have none" if manifest.is_arrays else "images all have the same"
+        problems.append(
+            f"length is {length}, but it is the number of tokens of a sample, and {whose}: leave length out"
+        )
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _samples(loaded: LoadedManifest) -> SamplesPlan:
+    """What the plan keeps of samples that are here."""
+    try:
+        samples = read_dataset(loaded.manifest, loaded.folder, with_digests=False)
+    except InputError as error:
+        if loaded.manifest.is_arrays or all(
+            path.exists() for path in dataset_files(loaded.manifest, loaded.folder)
+        ):
+            raise
+        raise InputError(
+            f"{error}; if the data are on another machine, hpcgeom plan --samples N says what they would "
+            "cost if there were N samples"
+        ) from error
+    return SamplesPlan(
         n=len(samples),
         digest=samples.digest,
         label_digests={name: samples.label_digest(name) for name in samples.labels},
         files=(),
         notices=samples.notices,
     )
-    plan = assemble(loaded.manifest, loaded.folder, summary, drafts)
-    return Price(plan, tuple(costs_of(plan, flops, mlp_widths)), samples.notices)
 
 
-def _look_at(section: Model, loaded: LoadedManifest, n: int) -> tuple[ModelDraft, float, int]:
+def _assumed(manifest: Manifest, n: int) -> SamplesPlan:
+    """Samples of which nothing is known but their number."""
+    return SamplesPlan(
+        n=n,
+        digest="",
+        label_digests=dict.fromkeys(manifest.labels, ""),
+        files=(),
+        notices=(f"the data set was not read: this is the price of {n:,} samples",),
+    )
+
+
+def _look_at(
+    section: Model, loaded: LoadedManifest, n: int, length: int | None
+) -> tuple[ModelDraft, float, int]:
     if isinstance(section, ArraysModel):
         return draft_arrays(section, loaded.folder, with_digests=False), 0.0, 0
     if isinstance(section, CatalogModel):
         draft, facts = draft_catalog(section, loaded.manifest, offline_origin(section, loaded.folder))
-        length = facts.n_image_tokens or _longest(loaded.manifest, facts.max_positions)
-        return draft, facts.forward_flops(n * length, length), facts.mlp_width
+        longest = facts.n_image_tokens or _longest(loaded.manifest, facts.max_positions)
+        if length is not None and length > longest and not _has_windows(loaded.manifest):
+            raise InputError(
+                f"length is {length}, but a sample of model '{section.name}' has at most {longest} tokens: "
+                f"lower it to {longest} at most"
+            )
+        each = length or longest
+        draft = replace(draft, tokens=SampleTokens(np.full(n, each, dtype=np.int64)))
+        return draft, facts.forward_flops(n * each, min(each, longest)), facts.mlp_width
     raise InputError(
         f"model '{section.name}' is a module, whose shape is known only to its own code: "
         "hpcgeom prepare builds it and writes the plan"
@@ -93,4 +171,10 @@ def _look_at(section: Model, loaded: LoadedManifest, n: int) -> tuple[ModelDraft
 
 
 def _longest(manifest: Manifest, max_positions: int) -> int:
-    return min(int(getattr(manifest.dataset, "max_length", max_positions)), max_positions)
+    """Most tokens of a forward pass; residues are counted without the special tokens at both ends."""
+    limit = int(getattr(manifest.dataset, "max_length", max_positions))
+    return min(limit + (_ENDS if isinstance(manifest.dataset, FastaDataset) else 0), max_positions)
+
+
+def _has_windows(manifest: Manifest) -> bool:
+    return getattr(manifest.dataset, "too_long", None) == "window"

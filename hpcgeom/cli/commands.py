@@ -49,11 +49,11 @@ def validate(manifest: Path) -> str:
     return f"{manifest} is valid: {loaded.manifest.name}, digest {manifest_digest(loaded.manifest)[:8]}"
 
 
-def plan(manifest: Path, *, as_json: bool) -> str:
+def plan(manifest: Path, n_samples: int | None, length: int | None, *, as_json: bool) -> str:
     """The price of a manifest."""
     from hpcgeom.api.pricing import price
 
-    found = price(manifest)
+    found = price(manifest, n_samples, length)
     return json.dumps(found.as_dict(), indent=1) if as_json else render.price(found)
 
 

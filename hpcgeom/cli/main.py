@@ -44,6 +44,14 @@ ReuseOption = Annotated[
     Path | None,
     typer.Option("--reuse", metavar="RUN", help="Take over what is equal in another run."),
 ]
+SamplesOption = Annotated[
+    int | None,
+    typer.Option("--samples", min=1, metavar="N", help="Do not read the data set: the price of N samples."),
+]
+LengthOption = Annotated[
+    int | None,
+    typer.Option("--length", min=1, metavar="L", help="Tokens of a sample [default: the longest allowed]."),
+]
 AllowOption = Annotated[
     bool, typer.Option("--allow-code-change", help="Go on with a stage begun by another version.")
 ]
@@ -102,11 +110,16 @@ def validate(manifest: ManifestOption) -> None:
 
 
 @app.command()
-def plan(manifest: ManifestOption, json: JsonOption = False) -> None:
+def plan(
+    manifest: ManifestOption,
+    samples: SamplesOption = None,
+    length: LengthOption = None,
+    json: JsonOption = False,
+) -> None:
     """Show units, bytes, files, memory and operations; runs nothing."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.plan(manifest, as_json=json))
+    typer.echo(commands.plan(manifest, samples, length, as_json=json))
 
 
 @app.command()

@@ -104,6 +104,12 @@ def require_suffix(path: Path | str, accepted: Sequence[str]) -> Path:
         raise InputError(f"{path} is a folder; expected one file: {', '.join(accepted)}")
     if not exists and any(mark in path.name for mark in "*?["):
         raise InputError(f"{path} is a pattern; expected one file: {', '.join(accepted)}")
+    if not exists and not path.suffix:
+        raise InputError(
+            f"{path} does not exist and has no suffix; expected a file of one of {', '.join(accepted)}. A "
+            "data set of a hub, or one that a script loads, is not read: save the split that you mean as "
+            ".parquet where you trust it, and name that file"
+        )
     if suffix_of(path) not in accepted:
         found = repr(suffix_of(path)) if path.suffix else "none"
         raise InputError(

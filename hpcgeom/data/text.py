@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from hpcgeom.data.files import read_text_file
 from hpcgeom.data.names import Place, check_labels
-from hpcgeom.data.samples import Samples, first_rows, make_samples
+from hpcgeom.data.notices import blank_notice, repeat_notice
+from hpcgeom.data.samples import Samples, make_samples
 from hpcgeom.data.tables import TABLE_SUFFIXES, read_table, require_suffix, suffix_of
 from hpcgeom.data.wording import counted, listed, nearest
 from hpcgeom.errors import InputError
@@ -57,7 +58,7 @@ def read_text(
     values = {name: table.names(column) for name, column in labels.items()}
     for name, of_label in values.items():
         check_labels(name, of_label, ids)
-    notices = [*_blank_notice(path, table.n_blank), *_repeat_notice(texts)]
+    notices = [*blank_notice(path, table.n_blank), *repeat_notice(texts, "texts")]
     return make_samples(ids, texts, labels=values, notices=notices, place=table.place)
 
 
@@ -72,7 +73,7 @@ def _lines(path: Path, columns: Mapping[str, str]) -> Samples:
     return make_samples(
         [f"line-{number:06d}" for number in numbers],
         texts,
-        notices=[*_blank_notice(path, len(lines) - len(numbers)), *_repeat_notice(texts)],
+        notices=[*blank_notice(path, len(lines) - len(numbers)), *repeat_notice(texts, "texts")],
         place=lambda row: f"{path}:{numbers[row]}",
     )
 
@@ -83,16 +84,3 @@ def _refuse_empty(path: Path, ids: Sequence[str], texts: Sequence[str], place: P
             f"{path}: {counted(len(empty), 'text')} of {len(texts)} empty: "
             f"{listed(ids[row] for row in empty)} (first at {place(empty[0])}); fill or remove them"
         )
-
-
-def _blank_notice(path: Path, n_blank: int) -> list[str]:
-    return [f"{counted(n_blank, 'blank line')} of {path} skipped"] if n_blank else []
-
-
-def _repeat_notice(texts: Sequence[str]) -> list[str]:
-    first = first_rows(texts)
-    n_repeats = int((first != range(len(texts))).sum())
-    if not n_repeats:
-        return []
-    count = f"{n_repeats} of {len(texts)} texts equal an earlier one"
-    return [f"{count}: kept, they will be counted as duplicate points"]

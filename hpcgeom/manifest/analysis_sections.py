@@ -128,8 +128,8 @@ class Details(Section):
                 only = "layer 0 only" if known == (0,) else "layers from 1"
                 yield Problem(
                     ("layers",),
-                    f"expected a layer of '{site}', which has {only}, found {list_text(self.layers)}: add one, "
-                    f"or take {site} out of sites",
+                    f"expected a layer of '{site}', which has {only}, found {list_text(self.layers)}: add "
+                    f"one, or take {site} out of sites",
                 )
 
 

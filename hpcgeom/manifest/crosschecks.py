@@ -11,6 +11,7 @@ from hpcgeom.manifest.dataset_sections import TextDataset, label_names
 from hpcgeom.manifest.family_checks import (
     arrays_go_with_arrays,
     details_exist,
+    encoded_samples_need_no_encoder,
     families_read_the_dataset,
     modules_have_tokenizers,
     positions_differ,
@@ -42,6 +43,7 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
         (("dataset", "models"), arrays_go_with_arrays),
         (("dataset", "models"), families_read_the_dataset),
         (("dataset", "models"), modules_have_tokenizers),
+        (("dataset", "models"), encoded_samples_need_no_encoder),
         (("representations", "models"), sites_exist),
         (("representations", "models"), details_exist),
         (("representations", "dataset", "models"), positions_differ),

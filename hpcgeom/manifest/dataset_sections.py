@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from hpcgeom.manifest.fields import (
     MAX_INT64,
@@ -140,11 +140,18 @@ class FastaDataset(Section):
     exclude: Exclude = ()
 
 
+def _only_true(value: Any) -> Any:
+    if value is not True:  # 1 would do for a Literal
+        raise refuse("true", value, "write true, or remove folder")
+    return value
+
+
 class ImagesLabel(_Label):
     """Where a label of images comes from: exactly one key."""
 
     folder: Annotated[
-        Literal[True] | None, Field(description="true: the name of the subfolder that an image lies in.")
+        Annotated[Literal[True], BeforeValidator(_only_true)] | None,
+        Field(description="true: the name of the subfolder that an image lies in."),
     ] = None
     column: Annotated[
         Text | None, Field(description="Column of the list of images that holds the label.")

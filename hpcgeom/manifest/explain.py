@@ -73,7 +73,6 @@ def _one_problem(detail: Any, key: Key, annotation: Any, root: type[BaseModel]) 
     if kind not in _EXPECTED:
         return Problem(key, detail["msg"])
     expected = _EXPECTED[kind].format(**context)
-    expected = {"True": "true"}.get(expected, expected)
     sentence = f"expected {expected}, found {found(value)}"
     if kind == "too_short":
         return Problem(key, f"expected {expected}, found none")

@@ -38,8 +38,8 @@ def families_read_the_dataset(dataset: Any, models: Sequence[Any]) -> Iterator[P
         kinds = FAMILIES[model.family].dataset_kinds if model.family in FAMILIES else MODULE_KINDS
         yield Problem(
             ("models", position, "family"),
-            f"expected a family that reads {dataset.kind} ({', '.join(readers)}), found {model.family}, which "
-            f"reads {', '.join(kinds)}: change dataset.kind or the family",
+            f"expected a family that reads {dataset.kind} ({', '.join(readers)}), found {model.family}, "
+            f"which reads {', '.join(kinds)}: change dataset.kind or the family",
         )
 
 
@@ -56,15 +56,29 @@ def modules_have_tokenizers(dataset: Any, models: Sequence[Any]) -> Iterator[Pro
             )
 
 
+def encoded_samples_need_no_encoder(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Samples that are token ids already are not encoded again."""
+    if not isinstance(dataset, TokensDataset):
+        return
+    for position, model in enumerate(models):
+        for key in ("tokenizer", "clusters"):
+            if getattr(model, key, None) is not None:
+                yield Problem(
+                    ("models", position, key),
+                    f"expected no {key}, because dataset.kind is tokens, whose samples are encoded already: "
+                    f"remove {key}",
+                )
+
+
 def sites_exist(representations: Any, models: Sequence[Any]) -> Iterator[Problem]:
     """Every model has every site, as far as its family or its section says."""
     for position, site in enumerate(representations.sites):
         key: Key = ("representations", "sites", position)
-        for number, model in _one_a_family(models):
-            if message := _catalog_site(site, f"models[{number}] '{model.name}'", model.family):
+        for number, known in _one_a_family(models):
+            if message := _catalog_site(site, number, known):
                 yield Problem(key, message)
-        for number, model in _modules(models):
-            if message := _module_site(site, representations, number, model):
+        for number, module in _modules(models):
+            if message := _module_site(site, number, module, representations):
                 yield Problem(key, message)
 
 
@@ -72,27 +86,13 @@ def details_exist(representations: Any, models: Sequence[Any]) -> Iterator[Probl
     """Every model has what is to be kept whole."""
     for position, site in enumerate(representations.details.sites if representations.details else ()):
         key: Key = ("representations", "details", "sites", position)
-        for number, model in _one_a_family(models):
-            family = FAMILIES[model.family]
-            if site not in (*family.detail_sites, *family.sites):
-                yield Problem(
-                    key,
-                    f"expected what every model has, found '{site}', but models[{number}] '{model.name}' of "
-                    f"family '{model.family}' has no '{site}' ({family.absent_sites[site]}): choose from "
-                    f"{', '.join((*family.detail_sites, *family.sites))}",
-                )
+        for number, known in _one_a_family(models):
+            family = FAMILIES[known.family]
+            if message := _absent(site, (*family.detail_sites, *family.sites), number, known):
+                yield Problem(key, message)
         for number, module in _modules(models):
-            if site in SITES:
-                if message := _module_site(site, representations, number, module):
-                    yield Problem(key, message)
-                continue
-            needed = "attention" if site == "attention" else "head"
-            if module.blocks is None or getattr(module, needed) is None:
-                yield Problem(
-                    key,
-                    f"expected blocks and {needed} in models[{number}] ({module.name}), which '{site}' is "
-                    "read from, found none: give their paths",
-                )
+            if message := _module_detail(site, number, module, representations.details.layers):
+                yield Problem(key, message)
 
 
 def positions_differ(representations: Any, dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
@@ -129,24 +129,29 @@ def _modules(models: Sequence[Any]) -> list[tuple[int, ModuleModel]]:
     return [(number, model) for number, model in enumerate(models) if isinstance(model, ModuleModel)]
 
 
-def _catalog_site(site: str, where: str, name: str) -> str:
-    """What is wrong with a site of a family of the catalogue; empty if nothing is."""
-    family, (base, _) = FAMILIES[name], split_head(site)
+def _catalog_site(site: str, number: int, model: CatalogModel) -> str:
+    """What is wrong with a site of a model of the catalogue; empty if nothing is."""
+    family = FAMILIES[model.family]
     if is_module_glob(site):
         return (
-            f"expected a place in a block, because module globs are read by family 'module' and {where} is "
-            f"of family '{name}', found '{site}': choose from {', '.join(family.sites)}, or run the model "
-            "as family 'module'"
+            "expected a place in a block, because module globs are read by family 'module' and "
+            f"models[{number}] '{model.name}' is of family '{model.family}', found '{site}': choose from "
+            f"{', '.join(family.sites)}, or run the model as family 'module'"
         )
-    if base in family.sites:
+    return _absent(split_head(site)[0], family.sites, number, model)
+
+
+def _absent(site: str, known: Sequence[str], number: int, model: CatalogModel) -> str:
+    """Why a family lacks a site; empty if it is `known`."""
+    if site in known:
         return ""
     return (
-        f"expected a site that every model has, found '{site}', but {where} of family '{name}' has no site "
-        f"'{base}' ({family.absent_sites[base]}): choose from {', '.join(family.sites)}"
+        f"expected what every model has, but models[{number}] '{model.name}' of family '{model.family}' has "
+        f"no site '{site}' ({FAMILIES[model.family].absent_sites[site]}): choose from {', '.join(known)}"
     )
 
 
-def _module_site(site: str, representations: Any, number: int, model: ModuleModel) -> str:
+def _module_site(site: str, number: int, model: ModuleModel, asked: Any) -> str:
     """What is wrong with a site of a module; empty if nothing is, as far as its section says."""
     at = f"models[{number}] ({model.name})"
     base, head = split_head(site)
@@ -157,22 +162,33 @@ def _module_site(site: str, representations: Any, number: int, model: ModuleMode
             f"expected module:<glob>, because {at} has no key blocks, found '{site}': add "
             f"models[{number}].blocks or change the site"
         )
-    if base in EMBEDDING_SITES:
-        return _missing_path(f"embeddings.{base}", at, site) if base not in model.embeddings else ""
-    if base not in (*CHAIN_SITES, *model.block_sites):
-        return _missing_path(f"block_sites.{base}", at, site)
-    if base in HEAD_SITES and model.n_heads is None and (head is not None or _by_head(representations)):
+    if message := _missing_place(base, at, model, asked.layers):
+        return message
+    if base in HEAD_SITES and model.n_heads is None and (head is not None or asked.heads == "separate"):
         return f"expected n_heads in {at} to tell the heads of '{site}' apart, found none: add it"
-    if site in ("hidden_states", "ln_1") and model.final_norm is None and representations.layers == "all":
-        return (
-            f"expected final_norm in {at}, because the last layer of '{site}' is the norm after the last "
-            "block, found none: give its path, or name the layers before in representations.layers"
-        )
     return ""
 
 
-def _by_head(representations: Any) -> bool:
-    return bool(representations.heads == "separate")
+def _module_detail(site: str, number: int, model: ModuleModel, layers: Any) -> str:
+    """What is wrong with a detail of a module; empty if nothing is, as far as its section says."""
+    at = f"models[{number}] ({model.name})"
+    if model.blocks is None:
+        return f"expected blocks in {at}, which '{site}' is read from, found none: give its path"
+    if site in SITES:
+        return _missing_place(site, at, model, layers)
+    needed = "attention" if site == "attention" else "head"
+    return "" if getattr(model, needed) else _missing_path(needed, at, site)
+
+
+def _missing_place(site: str, at: str, model: ModuleModel, layers: Any) -> str:
+    """What a module with blocks does not say of a place in them; empty if it says all."""
+    if site in EMBEDDING_SITES:
+        return "" if site in model.embeddings else _missing_path(f"embeddings.{site}", at, site)
+    if site not in (*CHAIN_SITES, *model.block_sites):
+        return _missing_path(f"block_sites.{site}", at, site)
+    if site in ("hidden_states", "ln_1") and model.final_norm is None and layers == "all":
+        return _missing_path("final_norm", at, site)
+    return ""
 
 
 def _missing_path(key: str, at: str, site: str) -> str:

@@ -155,8 +155,8 @@ class ModuleModel(Section):
             elif site in EMBEDDING_SITES:
                 yield Problem(
                     ("block_sites", site),
-                    f"expected a site inside a block, found {site}, which is part of the embedding: move it to "
-                    "embeddings",
+                    f"expected a site inside a block, found {site}, which is part of the embedding: move it "
+                    "to embeddings",
                 )
 
 

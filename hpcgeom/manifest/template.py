@@ -36,7 +36,7 @@ name: <name>                     # letters, digits and . _ -; run directories st
 
 dataset:
   kind: text                     # text | fasta | images | tokens | arrays
-  path: data/texts.tsv           # a table of texts: tsv, csv or parquet
+  path: data/texts.tsv           # a table of texts: jsonl, csv, tsv or parquet; or .txt with a text a line
   columns: {id: id, text: text}  # which columns hold the ids and the texts
   max_length: 512                # longest text in tokens, special tokens included
   too_long: error                # error: stop at a longer text | truncate: cut it to max_length
@@ -153,9 +153,9 @@ representations:
   pooling: [mean]                # mean, mean_all, last, first, max, std, token:<i>, tokens
   layers: all                    # all, or numbers such as [0, 6, 12]
   heads: together                # together | separate: every head of q, k, v and z is a site
-  details: null                  # kept whole, for chosen samples:
-                                 # {sites: [attention, logits, probabilities, logit_lens],
-                                 #  samples: [id], layers: all}
+  details: null                  # kept whole, of chosen samples: {sites: [attention, logits, probabilities,
+                                 # logit_lens, mlp_act], samples: [<id>], layers: all}; sites are also those
+                                 # above, with all tokens
   store_dtype: float32           # float32 | float16: type on disk
 
 extract:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hpcgeom.models.encoders import Content, Encoder, InputSettings, encoder_of
     from hpcgeom.models.encodings import Encoding, pad
     from hpcgeom.models.failures import is_out_of_memory
-    from hpcgeom.models.families import check_model, model_limits
+    from hpcgeom.models.families import check_model, model_limits, n_blocks_of
     from hpcgeom.models.hub import fetch
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
@@ -41,6 +41,7 @@ _HOMES = {
     "fetch": "hub",
     "weights_digest": "checkpoint",
     "model_limits": "families",
+    "n_blocks_of": "families",
     "NonFiniteActivation": "sinks",
     "Replicate": "replicate",
     "is_out_of_memory": "failures",
@@ -66,6 +67,7 @@ __all__ = [
     "is_out_of_memory",
     "merge_windows",
     "model_limits",
+    "n_blocks_of",
     "pad",
     "weights_digest",
 ]

@@ -155,12 +155,14 @@ def _fields(value: Any) -> Mapping[str, Any]:
 
 
 def _sizes(source: Path, settings: Mapping[str, Any]) -> Esm2Sizes:
-    problems, numbers = [], {}
+    problems: list[str] = []
+    numbers: dict[str, int] = {}
     for key, name in _SIZES.items():
         value = settings.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            numbers[name] = value
+        else:
             problems.append(f"`{key}` is {value!r}, expected a whole number above 0")
-        numbers[name] = value
     token_dropout = settings.get("token_dropout")
     if not isinstance(token_dropout, bool):
         problems.append(f"`token_dropout` is {token_dropout!r}, expected True or False")
@@ -219,7 +221,7 @@ def _copies_that_differ(tensors: Tensors, sizes: Esm2Sizes) -> list[str]:
 def _have_same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     if a.dtype != b.dtype:
         return False
-    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))
+    return bool(torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8)))
 
 
 def _write(folder: Path, sizes: Esm2Sizes, tensors: Tensors) -> None:

@@ -179,14 +179,14 @@ def sizes_of(shapes: Mapping[str, Shape], where: str, *, is_bert: bool, n_head: 
     ]
     if strange:
         raise InputError(
-            f"{where} is not a checkpoint of Image GPT: expected {FIRST_QUERY} (heads, within a head, width), "
+            f"{where} is no checkpoint of Image GPT: expected {FIRST_QUERY} (heads, within a head, width), "
             f"model/wpe (pixels, width) and model/wte (colors, width); found {', '.join(strange)}"
         )
     found_heads, _, width = shapes[FIRST_QUERY]
     if n_head not in (None, found_heads):
         raise InputError(
-            f"{where} has {found_heads} heads, as {FIRST_QUERY} {shapes[FIRST_QUERY]} says; expected {n_head}: "
-            "leave --n-head out, or name another checkpoint"
+            f"{where} has {found_heads} heads, as {FIRST_QUERY} {shapes[FIRST_QUERY]} says; "
+            f"expected {n_head}: leave --n-head out, or name another checkpoint"
         )
     layers = [int(match[1]) for name in shapes if (match := _LAYER.match(name))]
     sizes = IgptSizes(

@@ -76,7 +76,7 @@ def _check_container(file: Path) -> bool:
     if start.startswith(_LFS_POINTER):
         raise InputError(f"{file} is a git-lfs pointer, not weights: run `git lfs pull` in its folder")
     raise InputError(
-        f"{file} is not a file of torch.save (it begins with {start[:12]!r}): expected the original .pt file: "
+        f"{file} is no file of torch.save (it begins with {start[:12]!r}): expected the original .pt file: "
         "check what was fetched"
     )
 

@@ -32,7 +32,7 @@ class Window:
 def merge_windows(windows: Sequence[Window], pooling: str) -> npt.NDArray[np.float32]:
     """The point of a sample from those of its windows, in order.
 
-    ``mean``, ``mean_all`` and ``std`` are those of all tokens of all windows together, ``max`` the largest;
+    ``mean`` and ``mean_all`` are those of all tokens of all windows together, ``max`` the largest;
     ``first`` and ``token:<i>`` are read in the first window, ``last`` and ``token:-<i>`` in the last one, and
     ``tokens`` stand one after the other. Sums are taken in float64.
 

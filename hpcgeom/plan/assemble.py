@@ -7,13 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hpcgeom.catalog.sites import TOKENS_POOLING
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest import canonical, manifest_digest
 from hpcgeom.manifest.sections import Manifest
 from hpcgeom.plan import memory
 from hpcgeom.plan.identity import digest
-from hpcgeom.plan.plan import DetailPlan, ModelPlan, Plan, Representation, SamplesPlan, SourceFile
-from hpcgeom.plan.units import choose_unit_rows
+from hpcgeom.plan.plan import (
+    DetailPlan,
+    ModelPlan,
+    Plan,
+    Representation,
+    SamplesPlan,
+    SourceFile,
+    TokenPoints,
+)
+from hpcgeom.plan.points import MAX_POINTS, are_tokens
+from hpcgeom.plan.sequences import SampleTokens
+from hpcgeom.plan.units import MIN_TOKEN_UNIT_ROWS, MIN_UNIT_ROWS, choose_unit_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,8 @@ class ModelDraft:
         Whether the model takes no mask, so that a batch must not be padded.
     identity
         Settings of this model alone that change its activations.
+    tokens
+        Of all samples; read where every token is a point.
     """
 
     name: str
@@ -47,6 +62,12 @@ class ModelDraft:
     details: DetailPlan | None = None
     equal_lengths: bool = False
     identity: Mapping[str, Any] = field(default_factory=dict)
+    tokens: SampleTokens | None = None
+
+    @property
+    def point_tokens(self) -> SampleTokens | None:
+        """The tokens where some points of the model are tokens; else None."""
+        return self.tokens if any(map(are_tokens, self.representations)) else None
 
 
 def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Sequence[ModelDraft]) -> Plan:
@@ -60,14 +81,12 @@ def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Seq
     Raises
     ------
     ProblemsError
-        There are too few samples for the neighbors asked for.
+        There are too few points for the neighbors asked for, or more than can be numbered.
     """
-    refuse_too_few_samples(manifest, samples.n)
+    refuse_unsearchable(manifest, samples.n, drafts)
     asked = canonical(manifest)
     asked["geometry"]["labels"] = list(manifest.labels)
-    rows = manifest.extract.unit_rows or choose_unit_rows(
-        max(memory.bytes_per_sample(draft.representations, draft.store_dtype) for draft in drafts)
-    )
+    rows = manifest.extract.unit_rows or _unit_rows(drafts)
     widest = max(item.width for draft in drafts for item in draft.representations)
     return Plan(
         name=manifest.name,
@@ -81,29 +100,74 @@ def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Seq
     )
 
 
-def refuse_too_few_samples(manifest: Manifest, n: int) -> None:
-    """Refuse neighborhoods larger than the data set.
+def refuse_unsearchable(manifest: Manifest, n_samples: int, drafts: Sequence[ModelDraft] = ()) -> None:
+    """Refuse neighborhoods larger than the set of points, and more points than can be numbered.
+
+    Parameters
+    ----------
+    drafts
+        Models, as far as they are known: their tokens may be points.
 
     Raises
     ------
     ProblemsError
-        `neighbors.k` or the largest scale of GRIDE needs more samples than there are.
+        `neighbors.k` or the largest scale of GRIDE needs more points than there are, or there are more than
+        2^31 - 1.
     """
+    problems: list[str] = []
+    if set(manifest.representations.pooling) != {TOKENS_POOLING}:
+        problems += _too_few(manifest, n_samples, "the data set", "sample")
+    for draft in drafts:
+        if draft.point_tokens is None:
+            continue
+        n_tokens = int(draft.point_tokens.n_of_samples.sum())
+        problems += _too_few(manifest, n_tokens, f"model '{draft.name}'", "token")
+        if n_tokens > MAX_POINTS and draft.point_tokens.digest:  # else it is but an upper bound
+            problems.append(
+                f"model '{draft.name}' has {n_tokens} tokens, but at most {MAX_POINTS} points can be "
+                f"numbered: leave samples out, or take '{TOKENS_POOLING}' out of representations.pooling"
+            )
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _too_few(manifest: Manifest, n: int, whose: str, what: str) -> list[str]:
     problems: list[str] = []
     k = manifest.neighbors.k
     if k >= n:
         problems.append(
-            f"neighbors.k is {k}, but the data set has {n} samples and a sample has {n - 1} others: "
+            f"neighbors.k is {k}, but {whose} has {n} {what}s and a {what} has {n - 1} others: "
             f"lower neighbors.k (and what depends on it) below {n}"
         )
     scale = manifest.geometry.gride_range_max
     if "gride" in manifest.geometry.estimators and scale >= n:
         problems.append(
-            f"geometry.gride_range_max is {scale}, but the data set has {n} samples: "
+            f"geometry.gride_range_max is {scale}, but {whose} has {n} {what}s: "
             "lower it, or leave gride out of geometry.estimators"
         )
-    if problems:
-        raise ProblemsError(problems)
+    return problems
+
+
+def _unit_rows(drafts: Sequence[ModelDraft]) -> int:
+    """Rows of a unit, from the bytes that a sample leaves in the largest model."""
+    each = [
+        memory.bytes_per_sample(
+            draft.representations,
+            draft.store_dtype,
+            1.0 if draft.point_tokens is None else float(draft.point_tokens.n_of_samples.mean()),
+        )
+        for draft in drafts
+    ]
+    has_tokens = any(draft.point_tokens is not None for draft in drafts)
+    return choose_unit_rows(max(each), MIN_TOKEN_UNIT_ROWS if has_tokens else MIN_UNIT_ROWS)
+
+
+def _token_points(draft: ModelDraft, unit_rows: int) -> TokenPoints | None:
+    if draft.point_tokens is None:
+        return None
+    n_of_samples = draft.point_tokens.n_of_samples
+    n_of_units = np.add.reduceat(n_of_samples, np.arange(0, len(n_of_samples), unit_rows))
+    return TokenPoints(n_of_units=tuple(n_of_units.tolist()), digest=draft.point_tokens.digest)
 
 
 _INPUT_KEYS = ("kind", "max_length", "too_long", "transparent", "pad_id")
@@ -160,6 +224,7 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         tokenizer=draft.tokenizer,
         details=draft.details,
         details_digest=details if draft.details is not None else "",
+        tokens=_token_points(draft, unit_rows),
         extract_digest=extract,
         search_digest=digest("search", extract=extract, **manifest.neighbors.model_dump(mode="json")),
     )

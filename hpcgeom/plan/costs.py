@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hpcgeom.plan import memory, sizes
-from hpcgeom.plan.plan import Plan
+from hpcgeom.plan import memory, paths, sizes
+from hpcgeom.plan.plan import ModelPlan, Plan, Representation
+from hpcgeom.plan.points import cohorts, n_points, point_arrays
 from hpcgeom.plan.units import NEIGHBOR_ARRAYS, NEIGHBOR_SHARD_ROWS, representations, units_of
 
 _ARRAYS_WITHOUT_DUPLICATES = 3
@@ -67,14 +68,16 @@ def costs_of(plan: Plan, flops_per_model: dict[str, float], mlp_widths: dict[str
 def _extract(plan: Plan, flops: dict[str, float], mlp_widths: dict[str, int]) -> StageCost:
     units = units_of(plan, "extract")
     n_owned = sum(len(unit.owns) for unit in units)
-    layout = sizes.layout(plan, n_arrays=1, n_axes=2)
+    layout = sizes.layout(plan, 1, 2, _activation_groups)
     size = layout.n_bytes + sizes.records(len(units), n_owned)
     for model in plan.models:
         itemsize = np.dtype(model.store_dtype).itemsize
         sums = 0
         for item in model.representations:
-            one = sizes.stored(plan.samples.n, item.width * itemsize, plan.unit_rows)
-            size += len(item.layers) * one
+            size += len(item.layers) * sum(
+                sizes.stored(array.stop - array.start, item.width * itemsize, array.shard_points)
+                for array in point_arrays(plan, model, item)
+            )
             sums += sizes.NPZ_BYTES + 8 * len(item.layers) * item.width
         size += len(plan.row_ranges()) * sums
     needed = max(memory.extract(plan, model, mlp_widths.get(model.name, 0)) for model in plan.models)
@@ -82,17 +85,27 @@ def _extract(plan: Plan, flops: dict[str, float], mlp_widths: dict[str, int]) ->
     return StageCost("extract", len(units), n_files, size, needed, sum(flops.values()))
 
 
+def _activation_groups(plan: Plan, model: ModelPlan, item: Representation) -> dict[str, int]:
+    return {array.group: array.stop - array.start for array in point_arrays(plan, model, item)}
+
+
 def _search(plan: Plan) -> StageCost:
-    n, k = plan.samples.n, int(plan.manifest["neighbors"]["k"])
-    units = units_of(plan, "search")
-    n_written = _ARRAYS_WITHOUT_DUPLICATES * len(units) * -(-n // NEIGHBOR_SHARD_ROWS)
-    layout = sizes.layout(plan, n_arrays=len(NEIGHBOR_ARRAYS), n_axes=3)
-    rows = min(NEIGHBOR_SHARD_ROWS, sizes.power_of_two(n))
-    one = sum(sizes.stored(n, row_bytes, rows) for row_bytes in (4 * k, 8 * k, 4))
-    size = layout.n_bytes + len(units) * (one + _CERTIFICATE_BYTES) + sizes.records(len(units), n_written)
-    flops = sum(2.0 * n * n * item.width for _, item, _, _ in representations(plan))
-    needed = max(memory.search(plan, item.width) for _, item, _, _ in representations(plan))
-    return StageCost("search", len(units), n_written + layout.n_files + len(units) + 1, size, needed, flops)
+    k, n_units = int(plan.manifest["neighbors"]["k"]), len(units_of(plan, "search"))
+    layout = sizes.layout(plan, len(NEIGHBOR_ARRAYS), 3, _neighbor_groups)
+    n_written, size, flops, needed = 0, layout.n_bytes, 0.0, 0
+    for model, item, _, _ in representations(plan):
+        n = n_points(plan, model, item)
+        n_written += _ARRAYS_WITHOUT_DUPLICATES * -(-n // NEIGHBOR_SHARD_ROWS)
+        rows = min(NEIGHBOR_SHARD_ROWS, sizes.power_of_two(n))
+        size += sum(sizes.stored(n, row_bytes, rows) for row_bytes in (4 * k, 8 * k, 4)) + _CERTIFICATE_BYTES
+        flops += 2.0 * n * n * item.width
+        needed = max(needed, memory.search(plan, model, item))
+    size += sizes.records(n_units, n_written)
+    return StageCost("search", n_units, n_written + layout.n_files + n_units + 1, size, needed, flops)
+
+
+def _neighbor_groups(plan: Plan, model: ModelPlan, item: Representation) -> dict[str, int]:
+    return {paths.group(item.site, item.pooling): n_points(plan, model, item)}
 
 
 def _geometry(plan: Plan) -> StageCost:
@@ -102,7 +115,7 @@ def _geometry(plan: Plan) -> StageCost:
     for unit in units:
         if not unit.model:
             size += sizes.pairs(plan, _layers_at(plan, unit.site, unit.pooling))
-    needed = max(memory.geometry(plan, item.width) for _, item, _, _ in representations(plan))
+    needed = max(memory.geometry(plan, model, item) for model, item, _, _ in representations(plan))
     return StageCost("geometry", len(units), 2 * len(units) + 1, size, needed, 0.0)
 
 
@@ -113,5 +126,4 @@ def _collect(plan: Plan) -> StageCost:
 
 
 def _layers_at(plan: Plan, site: str, pooling: str) -> int:
-    items = [item for model in plan.models for item in model.representations]
-    return sum(len(item.layers) for item in items if (item.site, item.pooling) == (site, pooling))
+    return sum(len(cohort.layers) for cohort in cohorts(plan, site, pooling))

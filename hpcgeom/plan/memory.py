@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpcgeom.plan import sizes
+from hpcgeom.plan import points, sizes
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS, PAIR_ROWS
 
@@ -18,23 +18,51 @@ MIN_TILE_ROWS = 1024
 _WIDEST_ITEM = 8
 
 
-def bytes_per_sample(representations: Sequence[Representation], dtype: str) -> int:
-    """Bytes of one sample over all layers, sites and poolings of a model."""
-    return np.dtype(dtype).itemsize * sum(len(item.layers) * item.width for item in representations)
+def bytes_per_sample(
+    representations: Sequence[Representation], dtype: str, tokens_per_sample: float = 1.0
+) -> int:
+    """Bytes of one sample over all layers, sites and poolings of a model.
+
+    Parameters
+    ----------
+    tokens_per_sample
+        Where every token is a point, how many there are.
+    """
+    n_bytes = 0.0
+    for item in representations:
+        n_bytes += _bytes_per_point(item, dtype) * (tokens_per_sample if points.are_tokens(item) else 1)
+    return int(n_bytes)
+
+
+def _bytes_per_point(item: Representation, dtype: str) -> int:
+    itemsize: int = np.dtype(dtype).itemsize
+    return len(item.layers) * item.width * itemsize
+
+
+def _unit_bytes(plan: Plan, model: ModelPlan, dtype: str) -> int:
+    """Bytes of the points of the largest extract unit of a model."""
+    of_units = np.zeros(len(plan.row_ranges()), dtype=np.int64)
+    for item in model.representations:
+        n_points = np.array([block.n_points for block in points.blocks(plan, model, item)], dtype=np.int64)
+        of_units += n_points * _bytes_per_point(item, dtype)
+    return int(of_units.max())
 
 
 def extract(plan: Plan, model: ModelPlan, mlp_width: int) -> int:
     """Memory of one unit: weights, one batch inside a block, and the points of all layers."""
-    rows = min(plan.unit_rows, plan.samples.n)
     if model.family == "arrays":
         # As read, put together, and as written.
-        return PROCESS_BYTES + 3 * rows * bytes_per_sample(model.representations, model.store_dtype)
-    pooled = rows * bytes_per_sample(model.representations, "float32")
+        return PROCESS_BYTES + 3 * _unit_bytes(plan, model, model.store_dtype)
+    pooled = _unit_bytes(plan, model, "float32")
     itemsize = 4 if model.dtype == "float32" else 2
     tokens = int(plan.manifest["extract"]["tokens_per_batch"])
     # A block keeps its input, q, k, v, the heads' output and two widths of its MLP at once.
     working = tokens * (6 * model.width + 2 * mlp_width) * itemsize
-    return PROCESS_BYTES + TORCH_BYTES + model.n_parameters * itemsize + pooled + working
+    # Where every token is a point, those of a batch are held before they are put in their places.
+    of_batch = tokens * sum(
+        _bytes_per_point(item, "float32") for item in model.representations if points.are_tokens(item)
+    )
+    return PROCESS_BYTES + TORCH_BYTES + model.n_parameters * itemsize + pooled + of_batch + working
 
 
 def choose_tile_rows(width: int, k: int) -> int:
@@ -45,12 +73,12 @@ def choose_tile_rows(width: int, k: int) -> int:
     return rows
 
 
-def search(plan: Plan, width: int) -> int:
+def search(plan: Plan, model: ModelPlan, item: Representation) -> int:
     """Memory of one search task: what the search holds, and the shard of lists that is being filled."""
-    k, n = int(plan.manifest["neighbors"]["k"]), plan.samples.n
+    k, n = int(plan.manifest["neighbors"]["k"]), points.n_points(plan, model, item)
     shard = min(NEIGHBOR_SHARD_ROWS, n)
     # Two kinds of lists (all, and distinct points), 12 bytes an entry, in parts and put together.
-    return PROCESS_BYTES + search_bytes(n, width, k, plan.tile_rows) + 2 * 2 * shard * k * 12
+    return PROCESS_BYTES + search_bytes(n, item.width, k, plan.tile_rows) + 2 * 2 * shard * k * 12
 
 
 def search_bytes(n_rows: int, width: int, k: int, tile_rows: int) -> int:
@@ -66,15 +94,15 @@ def _tile_row(width: int, k: int) -> int:
     return width * (4 * _WIDEST_ITEM + 8) + 12 * (2 * k + 40) + 96 * k
 
 
-def geometry(plan: Plan, width: int) -> int:
-    """Memory of one unit of geometry: a layer alone, or all pairs of layers over some rows."""
-    n, k = plan.samples.n, int(plan.manifest["neighbors"]["k"])
+def geometry(plan: Plan, model: ModelPlan, item: Representation) -> int:
+    """Memory of one unit of geometry: a layer alone, or all pairs of layers over some points."""
+    n, k = points.n_points(plan, model, item), int(plan.manifest["neighbors"]["k"])
     ks = len(plan.manifest["geometry"]["overlap_k"])
     layers = sum(len(item.layers) for model in plan.models for item in model.representations)
     # Lists as read, stacked and put together; counts and their squares, summed by each thread.
     together = 3 * layers * min(PAIR_ROWS, n) * k * 4 + 4 * ks * layers**2 * 8
     # Both kinds of lists, a copy for a subset, counts by label, and rows of a second search.
-    alone = n * (2 * k * 12 + 5 * k + 8 * ks + 200) + 6 * min(4096, n) * width * 8
+    alone = n * (2 * k * 12 + 5 * k + 8 * ks + 200) + 6 * min(4096, n) * item.width * 8
     return PROCESS_BYTES + max(together, alone)
 
 

@@ -44,9 +44,14 @@ def group(site: str, pooling: str) -> str:
     return f"{safe}/{pooling}"
 
 
+def rows(start: int, stop: int) -> str:
+    """Name of a range of rows."""
+    return f"rows-{start:08d}-{stop:08d}"
+
+
 def column_sums(model: str, start: int, stop: int) -> str:
-    """float64 sums over an extract unit's rows, by representation: what the search centers with."""
-    return f"records/extract/sums/{model}-rows-{start:08d}-{stop:08d}.npz"
+    """float64 sums over an extract unit's points, by representation: what the search centers with."""
+    return f"records/extract/sums/{model}-{rows(start, stop)}.npz"
 
 
 def profile(model: str, site: str, pooling: str, layer: int) -> str:
@@ -55,5 +60,5 @@ def profile(model: str, site: str, pooling: str, layer: int) -> str:
 
 
 def pairs(site: str, pooling: str, start: int, stop: int) -> str:
-    """Partial result: overlap counts of all layer pairs over a range of rows."""
-    return f"geometry/overlap/{group(site, pooling)}/rows-{start:08d}-{stop:08d}.npz"
+    """Partial result: overlap counts of all layer pairs over a range of points."""
+    return f"geometry/overlap/{group(site, pooling)}/{rows(start, stop)}.npz"

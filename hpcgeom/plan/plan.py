@@ -69,6 +69,22 @@ class DetailPlan(Frozen):
     n_tokens: tuple[int, ...]
 
 
+class TokenPoints(Frozen):
+    """The ordinary tokens of all samples, each of which is a point for the pooling `tokens`.
+
+    Attributes
+    ----------
+    n_of_units
+        How many there are in the rows of every extract unit, in order.
+    digest
+        Identity of the tokens: models where it is equal read the same ones, so that their points are the
+        same. Empty where nobody has counted the tokens, and the numbers are upper bounds.
+    """
+
+    n_of_units: tuple[int, ...]
+    digest: str
+
+
 class ModelPlan(Frozen):
     """One model: where its weights lie, what is read from it, and the digests of its stages.
 
@@ -80,6 +96,8 @@ class ModelPlan(Frozen):
         Folder of the tokenizer, where it is not that of the model.
     details
         What is kept whole of chosen samples; None for nothing.
+    tokens
+        The tokens that are points; None where all points are samples.
     """
 
     name: str
@@ -101,8 +119,13 @@ class ModelPlan(Frozen):
     tokenizer: str = ""
     details: DetailPlan | None = None
     details_digest: str = ""
+    tokens: TokenPoints | None = None
     extract_digest: str
     search_digest: str
+
+    def representation(self, site: str, pooling: str) -> Representation:
+        """What is read at `site` with `pooling`."""
+        return next(item for item in self.representations if (item.site, item.pooling) == (site, pooling))
 
 
 class SamplesPlan(Frozen):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hpcgeom.plan.plan import Plan
+from hpcgeom.plan.plan import ModelPlan, Plan, Representation
+from hpcgeom.plan.points import are_tokens
 
 CHUNK_BYTES = 2**20
 """Most bytes of a chunk inside a shard."""
 ARRAY_BYTES, AXIS_BYTES, GROUP_BYTES = 3000, 2000, 400
 """Metadata of an array, a coordinate and a group: a file of its own, and a copy in the store's."""
-ID_BYTES = 48
-"""Of a sample's id in the coordinate of a store."""
+ID_BYTES, POSITION_BYTES = 48, 8
+"""Of a sample's id, and of the position of a token, in the coordinates of a store."""
 RECORD_BYTES, ENTRY_BYTES = 600, 140
 """Of a record, and of every file that it names."""
-RESULT_VARIABLES, RESULT_BYTES = 42, 2100
+RESULT_VARIABLES, RESULT_BYTES = 43, 2100
 """Variables and coordinates of the results, and the metadata of each."""
 NPZ_ARRAYS, NPZ_BYTES = 18, 280
 """Arrays of a partial result, and what each takes besides its numbers."""
@@ -31,11 +33,12 @@ def stored(n_rows: int, row_bytes: int, shard_rows: int) -> int:
     Parameters
     ----------
     shard_rows
-        Rows of a shard, a power of two.
+        Rows of a shard; where they are no whole chunks, a shard is made as long as the next whole number.
     """
     chunk = 1
     while chunk * 2 <= shard_rows and chunk * 2 * row_bytes <= CHUNK_BYTES:
         chunk *= 2
+    shard_rows = -(-shard_rows // chunk) * chunk
     n_shards, rest = divmod(n_rows, shard_rows)
     n_chunks = n_shards * (shard_rows // chunk) + -(-rest // chunk)
     index = (n_shards + (rest > 0)) * (16 * (shard_rows // chunk) + 4)
@@ -55,22 +58,35 @@ class Layout:
     n_bytes: int
 
 
-def layout(plan: Plan, n_arrays: int, n_axes: int) -> Layout:
+def layout(
+    plan: Plan,
+    n_arrays: int,
+    n_axes: int,
+    groups_of: Callable[[Plan, ModelPlan, Representation], Mapping[str, int]],
+) -> Layout:
     """What the stores of all models hold before any unit is done, and the record of it.
 
     Parameters
     ----------
     n_arrays, n_axes
-        Arrays and coordinates of each representation.
+        Arrays and coordinates of each group; of tokens, one coordinate more.
+    groups_of
+        The groups of a representation that hold arrays, and the points of each.
     """
     n_files = n_bytes = 0
     for model in plan.models:
-        n_groups = len(model.representations)
-        n_sites = len({item.site for item in model.representations})
-        n_names = 2 * sum(bool(item.modules) for item in model.representations)
-        n_files += 1 + n_sites + n_groups * (1 + n_arrays + 2 * n_axes) + n_names
-        one = n_arrays * ARRAY_BYTES + n_axes * AXIS_BYTES + plan.samples.n * ID_BYTES
-        n_bytes += n_groups * one + (1 + n_sites + n_groups) * GROUP_BYTES
+        folders = {""}
+        for item in model.representations:
+            axes, point_bytes = n_axes, ID_BYTES
+            if are_tokens(item):
+                axes, point_bytes = n_axes + 1, ID_BYTES + POSITION_BYTES
+            for group, n_points in groups_of(plan, model, item).items():
+                steps = group.split("/")
+                folders |= {"/".join(steps[:depth]) for depth in range(1, len(steps) + 1)}
+                n_files += n_arrays + 2 * axes + 2 * bool(item.modules)
+                n_bytes += n_arrays * ARRAY_BYTES + axes * AXIS_BYTES + n_points * point_bytes
+        n_files += len(folders)
+        n_bytes += len(folders) * GROUP_BYTES
     return Layout(n_files + 1, n_bytes + records(1, n_files))
 
 
@@ -79,7 +95,7 @@ def profile_numbers(plan: Plan) -> int:
     geometry = plan.manifest["geometry"]
     ks, n2 = len(geometry["overlap_k"]), int(geometry["gride_range_max"]).bit_length()
     fractions = len(geometry["mu_fractions"]) + len(geometry["data_fractions"])
-    return 2 + 4 * len(geometry["estimators"]) + 4 * n2 + 2 * fractions + 4 * ks * len(geometry["labels"])
+    return 3 + 4 * len(geometry["estimators"]) + 4 * n2 + 2 * fractions + 4 * ks * len(geometry["labels"])
 
 
 def profile(plan: Plan) -> int:

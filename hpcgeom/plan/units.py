@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpcgeom.plan import paths
+from hpcgeom.plan import paths, points
 from hpcgeom.plan.details import arrays_of
 from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import DetailPlan, ModelPlan, Plan, Representation
@@ -15,17 +15,19 @@ STAGES = ("extract", "search", "geometry", "collect")
 UNIT_BYTES = 2 * 2**30
 """What an extract unit aims at, over its layers, sites and poolings."""
 MIN_UNIT_ROWS, MAX_UNIT_ROWS = 256, 8192
+MIN_TOKEN_UNIT_ROWS = 16
+"""Least rows of a unit where every token is a point: one row may be hundreds of points."""
 DETAILS = "details"
 """Stands in a unit of extract for the site, where the unit is about what is kept whole."""
 NEIGHBOR_SHARD_ROWS = 65_536
 PAIR_ROWS = 8192
-"""Rows of one unit of the overlap of all layer pairs."""
+"""Points of one unit of the overlap of all layer pairs."""
 
 
-def choose_unit_rows(bytes_per_row: int) -> int:
-    """Largest power of two in [256, 8192] that keeps a unit within `UNIT_BYTES` (at least 256)."""
+def choose_unit_rows(bytes_per_row: int, least: int = MIN_UNIT_ROWS) -> int:
+    """Largest power of two in [`least`, 8192] that keeps a unit within `UNIT_BYTES` (at least `least`)."""
     rows = MAX_UNIT_ROWS
-    while rows > MIN_UNIT_ROWS and rows * bytes_per_row > UNIT_BYTES:
+    while rows > least and rows * bytes_per_row > UNIT_BYTES:
         rows //= 2
     return rows
 
@@ -45,14 +47,15 @@ def extract_units(plan: Plan) -> tuple[Unit, ...]:
     """Models in manifest order; of each, contiguous ranges of rows, then its details."""
     units: list[Unit] = []
     for model in plan.models:
-        for shard, (start, stop) in enumerate(plan.row_ranges()):
+        store = paths.activations(model.name)
+        placed = [(points.blocks(plan, model, item), len(item.layers)) for item in model.representations]
+        for number, (start, stop) in enumerate(plan.row_ranges()):
             owns = [
-                f"{paths.activations(model.name)}/{paths.group(item.site, item.pooling)}"
-                f"/activations/c/{position}/{shard}/0"
-                for item in model.representations
-                for position in range(len(item.layers))
+                f"{store}/{blocks[number].group}/activations/c/{position}/{blocks[number].shard}/0"
+                for blocks, n_layers in placed
+                for position in range(n_layers)
             ]
-            key = f"{model.name}/rows-{start:08d}-{stop:08d}"
+            key = f"{model.name}/{paths.rows(start, stop)}"
             owns.append(paths.column_sums(model.name, start, stop))
             units.append(
                 Unit(
@@ -92,8 +95,8 @@ NEIGHBOR_ARRAYS = (
 def search_units(plan: Plan) -> tuple[Unit, ...]:
     """One representation each: models, then sites and poolings, then layers."""
     units: list[Unit] = []
-    n_shards = -(-plan.samples.n // NEIGHBOR_SHARD_ROWS)
     for model, item, position, layer in representations(plan):
+        n_shards = -(-points.n_points(plan, model, item) // NEIGHBOR_SHARD_ROWS)
         folder = f"{paths.neighbors(model.name)}/{paths.group(item.site, item.pooling)}"
         owns = tuple(
             f"{folder}/{name}/c/{position}/{shard}" + ("" if name == "duplicate_of" else "/0")
@@ -105,7 +108,7 @@ def search_units(plan: Plan) -> tuple[Unit, ...]:
 
 
 def geometry_units(plan: Plan) -> tuple[Unit, ...]:
-    """First every layer alone, then the overlaps of all layer pairs by ranges of rows."""
+    """First every layer alone, then the overlaps of all layer pairs by ranges of points."""
     units: list[Unit] = []
     for model, item, _, layer in representations(plan):
         owns = (paths.profile(model.name, item.site, item.pooling, layer),)
@@ -113,13 +116,14 @@ def geometry_units(plan: Plan) -> tuple[Unit, ...]:
         units.append(_about_layer(plan, "geometry", len(units), asked, owns, model, item, layer))
     for site, pooling in plan.groups():
         asked = pairs_digest(plan, site, pooling)
-        for start in range(0, plan.samples.n, PAIR_ROWS):
-            stop = min(start + PAIR_ROWS, plan.samples.n)
+        n_points = max(cohort.n_points for cohort in points.cohorts(plan, site, pooling))
+        for start in range(0, n_points, PAIR_ROWS):
+            stop = min(start + PAIR_ROWS, n_points)
             units.append(
                 Unit(
                     "geometry",
                     len(units),
-                    f"pairs/{paths.group(site, pooling)}/rows-{start:08d}-{stop:08d}",
+                    f"pairs/{paths.group(site, pooling)}/{paths.rows(start, stop)}",
                     asked,
                     (paths.pairs(site, pooling, start, stop),),
                     site=site,
@@ -161,11 +165,7 @@ def profile_digest(plan: Plan, model: ModelPlan) -> str:
 
 def pairs_digest(plan: Plan, site: str, pooling: str) -> str:
     """Identity of the overlaps between all layers at one site and pooling."""
-    involved = [
-        [model.name, model.search_digest]
-        for model in plan.models
-        if any((item.site, item.pooling) == (site, pooling) for item in model.representations)
-    ]
+    involved = [[model.name, model.search_digest] for model, _ in points.members(plan, site, pooling)]
     geometry = plan.manifest["geometry"]
     return digest(
         "geometry.pairs",
@@ -199,6 +199,5 @@ def _about_layer(
     layer: int,
 ) -> Unit:
     key = f"{model.name}/{paths.group(item.site, item.pooling)}/layer-{layer:03d}"
-    return Unit(
-        stage, index, key, asked, owns, model.name, item.site, item.pooling, layer, stop=plan.samples.n
-    )
+    n_points = points.n_points(plan, model, item)
+    return Unit(stage, index, key, asked, owns, model.name, item.site, item.pooling, layer, stop=n_points)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
 from hpcgeom.errors import InputError
+from hpcgeom.report.detail_figures import detail_figures
 from hpcgeom.report.draw import caption_of, style
 from hpcgeom.report.figures import KINDS, draw_figure, not_drawn
 
 FORMATS = ("png", "svg")
+MOST_SVG_CELLS = 250_000
+"""Of maps in an SVG of details, about 1 MB: figures of more cells are written as PNG alone."""
 
 
 def write_figures(
@@ -46,18 +50,63 @@ def write_figures(
         A name is unknown, a named figure is not possible, overlaps were not measured at `k`, or `folder` is a
         file.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(
-            f"cannot write figures to {folder}: expected a folder, found a file; name another one"
-        )
+    _make_folder(folder)
     reasons = not_drawn(results)
     chosen = [name for name in KINDS if name not in reasons] if names is None else list(names)
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in chosen:
         figure = draw_figure(results, name, k)
         written += [_write(figure, folder / f"{name}.{kind}", kind) for kind in FORMATS]
     return written
+
+
+def write_details(
+    details: xr.DataTree, folder: Path, *, texts: Mapping[int, str] | None = None
+) -> list[Path]:
+    """Write all figures of the details of one model as `<folder>/<site>-<sample>-<n>.png` and `.svg`.
+
+    As `write_figures`; those whose maps have more than 250,000 cells are written as PNG alone.
+
+    Parameters
+    ----------
+    details
+        What `hpcgeom.open_details` gives.
+    folder
+        Made if it is missing.
+    texts
+        As in `detail_figures.detail_figures`.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order in which they are drawn.
+
+    Raises
+    ------
+    InputError
+        `folder` is a file.
+    """
+    _make_folder(folder)
+    written = []
+    for each in detail_figures(details, texts):
+        figure = each.draw()
+        kinds = FORMATS if _n_cells(figure) <= MOST_SVG_CELLS else FORMATS[:1]
+        written += [_write(figure, folder / f"{each.name}.{kind}", kind) for kind in kinds]
+    return written
+
+
+def _n_cells(figure: Figure) -> int:
+    """Cells of all images of a figure."""
+    images = (image for axes in figure.axes for image in axes.images)
+    return sum(int(np.prod(image.get_size())) for image in images)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"cannot write figures to {folder}: expected a folder, found a file; name another one"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write(figure: Figure, path: Path, kind: str) -> Path:

@@ -14,10 +14,10 @@ from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import read_samples
 from hpcgeom.geometry.overlap import overlap_from_counts
 from hpcgeom.plan import paths
-from hpcgeom.plan.plan import ModelPlan, Representation
+from hpcgeom.plan.points import are_tokens, cohorts, members
 from hpcgeom.plan.units import representations
 from hpcgeom.stages.base import Work
-from hpcgeom.stages.geometry import members
+from hpcgeom.stages.points import sample_of_points
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz, results
 from hpcgeom.store.variables import PAIR, REPRESENTATION, RESULTS, VALERIANI
@@ -52,7 +52,7 @@ def build(run: Run) -> xr.Dataset:
     variables |= _overlaps(run, axes)
     labels = run.plan.manifest["geometry"]["labels"]
     if labels:
-        variables["label_overlap_chance"] = (("label",), _chance(run, labels))
+        variables |= _chance(run, labels)
     used = {dim for dims, _ in variables.values() for dim in dims}
     coordinates: dict[str, Any] = {name: values for name, values in axes.items() if name in used}
     coordinates |= _about_models(run, axes["layer"])
@@ -119,17 +119,17 @@ def _profiles(run: Run, axes: Coordinates) -> Variables:
 def _overlaps(run: Run, axes: Coordinates) -> Variables:
     value, error = _empty("overlap", axes), _empty("overlap_error", axes)
     consecutive = _empty("consecutive_overlap", axes), _empty("consecutive_overlap_error", axes)
-    cross = bool(run.plan.manifest["geometry"]["cross_model"])
     for site, pooling in run.plan.groups():
-        parts = members(run, site, pooling)
-        measured = _sum_pairs(run, site, pooling, parts)
-        layers = [(model, item, layer) for model, item in parts for layer in item.layers]
-        places = [_place(axes, model.name, site, pooling, layer) for model, _, layer in layers]
+        measured = _sum_pairs(run, site, pooling)
+        places = [
+            _place(axes, model.name, site, pooling, layer)
+            for model, item in members(run.plan, site, pooling)
+            for layer in item.layers
+        ]
         for a, (m, s, p, layer) in enumerate(places):
             for b, (other_m, _, _, other_layer) in enumerate(places):
-                if m == other_m or cross:
-                    value[s, p, m, layer, other_m, other_layer] = measured[0][:, a, b]
-                    error[s, p, m, layer, other_m, other_layer] = measured[1][:, a, b]
+                value[s, p, m, layer, other_m, other_layer] = measured[0][:, a, b]
+                error[s, p, m, layer, other_m, other_layer] = measured[1][:, a, b]
                 if m == other_m and b == a + 1:
                     consecutive[0][m, s, p, layer] = measured[0][:, a, b]
                     consecutive[1][m, s, p, layer] = measured[1][:, a, b]
@@ -142,21 +142,29 @@ def _overlaps(run: Run, axes: Coordinates) -> Variables:
     }
 
 
-def _sum_pairs(
-    run: Run, site: str, pooling: str, parts: list[tuple[ModelPlan, Representation]]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Overlap and its error for all pairs of layers at one site and pooling: (k, layers, layers) each."""
-    counts: npt.NDArray[np.int64] | int = 0
-    squares: npt.NDArray[np.int64] | int = 0
-    for unit in run.units("geometry"):
-        if not unit.model and (unit.site, unit.pooling) == (site, pooling):
-            part = npz.load(run.sound(unit.owns[0], "geometry"))
-            counts, squares = counts + part["counts"], squares + part["squares"]
+def _sum_pairs(run: Run, site: str, pooling: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Overlap and its error for all pairs of layers at one site and pooling: (k, layers, layers) each.
+
+    NaN for pairs that are not compared.
+    """
+    parts = (
+        npz.load(run.sound(unit.owns[0], "geometry"))
+        for unit in run.units("geometry")
+        if not unit.model and (unit.site, unit.pooling) == (site, pooling)
+    )
+    total = next(parts)
+    for part in parts:
+        total = {name: total[name] + part[name] for name in total}
     ks = [int(k) for k in run.plan.manifest["geometry"]["overlap_k"]]
-    value, error = overlap_from_counts(counts, squares, run.plan.samples.n, ks)  # type: ignore[arg-type]
+    value, error = (np.full(total["counts"].shape, np.nan) for _ in range(2))
+    for cohort in cohorts(run.plan, site, pooling):
+        pairs = np.ix_(range(len(ks)), cohort.layers, cohort.layers)
+        value[pairs], error[pairs] = overlap_from_counts(
+            total["counts"][pairs], total["squares"][pairs], cohort.n_points, ks
+        )
     profiles = [
         npz.load(run.sound(paths.profile(model.name, site, pooling, layer), "geometry"))
-        for model, item in parts
+        for model, item in members(run.plan, site, pooling)
         for layer in item.layers
     ]
     constant = np.array([int(profile["n_distinct_points"]) == 1 for profile in profiles])
@@ -167,14 +175,27 @@ def _sum_pairs(
     return value, error
 
 
-def _chance(run: Run, labels: list[str]) -> npt.NDArray[np.float64]:
+def _chance(run: Run, labels: list[str]) -> Variables:
+    """Share of pairs of different points that have the same label: of samples, and of each model's tokens."""
     samples = read_samples(run.sound(paths.SAMPLES))
-    n = len(samples)
-    found = []
-    for label in labels:
-        sizes = np.bincount(encode(samples.labels[label])[0]).astype(np.float64)
-        found.append(float((sizes * (sizes - 1)).sum() / (n * (n - 1))))
-    return np.array(found, dtype=np.float64)
+    codes = [encode(samples.labels[label])[0] for label in labels]
+    found: Variables = {"label_overlap_chance": (("label",), np.array([_same(each) for each in codes]))}
+    of_tokens = np.full((len(run.plan.models), len(labels)), np.nan)
+    for position, model in enumerate(run.plan.models):
+        item = next(filter(are_tokens, model.representations), None)  # all of a model have the same tokens
+        if item is not None:
+            rows = sample_of_points(run, model, item)
+            of_tokens[position] = [_same(each[rows]) for each in codes]
+    if not np.isnan(of_tokens).all():
+        found["label_overlap_chance_of_tokens"] = (("model", "label"), of_tokens)
+    return found
+
+
+def _same(codes: npt.NDArray[np.int32]) -> float:
+    if len(codes) < 2:
+        return float("nan")  # one sample, whose tokens are the points
+    sizes = np.bincount(codes).astype(np.float64)
+    return float((sizes * (sizes - 1)).sum() / (len(codes) * (len(codes) - 1)))
 
 
 def _about_models(run: Run, layers: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -205,7 +226,21 @@ def _attributes(run: Run) -> dict[str, Any]:
         "n_neighbors": manifest["neighbors"]["k"],
         "store_dtype": ", ".join(sorted({model.store_dtype for model in run.plan.models})),
         "mu_fraction": manifest["geometry"]["mu_fraction"],
-        "duplicates": "intrinsic dimension over distinct points, overlaps over all samples",
+        "duplicates": "intrinsic dimension over distinct points, overlaps over all points",
         "step": "training step of a checkpoint, -1 where the model is not one of several",
         "references": VALERIANI,
+        **_not_compared(run),
     }
+
+
+def _not_compared(run: Run) -> dict[str, str]:
+    """Why models have no overlap though models are compared: their tokens are not the same points."""
+    apart = []
+    for site, pooling in run.plan.groups() if run.plan.manifest["geometry"]["cross_model"] else ():
+        found = cohorts(run.plan, site, pooling)
+        if len(found) > 1:
+            names = (", ".join(model.name for model, _ in cohort.members) for cohort in found)
+            apart.append(f"{site}/{pooling}: {' | '.join(names)}")
+    if not apart:
+        return {}
+    return {"not_compared": f"models that cut the samples into different tokens; {'; '.join(apart)}"}

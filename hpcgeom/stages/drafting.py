@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from hpcgeom.catalog.sites import TOKENS_POOLING, is_module_glob, layers_of_site
 from hpcgeom.data.samples import Samples
-from hpcgeom.errors import InputError, ProblemsError
+from hpcgeom.errors import InputError
 from hpcgeom.manifest import resolve_path
 from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest, Model, ModuleModel
 from hpcgeom.plan.assemble import ModelDraft
@@ -22,16 +21,15 @@ from hpcgeom.plan.layout import choose_layers, sites_by_head
 from hpcgeom.plan.plan import DetailPlan, SourceFile
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.stages.contents import Contents
+from hpcgeom.stages.counting import count_tokens
 from hpcgeom.stages.requests import catalog_request, module_request, settings_of
 from hpcgeom.stages.sources import fetched, fetched_tokenizer, origin_of
 
 if TYPE_CHECKING:
-    from hpcgeom.models import Encoder, ModelRequest, Reading
+    from hpcgeom.models import ModelRequest, Reading
     from hpcgeom.models.replicate import ReplicatedModel
 
 Drafted = tuple[ModelDraft, Sequences]
-_ROWS = 1024
-"""Samples that are encoded at a time, to be counted."""
 
 
 def draft_model(section: Model, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
@@ -68,15 +66,16 @@ def _draft_catalog(section: CatalogModel, manifest: Manifest, folder: Path, samp
 
 
 def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
-    from hpcgeom.models import Replicate
+    from hpcgeom.models import Replicate, n_blocks_of
 
     where = None if section.source is None else fetched(section.source, None, folder, needs_config=False)[0]
     if section.tokenizer is not None:
         fetched_tokenizer(section.tokenizer, folder)  # downloads what the request then finds in the cache
     asked = manifest.representations
-    readings = _readings(manifest, sites_by_head(asked, lambda _: section.n_heads or 1))
     kept = asked.details.sites if asked.details else ()
-    request = replace(module_request(section, folder, where, readings), details=kept)
+    request = replace(module_request(section, folder, where, ()), details=kept)
+    sites = sites_by_head(asked, lambda _: section.n_heads or 1)
+    request = replace(request, readings=_module_readings(manifest, sites, n_blocks_of(request)))
     sequences = _measure(request, manifest, folder, samples)
     model = Replicate().open_model(request)
     shapes = model.describe()
@@ -139,6 +138,19 @@ def _readings(manifest: Manifest, sites: Sequence[str]) -> tuple[Reading, ...]:
     return tuple(Reading(site, tuple(manifest.representations.pooling)) for site in sites)
 
 
+def _module_readings(manifest: Manifest, sites: Sequence[str], n_blocks: int | None) -> tuple[Reading, ...]:
+    """Readings at the layers that are asked for: a module may lack the norm of the last one."""
+    asked, readings = manifest.representations.layers, _readings(manifest, sites)
+    if asked == "all" or n_blocks is None:
+        return readings
+    found = []
+    for reading in readings:
+        available = () if is_module_glob(reading.site) else layers_of_site(reading.site, n_blocks)
+        layers = tuple(layer for layer in available if layer in asked)
+        found.append(replace(reading, layers=layers or None))
+    return tuple(found)
+
+
 def _files(section: CatalogModel, origin: Origin, manifest_folder: Path) -> tuple[SourceFile, ...]:
     """What decides a model's numbers: weights, configuration, tokenizer, palette."""
     folders = [folder for folder in (origin.folder, origin.tokenizer) if folder is not None]
@@ -161,43 +173,13 @@ def _digests(folder: Path) -> tuple[SourceFile, ...]:
 
 
 def _measure(request: ModelRequest, manifest: Manifest, folder: Path, samples: Samples) -> Sequences:
-    """Encode all samples and keep their lengths; images are all alike, and only a few are looked at."""
+    """Count the tokens of all samples."""
     from hpcgeom.models import encoder_of
 
     encoder = encoder_of(request, settings_of(manifest))
     contents = Contents(manifest, folder, samples)
-    if encoder.n_tokens is not None:
-        probe = encoder.encode(samples.ids[:1], contents.of(range(1)))[0][0]
-        return Sequences.alike(len(samples), len(probe.ids), probe.n_ordinary)
-    return _count(encoder, contents, samples)
-
-
-def _count(encoder: Encoder, contents: Contents, samples: Samples) -> Sequences:
-    row: list[int] = []
-    window: list[int] = []
-    n_tokens: list[int] = []
-    n_ordinary: list[int] = []
-    problems: list[str] = []
-    for start in range(0, len(samples), _ROWS):
-        rows = range(start, min(start + _ROWS, len(samples)))
-        try:
-            encoded = encoder.encode(samples.ids[rows.start : rows.stop], contents.of(rows))
-        except ProblemsError as error:
-            problems += error.problems
-            continue
-        for sample, windows in zip(rows, encoded, strict=True):
-            row += [sample] * len(windows)
-            window += range(len(windows))
-            n_tokens += [len(encoding.ids) for encoding in windows]
-            n_ordinary += [encoding.n_ordinary for encoding in windows]
-    if problems:
-        raise ProblemsError(problems)
-    return Sequences(
-        np.array(row, np.int64),
-        np.array(window, np.int32),
-        np.array(n_tokens, np.int64),
-        np.array(n_ordinary, np.int64),
-    )
+    are_points = TOKENS_POOLING in manifest.representations.pooling
+    return count_tokens(encoder, contents, samples, tokens_are_points=are_points)
 
 
 def _source_digest(factory: str) -> str:

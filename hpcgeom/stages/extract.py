@@ -1,4 +1,4 @@
-"""Extract: every layer's pooled activations of a range of rows, into shards that the unit owns."""
+"""Extract: every layer's activations of a range of samples, pooled or not, into shards that the unit owns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from hpcgeom.models import Window, merge_windows
 from hpcgeom.plan import paths
-from hpcgeom.plan.plan import ModelPlan
+from hpcgeom.plan.plan import ModelPlan, Plan
+from hpcgeom.plan.points import Block, are_tokens, blocks, n_points
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import DETAILS
 from hpcgeom.stages import inputs
@@ -23,8 +24,10 @@ from hpcgeom.stages.run import Run
 from hpcgeom.store import activations, npz
 from hpcgeom.types import Unit
 
-Blocks = dict[tuple[str, str], npt.NDArray[np.floating]]
-"""(site, pooling) -> (layers, rows, features)."""
+Values = dict[tuple[str, str], npt.NDArray[np.floating]]
+"""(site, pooling) -> (layers, points, features)."""
+Windows = dict[tuple[str, str, int], list[tuple[int, Window]]]
+"""(site, pooling, row) -> numbers of windows, and what the forward passes gave for them."""
 
 
 class Extract:
@@ -50,41 +53,60 @@ class Extract:
 def _do(run: Run, model: ModelPlan, forward: Forward, unit: Unit) -> dict[str, Any]:
     if unit.site == DETAILS:
         return write_details(run, model, forward)
-    return _write(run, model, unit, _extract(model, forward, unit))
+    return _write(run, model, unit, _extract(run, model, forward, unit))
 
 
-def _copy(run: Run, model: ModelPlan, unit: Unit) -> Blocks:
+def _places(plan: Plan, model: ModelPlan, unit: Unit) -> dict[tuple[str, str], Block]:
+    """Where the unit stores its points, by site and pooling."""
+    number = unit.start // plan.unit_rows
+    return {(item.site, item.pooling): blocks(plan, model, item)[number] for item in model.representations}
+
+
+def _copy(run: Run, model: ModelPlan, unit: Unit) -> Values:
     item = model.representations[0]
     return {(item.site, item.pooling): inputs.points_of(run, model.name, item.layers, unit.start, unit.stop)}
 
 
-def _extract(model: ModelPlan, forward: Forward, unit: Unit) -> Blocks:
-    """Pooled activations of the unit's rows, scattered back into sample order."""
-    blocks: Blocks = {
+def _extract(run: Run, model: ModelPlan, forward: Forward, unit: Unit) -> Values:
+    """Activations of the unit's points, scattered back into their order."""
+    places = _places(run.plan, model, unit)
+    values: Values = {
         (item.site, item.pooling): np.full(
-            (len(item.layers), unit.stop - unit.start, item.width), np.nan, dtype=np.float32
+            (len(item.layers), places[item.site, item.pooling].n_points, item.width), np.nan, dtype=np.float32
         )
         for item in model.representations
     }
-    several = _in_windows(forward.sequences)
-    parts: dict[tuple[str, str, int], list[tuple[int, Window]]] = defaultdict(list)
+    windows: Windows = defaultdict(list)
+    sequences = forward.sequences
+    n_windows = np.bincount(sequences.row)
     for members, found in forward.batches(unit):
-        rows = forward.sequences.row[members]
-        is_alone = ~several[rows]
-        for (site, pooling), pooled in found.items():
-            blocks[site, pooling][:, rows[is_alone] - unit.start] = pooled[:, is_alone]
-            for place in np.flatnonzero(~is_alone):
-                window = _window(forward.sequences, int(members[place]), pooled[:, place])
-                parts[site, pooling, int(rows[place])].append(window)
-    for (site, pooling, row), windows in parts.items():
-        ordered = [window for _, window in sorted(windows, key=lambda each: each[0])]
-        blocks[site, pooling][:, row - unit.start] = merge_windows(ordered, pooling)
-    return blocks
+        rows = sequences.row[members]
+        is_whole = n_windows[rows] == 1
+        for item in model.representations:
+            key = (item.site, item.pooling)
+            numbers, pooled = rows, found[key]
+            if are_tokens(item):  # those of one window stand after those of the one before
+                numbers = sequences.points_of(members)
+            elif not is_whole.all():
+                _keep_windows(windows, key, sequences, members[~is_whole], pooled[:, ~is_whole])
+                numbers, pooled = rows[is_whole], pooled[:, is_whole]
+            values[key][:, numbers - places[key].first] = pooled
+    for (site, pooling, row), parts in windows.items():
+        ordered = [window for _, window in sorted(parts, key=lambda each: each[0])]
+        values[site, pooling][:, row - unit.start] = merge_windows(ordered, pooling)
+    return values
 
 
-def _in_windows(sequences: Sequences) -> npt.NDArray[np.bool_]:
-    """(N,) whether a sample has more than one sequence."""
-    return np.bincount(sequences.row) > 1
+def _keep_windows(
+    windows: Windows,
+    key: tuple[str, str],
+    sequences: Sequences,
+    members: npt.NDArray[np.intp],
+    pooled: npt.NDArray[np.float32],
+) -> None:
+    """Put aside what was pooled over windows, until all windows of their samples are there."""
+    for place, position in enumerate(members.tolist()):
+        windows[(*key, int(sequences.row[position]))].append(_window(sequences, position, pooled[:, place]))
 
 
 def _window(sequences: Sequences, position: int, values: npt.NDArray[np.float32]) -> tuple[int, Window]:
@@ -92,14 +114,16 @@ def _window(sequences: Sequences, position: int, values: npt.NDArray[np.float32]
     return int(sequences.window[position]), Window(values.copy(), n_ordinary, n_tokens)
 
 
-def _write(run: Run, model: ModelPlan, unit: Unit, blocks: Blocks) -> dict[str, Any]:
-    store = run.root / paths.activations(model.name)
+def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, Any]:
+    store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)
     sums: dict[str, npt.NDArray[np.float64]] = {}
-    for (site, pooling), block in blocks.items():
-        group = paths.group(site, pooling)
-        activations.write(store, group, unit.start, block, f"model '{model.name}', {site}/{pooling}")
-        stored = block.astype(model.store_dtype, copy=False)
-        sums[group.replace("/", "|")] = stored.astype(np.float64).sum(axis=1)
+    for (site, pooling), block in values.items():
+        place = places[site, pooling]
+        where = f"model '{model.name}', {site}/{pooling}"
+        activations.write(store, place.group, place.start, block, where)
+        stored = (layer.astype(model.store_dtype, copy=False) for layer in block)
+        key = paths.group(site, pooling).replace("/", "|")
+        sums[key] = np.stack([layer.sum(axis=0, dtype=np.float64) for layer in stored])
     npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
     return {"batch_splits": []}
 
@@ -112,4 +136,4 @@ def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDA
         part = npz.load(run.sound(paths.column_sums(model.name, start, stop), "extract"))[key]
         total = part if total is None else total + part
     assert total is not None
-    return total / run.plan.samples.n
+    return total / n_points(run.plan, model, model.representation(site, pooling))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hpcgeom.models.details import Details
 
 Pooled = Mapping[tuple[str, str], npt.NDArray[np.float32]]
-"""(site, pooling) to (layers, sequences, features)."""
+"""(site, pooling) to (layers, sequences, features); (layers, points, features) where tokens are points."""
 
 
 class Forward:
@@ -103,13 +103,14 @@ class Forward:
         windows = dict(zip(distinct, self._encoder.encode(ids, self._contents.of(distinct)), strict=True))
         found = []
         for row, position in zip(rows, members.tolist(), strict=True):
-            own, expected = windows[row], int(self.sequences.n_tokens[position])
-            window = int(self.sequences.window[position])
-            n_found = len(own[window].ids) if window < len(own) else 0
+            own, window = windows[row], int(self.sequences.window[position])
+            expected = tuple(int(n[position]) for n in (self.sequences.n_tokens, self.sequences.n_ordinary))
+            n_found = (len(own[window].ids), own[window].n_ordinary) if window < len(own) else (0, 0)
             if n_found != expected:
                 raise InputError(
-                    f"sample '{self._samples.ids[row]}' has {n_found} tokens, but prepare counted "
-                    f"{expected}: the tokenizer has changed since; start another run"
+                    f"sample '{self._samples.ids[row]}' has {n_found[0]} tokens ({n_found[1]} of its own), "
+                    f"but prepare counted {expected[0]} ({expected[1]}): the tokenizer has changed since; "
+                    "start another run"
                 )
             found.append(own[window])
         return found

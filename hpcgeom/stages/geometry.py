@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hpcgeom.geometry.overlap import overlap_counts
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
+from hpcgeom.plan.points import cohorts
 from hpcgeom.stages import profile
 from hpcgeom.stages.base import Work, require_layout
 from hpcgeom.stages.run import Run
@@ -41,42 +42,36 @@ def _work(run: Run, unit: Unit) -> dict[str, Any]:
     return {}
 
 
-def members(run: Run, site: str, pooling: str) -> list[tuple[ModelPlan, Representation]]:
-    """The models that have a representation at `site` with `pooling`, in manifest order."""
-    return [
-        (model, item)
-        for model in run.plan.models
-        for item in model.representations
-        if (item.site, item.pooling) == (site, pooling)
-    ]
-
-
 def _pairs(run: Run, unit: Unit) -> Values:
-    """Sums over the unit's rows of common neighbors and of their squares, for all pairs of layers.
+    """Sums over the unit's points of common neighbors and of their squares, for all pairs of layers.
 
     Returns
     -------
     dict
         ``counts`` and ``squares``: int64 (k, layers of all models, layers of all models); zero for pairs of
-        different models where these are not compared.
+        layers that are not compared. Models with fewer points than others end before the last units.
     """
     ks = [int(k) for k in run.plan.manifest["geometry"]["overlap_k"]]
-    lists = [_lists(run, model, item, unit, max(ks)) for model, item in members(run, unit.site, unit.pooling)]
-    if run.plan.manifest["geometry"]["cross_model"]:
-        counts, squares = overlap_counts(np.concatenate(lists), None, ks)
-        return {"counts": counts, "squares": squares}
-    edges = np.cumsum([0, *(len(part) for part in lists)])
-    counts = np.zeros((len(ks), edges[-1], edges[-1]), dtype=np.int64)
+    compared = cohorts(run.plan, unit.site, unit.pooling)
+    n_layers = sum(len(cohort.layers) for cohort in compared)
+    counts = np.zeros((len(ks), n_layers, n_layers), dtype=np.int64)
     squares = np.zeros_like(counts)
-    for part, start, stop in zip(lists, edges, edges[1:], strict=False):
-        counts[:, start:stop, start:stop], squares[:, start:stop, start:stop] = overlap_counts(part, None, ks)
+    for cohort in compared:
+        stop = min(unit.stop, cohort.n_points)
+        if unit.start >= stop:
+            continue
+        lists = [_lists(run, model, item, unit.start, stop, max(ks)) for model, item in cohort.members]
+        pairs = np.ix_(range(len(ks)), cohort.layers, cohort.layers)
+        counts[pairs], squares[pairs] = overlap_counts(np.concatenate(lists), None, ks)
     return {"counts": counts, "squares": squares}
 
 
-def _lists(run: Run, model: ModelPlan, item: Representation, unit: Unit, k: int) -> npt.NDArray[np.int32]:
+def _lists(
+    run: Run, model: ModelPlan, item: Representation, start: int, stop: int, k: int
+) -> npt.NDArray[np.int32]:
     store, group = run.root / paths.neighbors(model.name), paths.group(item.site, item.pooling)
     layers = [
-        neighbors.read_rows(store, group, "neighbor_index", position, unit.start, unit.stop)[:, :k]
+        neighbors.read_rows(store, group, "neighbor_index", position, start, stop)[:, :k]
         for position in range(len(item.layers))
     ]
     return np.stack(layers)

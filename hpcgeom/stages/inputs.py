@@ -64,8 +64,8 @@ def read_sequences(run: Run, model: str) -> tuple[Sequences, npt.NDArray[np.int3
     path = run.sound(paths.prepared(model))
     try:
         table = pq.ParquetFile(path).read()
-        columns = (table[name].to_numpy() for name in ("row", "window", "n_tokens", "n_ordinary"))
-        return Sequences(*columns), table["batch"].to_numpy()
+        names = ("row", "window", "n_tokens", "n_ordinary", "n_before")
+        return Sequences(*(table[name].to_numpy() for name in names)), table["batch"].to_numpy()
     except (OSError, ValueError, KeyError) as error:
         raise DamagedError(f"{path} cannot be read ({error}): hpcgeom verify, then hpcgeom resume") from error
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from hpcgeom.data.samples import read_samples
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan
+from hpcgeom.plan.points import point_arrays
 from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS
 from hpcgeom.stages.base import attempt, made_by
 from hpcgeom.stages.details import lay_out_details
+from hpcgeom.stages.points import point_axis
 from hpcgeom.stages.run import Run
 from hpcgeom.store import activations, neighbors
+from hpcgeom.store.axes import Group
 from hpcgeom.store.leases import lease
 from hpcgeom.types import Unit
 
@@ -42,16 +46,10 @@ def _lay_out(run: Run, stage: str) -> list[Path]:
     ids = read_samples(run.sound(paths.SAMPLES)).ids
     placed: list[Path] = []
     for model in run.plan.models:
-        groups = [
-            activations.Group(paths.group(item.site, item.pooling), item.layers, item.width, item.modules)
-            for item in model.representations
-        ]
         if stage == "extract":
             placed += activations.create(
                 run.root / paths.activations(model.name),
-                groups,
-                ids,
-                run.plan.unit_rows,
+                _activation_groups(run, model, ids),
                 model.store_dtype,
                 _about(model),
                 partial(lay_out_details, model=model, sample_ids=ids),
@@ -60,13 +58,43 @@ def _lay_out(run: Run, stage: str) -> list[Path]:
             settings = run.plan.manifest["neighbors"]
             placed += neighbors.create(
                 run.root / paths.neighbors(model.name),
-                groups,
-                ids,
+                _neighbor_groups(run, model, ids),
                 int(settings["k"]),
-                NEIGHBOR_SHARD_ROWS,
                 {**_about(model), "metric": settings["metric"]},
             )
     return placed
+
+
+def _activation_groups(run: Run, model: ModelPlan, ids: Sequence[str]) -> list[Group]:
+    groups = []
+    for item in model.representations:
+        axis = point_axis(run, model, item, ids)
+        groups += [
+            Group(
+                array.group,
+                item.layers,
+                item.width,
+                axis.part(array.start, array.stop),
+                array.shard_points,
+                item.modules,
+            )
+            for array in point_arrays(run.plan, model, item)
+        ]
+    return groups
+
+
+def _neighbor_groups(run: Run, model: ModelPlan, ids: Sequence[str]) -> list[Group]:
+    return [
+        Group(
+            paths.group(item.site, item.pooling),
+            item.layers,
+            item.width,
+            point_axis(run, model, item, ids),
+            NEIGHBOR_SHARD_ROWS,
+            item.modules,
+        )
+        for item in model.representations
+    ]
 
 
 def _about(model: ModelPlan) -> dict[str, object]:

@@ -6,13 +6,14 @@ Everything that needs a network, and everything that can be wrong with the user'
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from hpcgeom.data.samples import write_samples
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, canonical, difference, load_manifest, manifest_digest
 from hpcgeom.plan import paths
-from hpcgeom.plan.assemble import ModelDraft, assemble, refuse_too_few_samples
+from hpcgeom.plan.assemble import ModelDraft, assemble, refuse_unsearchable
 from hpcgeom.plan.batches import form_batches
 from hpcgeom.plan.dataset import dataset_files, read_dataset, samples_plan
 from hpcgeom.plan.identity import digest
@@ -135,10 +136,13 @@ def _size(path: Path) -> int | None:
 def _write_plan(loaded: LoadedManifest, root: Path) -> None:
     manifest, folder = loaded.manifest, loaded.folder
     samples = read_dataset(manifest, folder)
-    refuse_too_few_samples(manifest, len(samples))
+    refuse_unsearchable(manifest, len(samples))
     drafted = [draft_model(section, manifest, folder, samples) for section in manifest.all_models]
     plan = assemble(
-        manifest, folder, samples_plan(samples, dataset_files(manifest, folder)), [d for d, _ in drafted]
+        manifest,
+        folder,
+        samples_plan(samples, dataset_files(manifest, folder)),
+        [replace(draft, tokens=sequences.tokens) for draft, sequences in drafted],
     )
     _refuse_another_outcome(root, plan)
     files.write_json(root / paths.PROVENANCE, provenance(loaded))
@@ -179,6 +183,7 @@ def _write_sequences(root: Path, draft: ModelDraft, sequences: Sequences, plan: 
             "batch": pa.array(batch),
             "n_tokens": pa.array(sequences.n_tokens),
             "n_ordinary": pa.array(sequences.n_ordinary),
+            "n_before": pa.array(sequences.n_before),
         }
     )
     sink = pa.BufferOutputStream()

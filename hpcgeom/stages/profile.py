@@ -16,7 +16,9 @@ from hpcgeom.geometry.labels import label_overlap_counts, label_overlap_from_cou
 from hpcgeom.geometry.twonn import twonn, twonn_by_mu_fraction, twonn_mle, twonn_mle_censored
 from hpcgeom.plan import paths
 from hpcgeom.search import neighbors_of_rows
+from hpcgeom.stages.points import sample_of_points
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.search import layer_rows
 from hpcgeom.store import neighbors
 from hpcgeom.store.activations import LayerRows
 from hpcgeom.store.neighbors import Lists
@@ -34,11 +36,14 @@ def measure(run: Run, unit: Unit) -> Values:
         Arrays by name of the results' variable, without the leading dimensions of the representation.
     """
     settings = run.plan.manifest["geometry"]
-    position = _position(run, unit)
+    model = run.plan.model(unit.model)
+    item = model.representation(unit.site, unit.pooling)
+    position = item.layers.index(unit.layer)
     store, group = run.root / paths.neighbors(unit.model), paths.group(unit.site, unit.pooling)
-    lists = neighbors.read_lists(store, group, position, run.plan.samples.n)
+    lists = neighbors.read_lists(store, group, position, unit.stop)
     n_distinct = len(lists.representatives)
     values: Values = {
+        "n_all_points": np.array(unit.stop),
         "n_zero_distances": np.array(np.count_nonzero(lists.distances[:, 0] == 0.0)),
         "n_distinct_points": np.array(n_distinct),
     }
@@ -46,17 +51,11 @@ def measure(run: Run, unit: Unit) -> Values:
     if "gride" in settings["estimators"]:
         values |= _gride(lists, int(settings["gride_range_max"]))
     values |= _fractions(lists, settings)
-    rows = LayerRows(run.root / paths.activations(unit.model), group, position)
-    values |= _decimated(lists, rows, settings, run)
+    values |= _decimated(lists, layer_rows(run, model, item, position), settings, run)
     if settings["labels"]:
-        values |= _labels(run, lists, settings, is_constant=n_distinct == 1)
+        rows = sample_of_points(run, model, item)
+        values |= _labels(run, lists, rows, settings, is_constant=n_distinct == 1)
     return values
-
-
-def _position(run: Run, unit: Unit) -> int:
-    items = run.plan.model(unit.model).representations
-    item = next(item for item in items if (item.site, item.pooling) == (unit.site, unit.pooling))
-    return item.layers.index(unit.layer)
 
 
 def estimate(name: str, distances: Distances, indices: Indices, mu_fraction: float) -> Estimate:
@@ -131,7 +130,10 @@ def _decimated(lists: Lists, rows: LayerRows, settings: Mapping[str, Any], run: 
     return {"decimated_dimension": value, "decimated_dimension_error": error}
 
 
-def _labels(run: Run, lists: Lists, settings: Mapping[str, Any], *, is_constant: bool) -> Values:
+def _labels(
+    run: Run, lists: Lists, rows: npt.NDArray[np.int64], settings: Mapping[str, Any], *, is_constant: bool
+) -> Values:
+    """Label overlaps; a point has the label of the sample, at `rows`, that it is of."""
     ks = [int(k) for k in settings["overlap_k"]]
     samples = read_samples(run.sound(paths.SAMPLES))
     columns: dict[str, list[npt.NDArray[np.float64]]] = {
@@ -144,7 +146,7 @@ def _labels(run: Run, lists: Lists, settings: Mapping[str, Any], *, is_constant:
         )
     }
     for label in settings["labels"]:
-        codes, _ = encode(samples.labels[label])
+        codes = encode(samples.labels[label])[0][rows]
         counts = label_overlap_counts(lists.indices, codes, ks)
         plain = label_overlap_from_counts(counts, ks)
         balanced = label_overlap_from_counts(counts, ks, codes)

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.plan import paths
+from hpcgeom.plan.plan import ModelPlan, Representation
+from hpcgeom.plan.points import point_arrays
 from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS
 from hpcgeom.search import NeighborTile, search_representation
 from hpcgeom.stages.base import Work, require_layout
@@ -37,7 +39,7 @@ class Search:
 
 def _work(run: Run, unit: Unit) -> dict[str, Any]:
     model = run.plan.model(unit.model)
-    item = next(i for i in model.representations if (i.site, i.pooling) == (unit.site, unit.pooling))
+    item = model.representation(unit.site, unit.pooling)
     position = item.layers.index(unit.layer)
     group = paths.group(unit.site, unit.pooling)
     settings = run.plan.manifest["neighbors"]
@@ -48,7 +50,7 @@ def _work(run: Run, unit: Unit) -> dict[str, Any]:
         else None
     )
     search = search_representation(
-        LayerRows(run.root / paths.activations(model.name), group, position),
+        layer_rows(run, model, item, position),
         int(settings["k"]),
         settings["metric"],
         run.plan.tile_rows,
@@ -59,6 +61,12 @@ def _work(run: Run, unit: Unit) -> dict[str, Any]:
     for start, values in _shards(search.tiles(), unit.stop, search.duplicate_of):
         neighbors.write_rows(store, group, position, start, values)
     return {"certificate": asdict(search.certificate)}
+
+
+def layer_rows(run: Run, model: ModelPlan, item: Representation, position: int) -> LayerRows:
+    """The stored points of one layer."""
+    groups = [array.group for array in point_arrays(run.plan, model, item)]
+    return LayerRows(run.root / paths.activations(model.name), groups, position)
 
 
 def _shards(

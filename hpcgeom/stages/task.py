@@ -65,7 +65,7 @@ class _Opened:
     def get(self, run: Run, unit: Unit) -> Work:
         about = (str(run.root), unit.stage, unit.model)
         if about != self._about or self._work is None:
-            self.close()
+            self._shut()
             self._work = self._stack.enter_context(STAGE_OF[unit.stage].open(run, unit))
             self._about = about
         return self._work
@@ -77,7 +77,11 @@ class _Opened:
         return self._run
 
     def close(self) -> None:
-        self._about, self._work, self._run = None, None, None
+        self._run = None
+        self._shut()
+
+    def _shut(self) -> None:
+        self._about, self._work = None, None
         self._stack.close()
 
 

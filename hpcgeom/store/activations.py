@@ -1,9 +1,11 @@
-"""Activations: one Zarr store a model, one group a site and pooling, one shard a layer and unit."""
+"""Activations: one Zarr store a model, one group a site and pooling, one shard a layer and unit.
+
+Where every token is a point, each unit has a group of its own: units have different numbers of points.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +15,16 @@ import zarr
 
 from hpcgeom.errors import InputError
 from hpcgeom.store import arrays
+from hpcgeom.store.axes import Group, create_axes
 from hpcgeom.store.records import damaged_store
 from hpcgeom.store.variables import ACTIVATIONS
 
 FLOAT16_LIMIT = 6.0e4
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Layout of one representation: where it is in the store, its layers and width."""
-
-    path: str
-    layers: tuple[int, ...]
-    width: int
-    modules: tuple[str, ...] = ()
-
-
 def create(
     store: Path,
     groups: Sequence[Group],
-    sample_ids: Sequence[str],
-    unit_rows: int,
     dtype: str,
     attributes: Mapping[str, Any],
     extend: Callable[[zarr.Group], None] = lambda _: None,
@@ -55,47 +46,31 @@ def create(
         root.attrs.update(dict(attributes))
         for item in groups:
             group = root.require_group(item.path)
-            rows = arrays.chunk_rows(item.width * np.dtype(dtype).itemsize, unit_rows)
+            rows = arrays.chunk_rows(item.width * np.dtype(dtype).itemsize, item.shard_points)
             arrays.create_array(
                 group,
                 "activations",
-                ACTIVATIONS["activations"],
-                shape=(len(item.layers), len(sample_ids), item.width),
-                shards=(1, unit_rows, item.width),
+                ACTIVATIONS["activations"].along(item.points.dim),
+                shape=(len(item.layers), len(item.points), item.width),
+                shards=(1, arrays.whole_chunks(item.shard_points, rows), item.width),
                 chunks=(1, rows, item.width),
                 dtype=dtype,
             )
-            create_axes(group, item, sample_ids)
+            create_axes(group, item)
         extend(root)
 
     return arrays.lay_out(store, build)
 
 
-def create_axes(group: zarr.Group, item: Group, sample_ids: Sequence[str]) -> None:
-    """Write the coordinates `layer`, `sample` and, where there are any, module names."""
-    about = {"long_name": "layer: number of blocks before this point of the model"}
-    arrays.create_coordinate(group, "layer", list(item.layers), about)
-    arrays.create_coordinate(group, "sample", list(sample_ids), {"long_name": "sample id, in sample order"})
-    if item.modules:
-        names = [item.modules[layer] for layer in item.layers]
-        module = group.create_array(
-            "module",
-            shape=(len(names),),
-            dtype="string",
-            dimension_names=("layer",),
-            fill_value="",
-            compressors=None,
-        )
-        module[:] = np.array(names, dtype=object)
-
-
 def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: str) -> None:
-    """Write a unit's rows of all layers: whole shards.
+    """Write a unit's points of all layers: whole shards.
 
     Parameters
     ----------
+    start
+        Where they begin in the group's array.
     block
-        (layers, rows, features).
+        (layers, points, features).
     where
         What is written, for the error.
 
@@ -118,17 +93,25 @@ def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: s
 class LayerRows:
     """The points of one layer, read from disk by ranges of rows.
 
+    Parameters
+    ----------
+    groups
+        Groups that hold the points, in their order: one, or one for each unit.
+    position
+        Of the layer.
+
     Attributes
     ----------
     shape
-        (samples, features).
+        (points, features).
     """
 
-    def __init__(self, store: Path, group: str, position: int) -> None:
+    def __init__(self, store: Path, groups: Sequence[str], position: int) -> None:
         self._store, self._position = store, position
-        self._name = f"{group}/activations"
-        self._array = zarr.open_array(store, path=self._name, mode="r", zarr_format=3)
-        self.shape: tuple[int, int] = (int(self._array.shape[1]), int(self._array.shape[2]))
+        self._names = [f"{group}/activations" for group in groups]
+        self._arrays = [zarr.open_array(store, path=name, mode="r", zarr_format=3) for name in self._names]
+        self._edges = np.cumsum([0, *(array.shape[1] for array in self._arrays)])
+        self.shape: tuple[int, int] = (int(self._edges[-1]), int(self._arrays[0].shape[2]))
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Rows ``start:stop`` as stored.
@@ -138,8 +121,16 @@ class LayerRows:
         DamagedError
             A chunk's checksum is wrong, or its bytes are cut short.
         """
+        first, last = self._edges[:-1], self._edges[1:]
+        parts = [
+            self._read(number, max(start - first[number], 0), min(stop, last[number]) - first[number])
+            for number in np.flatnonzero((last > start) & (first < stop)).tolist()
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _read(self, number: int, start: int, stop: int) -> npt.NDArray[Any]:
         try:
-            return np.asarray(self._array[self._position, start:stop, :])
+            return np.asarray(self._arrays[number][self._position, start:stop, :])
         except (ValueError, OSError, RuntimeError) as error:
-            what = f"{self._name}, layer position {self._position}, rows {start}:{stop}"
+            what = f"{self._names[number]}, layer position {self._position}, rows {start}:{stop}"
             raise damaged_store(self._store, what, error) from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec
 
@@ -57,11 +58,27 @@ def create_array(
     )
 
 
+def whole_chunks(shard_rows: int, chunk: int) -> int:
+    """Rows of a shard of at least `shard_rows` that is a whole number of chunks."""
+    return -(-shard_rows // chunk) * chunk
+
+
 def create_coordinate(
-    group: zarr.Group, name: str, values: Sequence[Any], attributes: Mapping[str, Any]
+    group: zarr.Group,
+    name: str,
+    values: npt.ArrayLike,
+    attributes: Mapping[str, Any],
+    dim: str | None = None,
 ) -> None:
-    """Write a one-dimensional coordinate; strings are of variable length."""
-    is_text = bool(values) and isinstance(values[0], str)
+    """Write a one-dimensional coordinate, along the dimension of its own name where `dim` is None.
+
+    Parameters
+    ----------
+    values
+        Integers, or strings, which are stored with variable length.
+    """
+    values = np.asarray(values)
+    is_text = values.dtype.kind in "OU"
     array = group.create_array(
         name,
         shape=(len(values),),
@@ -69,11 +86,11 @@ def create_coordinate(
         dtype="string" if is_text else "int64",
         compressors=[Crc32cCodec()],
         fill_value="" if is_text else 0,
-        dimension_names=(name,),
+        dimension_names=(dim or name,),
         attributes=dict(attributes),
         config={"write_empty_chunks": True},
     )
-    array[:] = np.array(values, dtype=object if is_text else np.int64)
+    array[:] = values
 
 
 def lay_out(target: Path, build: Callable[[zarr.Group], None]) -> list[Path]:

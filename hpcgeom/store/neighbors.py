@@ -12,7 +12,7 @@ import numpy.typing as npt
 import zarr
 
 from hpcgeom.store import arrays
-from hpcgeom.store.activations import Group, create_axes
+from hpcgeom.store.axes import Group, create_axes
 from hpcgeom.store.records import damaged_store
 from hpcgeom.store.variables import NEIGHBORS
 
@@ -20,35 +20,32 @@ from hpcgeom.store.variables import NEIGHBORS
 def create(
     store: Path,
     groups: Sequence[Group],
-    sample_ids: Sequence[str],
     k: int,
-    shard_rows: int,
     attributes: Mapping[str, Any],
 ) -> list[Path]:
     """Lay out an empty store; idempotent, and data that is there stays."""
-    n = len(sample_ids)
 
     def build(root: zarr.Group) -> None:
         root.attrs.update(dict(attributes))
         for item in groups:
-            group = root.require_group(item.path)
+            group, n = root.require_group(item.path), len(item.points)
+            # A shard is no longer than the data needs: its unused end would be written too.
+            rows = min(item.shard_points, 1 << max(n - 1, 1).bit_length())
             for name, variable in NEIGHBORS.items():
                 tail = (k,) if "rank" in variable.dims else ()
                 itemsize = np.dtype(variable.dtype).itemsize
-                # A shard is no longer than the data needs: its unused end would be written too.
-                rows = min(shard_rows, 1 << max(n - 1, 1).bit_length())
                 inner = arrays.chunk_rows(itemsize * (k if tail else 1), rows)
                 arrays.create_array(
                     group,
                     name,
-                    variable,
+                    variable.along(item.points.dim),
                     shape=(len(item.layers), n, *tail),
                     shards=(1, rows, *tail),
                     chunks=(1, inner, *tail),
                 )
-            create_axes(group, item, sample_ids)
-            about = {"long_name": "position among the neighbors, the sample itself excluded"}
-            arrays.create_coordinate(group, "rank", list(range(1, k + 1)), about)
+            create_axes(group, item)
+            about = {"long_name": "position among the neighbors, the point itself excluded"}
+            arrays.create_coordinate(group, "rank", np.arange(1, k + 1, dtype=np.int64), about)
 
     return arrays.lay_out(store, build)
 
@@ -60,7 +57,7 @@ class Lists:
     Attributes
     ----------
     indices, distances
-        (N, K): lists over all samples.
+        (N, K): lists over all points.
     duplicate_of
         (N,): first row with an equal point.
     distinct_indices, distinct_distances

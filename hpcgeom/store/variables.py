@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcgeom.types import Status
 
@@ -27,7 +27,13 @@ class Variable:
         found: dict[str, object] = {"long_name": self.long_name, "units": self.units}
         if self.source:
             found["source"] = self.source
+        if "point" in self.dims:  # by CF: arrays that are coordinates, though no dimension has their name
+            found["coordinates"] = " ".join(TOKEN_COORDINATES)
         return found
+
+    def along(self, dim: str) -> Variable:
+        """The same variable where the points along `sample` are those along `dim`."""
+        return replace(self, dims=tuple(dim if name == "sample" else name for name in self.dims))
 
 
 REPRESENTATION = ("model", "site", "pooling", "layer")
@@ -35,7 +41,17 @@ PAIR = ("site", "pooling", "model", "layer", "other_model", "other_layer")
 
 ACTIVATIONS: Mapping[str, Variable] = {
     "activations": Variable(
-        ("layer", "sample", "feature"), "float32", "pooled activations, one point per sample", "activation"
+        ("layer", "sample", "feature"),
+        "float32",
+        "activations, one row per point: pooled over a sample, or of a token",
+        "activation",
+    ),
+}
+
+TOKEN_COORDINATES: Mapping[str, Variable] = {
+    "sample": Variable(("point",), "string", "id of the sample that the token is of"),
+    "position": Variable(
+        ("point",), "int64", "position among the tokens of the sample, special ones counted; windows go on"
     ),
 }
 
@@ -71,7 +87,7 @@ NEIGHBORS: Mapping[str, Variable] = {
     "neighbor_index": Variable(
         ("layer", "sample", "rank"),
         "int32",
-        "row number, in sample order, of the neighbor at this rank; the sample itself is excluded, "
+        "row number, in the order of the points, of the neighbor at this rank; the point itself is excluded, "
         "ties go to the smaller row",
     ),
     "neighbor_distance": Variable(
@@ -114,7 +130,10 @@ RESULTS: Mapping[str, Variable] = {
         (*REPRESENTATION, "estimator"), "int8", "why intrinsic_dimension is what it is (flag_meanings)"
     ),
     "n_zero_distances": Variable(
-        REPRESENTATION, "int64", "samples whose nearest neighbor lies at distance zero", "points"
+        REPRESENTATION, "int64", "points whose nearest neighbor lies at distance zero", "points"
+    ),
+    "n_all_points": Variable(
+        REPRESENTATION, "int64", "points, equal ones included: samples, or tokens", "points"
     ),
     "n_distinct_points": Variable(
         REPRESENTATION, "int64", "points after equal ones are counted once", "points"
@@ -164,7 +183,7 @@ RESULTS: Mapping[str, Variable] = {
     "label_overlap": Variable(
         (*REPRESENTATION, "label", "k"),
         "float64",
-        "mean share of the k nearest neighbors with the sample's own label",
+        "mean share of the k nearest neighbors with the own label of the point's sample",
         source=VALERIANI,
     ),
     "label_overlap_error": Variable((*REPRESENTATION, "label", "k"), "float64", "standard error over points"),
@@ -175,7 +194,10 @@ RESULTS: Mapping[str, Variable] = {
         (*REPRESENTATION, "label", "k"), "float64", "standard error over points"
     ),
     "label_overlap_chance": Variable(
-        ("label",), "float64", "label_overlap expected of neighbors drawn at random"
+        ("label",), "float64", "label_overlap expected of neighbors drawn at random from all samples"
+    ),
+    "label_overlap_chance_of_tokens": Variable(
+        ("model", "label"), "float64", "label_overlap expected of neighbors drawn at random from all tokens"
     ),
 }
 

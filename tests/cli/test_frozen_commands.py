@@ -14,7 +14,7 @@ COMMANDS = {
     "models": ["--json"],
     "schema": [],
     "validate": ["-m --manifest*"],
-    "plan": ["-m --manifest*", "--json"],
+    "plan": ["-m --manifest*", "--samples", "--length", "--json"],
     "prepare": ["-m --manifest*", "--run-dir"],
     "run": ["-m --manifest*", "--run-dir", "--workers", "--reuse", "--allow-code-change"],
     "task": ["run*", "--stage*", "--indices*", "--allow-code-change"],

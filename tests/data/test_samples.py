@@ -183,7 +183,7 @@ def test_a_table_out_of_order_or_with_repeated_ids_is_damaged(rows, ids, message
 
 
 def test_the_package_imports_nothing_heavy():
-    heavy = {"pyarrow", "zarr", "torch", "pandas", "xarray", "scipy", "dask", "pydantic"}
+    heavy = {"PIL", "pyarrow", "zarr", "torch", "pandas", "xarray", "scipy", "dask", "pydantic"}
     code = f"import sys, hpcgeom.data; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

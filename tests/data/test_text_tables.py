@@ -176,7 +176,16 @@ def test_folders_patterns_and_other_suffixes_name_those_accepted(tmp_path):
         read_text(tmp_path / "t.json")
     with pytest.raises(InputError, match="File name too long"):
         read_text("x" * 300 + ".csv")
+    (tmp_path / "t").write_text("")
     with pytest.raises(InputError, match="the suffix is none"):
         read_text(tmp_path / "t")
     with pytest.raises(InputError, match=r"t.txt does not exist"):
         read_text(tmp_path / "t.txt")
+
+
+@pytest.mark.parametrize("name", ["imdb", "stanfordnlp/sst2"])
+def test_a_data_set_of_a_hub_is_refused_with_what_to_do(tmp_path, name):
+    with pytest.raises(
+        InputError, match=r"has no suffix; .* A data set of a hub.* save the split .* .parquet"
+    ):
+        read_text(tmp_path / name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpcgeom.manifest import load_manifest
-from hpcgeom.store.variables import ACTIVATIONS, NEIGHBORS, RESULTS
+from hpcgeom.store.variables import ACTIVATIONS, DETAILS, NEIGHBORS, RESULTS, TOKEN_COORDINATES
 from hpcgeom.types import Status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_page_of_results_names_every_variable_with_its_dimensions_and_meaning():
     page = (ROOT / "docs" / "results.md").read_text()
-    for name, variable in {**ACTIVATIONS, **NEIGHBORS, **RESULTS}.items():
+    registries = (DETAILS, ACTIVATIONS, TOKEN_COORDINATES, NEIGHBORS, RESULTS)
+    for name, variable in (entry for registry in registries for entry in registry.items()):
         assert f"| `{name}` | {', '.join(variable.dims)} | {variable.dtype} | {variable.long_name}" in page
     for status in Status:
         assert f"{int(status)} {status.name.lower()}" in page

@@ -60,8 +60,10 @@ def test_an_unknown_key_is_named_with_the_nearest_one_in_any_family(refused, fam
         ("seed: -3", r"9: models\[0\].seed: expected a number of at least 0, found the number -3"),
         (
             "config: {num_hidden_layers: 2, vocab_size: 3}",
-            r"9: models\[0\].config: expected no config, because weights that are read have sizes of their own, "
-            "found num_hidden_layers, vocab_size: remove config, or add weights: random",
+            (
+                r"9: models\[0\].config: expected no config, because weights that are read have sizes of "
+                "their own, found num_hidden_layers, vocab_size: remove config, or add weights: random"
+            ),
         ),
         ("config: [2]", r"9: models\[0\].config: expected a mapping of keys, found a list"),
         ("config: {a: [2]}", r"9: models\[0\].config.a: expected a finite number, a text, .* found a list"),
@@ -73,13 +75,17 @@ def test_an_unknown_key_is_named_with_the_nearest_one_in_any_family(refused, fam
         ("tokenizer: 'package:t'", r"9: models\[0\].tokenizer: expected package:<import name>/<folder"),
         (
             "image_pipeline: huggingface",
-            r"9: models\[0\].image_pipeline: expected no image_pipeline, because only family igpt has colors, "
-            "found 'huggingface' in family gpt2: remove image_pipeline",
+            (
+                r"9: models\[0\].image_pipeline: expected no image_pipeline, because only family igpt has "
+                "colors, found 'huggingface' in family gpt2: remove image_pipeline"
+            ),
         ),
         (
             "clusters: c.npy",
-            r"9: models\[0\].clusters: expected no clusters, because only family igpt has colors, "
-            "found 'c.npy' in family gpt2: remove clusters",
+            (
+                r"9: models\[0\].clusters: expected no clusters, because only family igpt has "
+                "colors, found 'c.npy' in family gpt2: remove clusters"
+            ),
         ),
     ],
 )
@@ -148,8 +154,8 @@ def test_a_module_reads_no_images(refused):
     module = "models:\n  - {name: m, family: module, factory: 'm:f', weights: random, blocks: b}\n"
     refused(
         IMAGES + module,
-        r"6: models\[0\].family: expected a family that reads images \(igpt, vit\), found module, which reads "
-        "text, fasta, tokens: change dataset.kind or the family",
+        r"6: models\[0\].family: expected a family that reads images \(igpt, vit\), found module, which "
+        "reads text, fasta, tokens: change dataset.kind or the family",
     )
 
 
@@ -166,8 +172,8 @@ def test_a_site_that_a_family_lacks_is_refused_with_the_reason_and_the_others(re
     first = FAMILIES[family].sites[0]
     refused(
         reading(family) + catalog(family) + f"representations:\n  sites:\n  - resid\n  - {site}\n",
-        rf"12: representations.sites\[1\]: expected a site that every model has, found '{site}', but models\[0\] "
-        rf"'{family}' of family '{family}' has no site '{site}' \(its .*\): choose from {first}, ",
+        rf"12: representations.sites\[1\]: expected what every model has, but models\[0\] '{family}' "
+        rf"of family '{family}' has no site '{site}' \(its .*\): choose from {first}, ",
     )
 
 
@@ -176,17 +182,17 @@ def test_a_detail_that_a_family_lacks_is_refused_with_the_reason_and_the_others(
         IMAGES
         + catalog("vit")
         + "representations:\n  details: {sites: [logits, logit_lens], samples: [a]}\n",
-        r"10: representations.details.sites\[1\]: expected what every model has, found 'logit_lens', but "
-        r"models\[0\] 'vit' of family 'vit' has no 'logit_lens' \(its head .*\): choose from attention, logits",
+        r"10: representations.details.sites\[1\]: expected what every model has, but models\[0\] 'vit' of "
+        r"family 'vit' has no site 'logit_lens' \(its head .*\): choose from attention, .*, token_embed, r",
     )
 
 
 def test_globs_are_for_modules(refused):
     refused(
         TEXT + catalog("gpt2") + asked(sites="['module:h.*', z.1]"),
-        r"9: representations.sites\[0\]: expected a place in a block, because module globs are read by family "
-        r"'module' and models\[0\] 'gpt2' is of family 'gpt2', found 'module:h.\*': choose from token_embed, "
-        ".*, or run the model as family 'module'",
+        r"9: representations.sites\[0\]: expected a place in a block, because module globs are read by "
+        r"family 'module' and models\[0\] 'gpt2' is of family 'gpt2', found 'module:h.\*': choose "
+        "from token_embed, .*, or run the model as family 'module'",
     )
 
 
@@ -196,5 +202,5 @@ def test_a_family_is_named_once_however_many_models_it_has(refused):
     refused(
         TEXT + BERT + second + third + asked(sites="[ln_2, pos_embed]"),
         r"15: representations.sites\[0\]: .* but models\[0\] 'minilm' of family 'bert' has no site 'ln_2'",
-        r"15: representations.sites\[1\]: .* but models\[2\] 'llama' of family 'llama' has no site 'pos_embed'",
+        r"15: representations.sites\[1\]: .* models\[2\] 'llama' of family 'llama' has no site 'pos_embed'",
     )

@@ -59,8 +59,10 @@ def test_what_is_expanded_is_a_valid_model_by_itself(load):
         ),
         (
             ("step: 1, source: a", "step: 2, source: a"),
-            r"10: models\[0\].checkpoints\[1\]: expected weights of step 2, found 'a', which is that of step 1 "
-            "too: correct source or revision",
+            (
+                r"10: models\[0\].checkpoints\[1\]: expected weights of step 2, found 'a', which is that of "
+                "step 1 too: correct source or revision"
+            ),
         ),
         (
             (
@@ -68,16 +70,18 @@ def test_what_is_expanded_is_a_valid_model_by_itself(load):
                 "step: 2, source: a/b",
                 "step: 4, source: a/b, revision: c",
             ),
-            r"11: models\[0\].checkpoints\[2\]: expected weights of step 4, found 'a/b' at revision 'c', which "
-            "is that of step 1 too: correct source or revision",
+            (
+                r"11: models\[0\].checkpoints\[2\]: expected weights of step 4, found 'a/b' at revision 'c', "
+                "which is that of step 1 too: correct source or revision"
+            ),
         ),
         (
             ("step: 1, source: a, revision: c",),
-            r"9: models\[0\].checkpoints\[0\].revision: expected no revision, because source is 'a' and only a",
+            r"9: models\[0\].checkpoints\[0\].revision: expected no revision, because source is 'a' and ",
         ),
         (
             ("step: 1, source: ~/a",),
-            r"9: models\[0\].checkpoints\[0\].source: expected a path, found the text '~/a': write the path out",
+            r"9: models\[0\].checkpoints\[0\].source: expected a path, found the text '~/a': write",
         ),
         (
             ("source: a",),
@@ -85,7 +89,7 @@ def test_what_is_expanded_is_a_valid_model_by_itself(load):
         ),
         (
             ("step: 1",),
-            r"9: models\[0\].checkpoints\[0\].source: expected the key source \(A local folder, .*\), found none",
+            r"9: models\[0\].checkpoints\[0\].source: expected the key source \(A local .*\), found none",
         ),
         (
             ("step: -1, source: a",),
@@ -97,7 +101,7 @@ def test_what_is_expanded_is_a_valid_model_by_itself(load):
         ),
         (
             ("step: 1, sorce: a, source: b",),
-            r"9: models\[0\].checkpoints\[0\].sorce: expected one of step, source, revision, found 'sorce': did",
+            r"9: models\[0\].checkpoints\[0\].sorce: expected one of step, source, revision, .*: did you",
         ),
     ],
 )
@@ -138,8 +142,10 @@ def test_an_empty_list_of_checkpoints_is_none(refused):
         ),
         (
             "weights: random",
-            "weights: expected no weights beside checkpoints, which are files, found random: remove weights, "
-            "and name the untrained model as another model",
+            (
+                "weights: expected no weights beside checkpoints, which are files, found random: remove "
+                "weights, and name the untrained model as another model"
+            ),
         ),
     ],
 )
@@ -151,8 +157,8 @@ def test_a_checkpoint_has_a_name_of_its_own(refused):
     other = BERT.removeprefix("models:\n").replace("minilm", "Training.step2000", 1)
     refused(
         TEXT + training(*TWO) + other,
-        r"10: models\[0\].checkpoints\[1\]: expected a name that no other model has, found 'training.step2000', "
-        r"which models\[1\] has too: rename one",
+        r"10: models\[0\].checkpoints\[1\]: expected a name that no other model has, found "
+        r"'training.step2000', which models\[1\] has too: rename one",
     )
 
 
@@ -174,7 +180,7 @@ def test_checkpoints_have_the_sites_of_their_family(refused):
     models = training(*TWO, family="vit")
     refused(
         IMAGES + models + "representations: {sites: [pos_embed]}\n",
-        r"11: representations.sites\[0\]: .* but models\[0\] 'training' of family 'vit' has no site 'pos_embed'",
+        r"11: representations.sites\[0\]: .* models\[0\] 'training' of family 'vit' has no site 'pos_embed'",
     )
 
 

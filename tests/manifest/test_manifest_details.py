@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from manifest_examples import ARRAYS, BERT, FASTA, MODULE, POINTS, TEXT, TOKENS, asked, catalog
+from manifest_examples import ARRAYS, BERT, FASTA, POINTS, TEXT, TOKENS, asked, catalog
 
 SITES = "one of token_embed, .*, mlp_out, one head such as z.3 .*, or module:<glob>, found the text"
 
@@ -54,8 +54,10 @@ def test_nothing_is_kept_whole_unless_it_is_asked_for(load):
         ),
         (
             {"sites": "[z, q, z.3]", "heads": "separate"},
-            r"sites\[2\]: expected every head once, found 'z.3' beside 'z', of which every head is a site "
-            "because heads is separate: remove 'z.3'",
+            (
+                r"sites\[2\]: expected every head once, found 'z.3' beside 'z', of which every head is a "
+                "site because heads is separate: remove 'z.3'"
+            ),
         ),
         (
             {"pooling": "[men]"},
@@ -96,7 +98,7 @@ def test_every_problem_of_sites_and_poolings_has_its_line(refused, keys, expecte
             "{sites: [logit], samples: [a]}",
             r".sites\[0\]: expected 'attention', 'logits', .*, found the text 'logit': did you mean 'logits'",
         ),
-        ("{sites: [z], samples: [a]}", r".sites\[0\]: expected 'attention', .*, found the text 'z'"),
+        ("{sites: [z.1], samples: [a]}", r".sites\[0\]: expected 'attention', .*, found the text 'z.1'"),
         (
             "{sites: [attention], samples: [a], layer: 1}",
             ".layer: expected one of sites, samples, layers, found 'layer': did you mean 'layers'",
@@ -110,14 +112,22 @@ def test_every_problem_of_sites_and_poolings_has_its_line(refused, keys, expecte
             r".layers: expected strictly ascending numbers, found \[2, 1\]",
         ),
         (
-            "{sites: [attention], samples: [a], layers: [0, 1]}",
-            r".layers\[0\]: expected a number of at least 1, because layer 0 is the embedding and has no "
-            "attention, found the number 0: remove it",
+            "{sites: [resid, attention], samples: [a], layers: [0]}",
+            (
+                r".layers: expected a layer of 'attention', which has layers from 1, found \[0\]: add "
+                "one, or take attention out of sites"
+            ),
+        ),
+        (
+            "{sites: [token_embed], samples: [a], layers: [1, 2]}",
+            r".layers: expected a layer of 'token_embed', which has layer 0 only, found \[1, 2\]: add one",
         ),
         (
             "{sites: [logits, logit_lens], samples: [a], layers: [1]}",
-            ".layers: expected no layers, because only attention is kept at chosen layers, found sites logits, "
-            "logit_lens: remove layers, or add attention to sites",
+            (
+                ".layers: expected no layers, because only attention and places in a block are kept at "
+                "chosen layers, found sites logits, logit_lens: remove layers, or add one of these to sites"
+            ),
         ),
     ],
 )
@@ -129,8 +139,8 @@ def test_every_problem_of_details_has_its_line(refused, details, expected):
 def test_the_spread_of_windows_is_refused(refused, load, dataset, models):
     refused(
         f"{dataset}  too_long: window\n{models}" + asked(pooling="[mean, std]"),
-        r"10: representations.pooling\[1\]: expected another pooling, because dataset.too_long is window and the "
-        "spread of windows cannot be put together, found 'std': cut with truncate, or read another pooling",
+        r"10: representations.pooling\[1\]: expected another pooling, because dataset.too_long is window and "
+        "the spread of windows cannot be put together, found 'std': cut with truncate, or read another",
     )
     others = asked(pooling="[mean, mean_all, first, last, max, tokens, 'token:1', 'token:-2']")
     assert load(f"{dataset}  too_long: window\n{models}{others}").dataset.too_long == "window"
@@ -141,8 +151,8 @@ def test_the_spread_of_windows_is_refused(refused, load, dataset, models):
 def test_a_token_that_no_text_has_is_refused(refused, pooling, needed):
     refused(
         f"{TEXT}  max_length: 8\n{BERT}" + asked(pooling=f"[mean, '{pooling}']"),
-        r"10: representations.pooling\[1\]: expected a token of samples of at most dataset.max_length = 8, found "
-        f"'{pooling}', which needs {needed}: raise dataset.max_length, or read another token",
+        r"10: representations.pooling\[1\]: expected a token of samples of at most dataset.max_length = 8, "
+        f"found '{pooling}', which needs {needed}: raise dataset.max_length, or read another token",
     )
 
 
@@ -154,20 +164,9 @@ def test_the_outermost_tokens_that_a_text_may_have_are_accepted(load):
 
 def test_tokens_may_have_labels_and_details(load):
     labels = "  labels: {topic: {column: topic}}\n"
-    asking = asked(pooling="[tokens]", details="{sites: [attention], samples: [a]}")
+    asking = asked(pooling="[tokens]", details="{sites: [attention, mlp_act], samples: [a]}")
     manifest = load(TEXT + labels + BERT + asking + "geometry: {labels: [topic]}\n")
     assert (manifest.labels, manifest.representations.pooling) == (("topic",), ("tokens",))
-
-
-def test_details_of_a_module_need_their_places(refused, load):
-    details = "representations:\n  details: {sites: [attention, logits], samples: [a]}\n"
-    refused(
-        TEXT + MODULE + "    blocks: layers\n" + details,
-        r"13: representations.details.sites\[0\]: expected blocks and attention in models\[0\] \(mine\), which "
-        "'attention' is read from, found none: give their paths",
-        r"13: representations.details.sites\[1\]: expected blocks and head in models\[0\] \(mine\), which",
-    )
-    load(TEXT + MODULE + "    blocks: layers\n    attention: attn\n    head: to_logits\n" + details)
 
 
 def test_points_that_exist_already_have_no_details(refused):

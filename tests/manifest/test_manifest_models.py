@@ -22,7 +22,7 @@ FAMILIES_IN_WORDS = "bert, esm2, gpt2, igpt, llama, vit, module, arrays"
         ),
         (
             "{family: bert, name: m}",
-            r"6: models\[0\]: expected exactly one of the keys source and checkpoints, found none: give one of",
+            r"6: models\[0\]: expected exactly one of the keys source and checkpoints, found none: give",
         ),
         (
             "{family: bert, name: m, source: ~/x}",
@@ -183,7 +183,7 @@ def test_points_that_exist_already_are_not_extracted(refused):
 def test_samples_and_models_are_both_arrays_or_neither_is(refused):
     refused(
         TEXT + POINTS,
-        r"7: models\[0\].family: expected one of bert, gpt2, llama, module, because dataset.kind is text, found arrays:",
+        r"7: models\[0\].family: expected one of bert, gpt2, llama, module, because .*, found arrays:",
     )
     refused(
         ARRAYS + BERT,

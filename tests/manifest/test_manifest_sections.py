@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
+from hpcgeom.catalog.families import FAMILIES
 from hpcgeom.manifest import CatalogModel, Manifest, Neighbors, TextDataset
-from hpcgeom.manifest.fields import Section
 from hpcgeom.manifest.catalog_section import is_hub_id
+from hpcgeom.manifest.fields import Section
 
 HEAVY = {
     "numpy",
@@ -55,6 +56,11 @@ def test_the_schema_for_editors_has_every_key():
     assert set(schema["properties"]) == set(Manifest.model_fields)
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Neighbors"]["properties"]["k"]["minimum"] == 2
+    sections = schema["$defs"]
+    assert sections["CatalogModel"]["properties"]["family"]["enum"] == list(FAMILIES)
+    assert sections["Checkpoint"]["required"] == ["step", "source"]
+    assert set(sections["Details"]["properties"]) == {"sites", "samples", "layers"}
+    assert {"ImagesDataset", "TokensDataset", "ImagesLabel", "ModuleModel"} <= set(sections)
 
 
 def test_a_manifest_cannot_be_changed(manifest):

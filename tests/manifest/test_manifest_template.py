@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -13,30 +14,27 @@ from hpcgeom.catalog.families import FAMILIES
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import canonical, load_manifest, manifest_digest, template
 from hpcgeom.manifest.fields import SLUG
-from hpcgeom.manifest.sections import (
-    ArraysDataset,
-    ArraysModel,
-    CatalogModel,
-    Extract,
-    FastaDataset,
-    Geometry,
-    ImagesDataset,
-    Manifest,
-    ModuleModel,
-    Neighbors,
-    Representations,
-    TextColumns,
-    TextDataset,
-    TokensDataset,
-)
+from hpcgeom.manifest.sections import Manifest, Section
 from hpcgeom.manifest.yaml import parse_yaml
-
-SECTIONS = (ArraysDataset, ArraysModel, CatalogModel, Extract, FastaDataset, Geometry, Manifest, ModuleModel)
-SECTIONS += (Neighbors, Representations, TextColumns, TextDataset, ImagesDataset, TokensDataset)
 
 FAMILIES_SHOWN = ("bert", "bert", "gpt2", "igpt", "module", "arrays")
 READS = {"module": ("text", "fasta", "tokens"), "arrays": ("arrays",)}
 READS |= {name: family.dataset_kinds for name, family in FAMILIES.items()}
+
+
+def sections_of(root: Any) -> list[type[Section]]:
+    """The section `root` and all that stand in its keys."""
+    found: dict[type[Section], None] = {}
+    pending = [root]
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            if annotation not in found:
+                found[annotation] = None
+                pending += [field.annotation for field in annotation.model_fields.values()]
+        else:
+            pending += get_args(annotation)
+    return list(found)
 
 
 def blocks(text: str) -> dict[str, list[str]]:
@@ -84,11 +82,17 @@ def test_the_template_shows_defaults_and_nothing_else(tmp_path):
     assert canonical(shown) == canonical(short)
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+@pytest.mark.parametrize("section", sections_of(Manifest), ids=lambda section: section.__name__)
 def test_every_key_of_every_section_is_shown(section):
     texts = [text for versions in blocks(template("demo")).values() for text in versions]
     shown = {word for text in texts for line in text.split("\n") for word in line.replace("{", " ").split()}
     assert {f"{name}:" for name in section.model_fields} <= shown
+
+
+def test_sections_inside_sections_are_looked_at():
+    names = {section.__name__ for section in sections_of(Manifest)}
+    assert {"Checkpoint", "Details", "ImagesLabel", "FastaLabel", "TextColumns", "ModuleModel"} < names
+    assert len(names) == 20
 
 
 def test_all_versions_in_comments_are_valid_together(tmp_path):

@@ -68,16 +68,15 @@ def refused(file, kind=InputError):
         (lambda s: s.pop("encoder.lm_head.weight"), "lacks 1 tensors .*: lm_head.weight$"),
         (
             lambda s: s.update({PREFIX + "layers.1.query": s.pop(QUERY)}),
-            r"(?s)lacks 1 tensors .*: layers.1.self_attn.q_proj.weight\n.*has 1 tensors that an ESM-2 model "
-            "has not: layers.1.query$",
+            r"(?s)lacks 1 tensors .*: layers.1.self_attn.q_proj.weight\n.*has 1 tensors .*: layers.1.query$",
         ),
         (
             lambda s: s.update({QUERY: s[QUERY][:, :8]}),
-            r"do not fit its settings: layers.1.self_attn.q_proj.weight has shape \(32, 8\), expected \(32, 32\)$",
+            r"not fit its settings: .*self_attn.q_proj.weight has shape \(32, 8\), expected \(32, 32\)$",
         ),
         (lambda s: s.update({QUERY: 3}), "q_proj.weight is int, expected a tensor$"),
-        (lambda s: s.update({QUERY: s[QUERY].long()}), "is torch.strided torch.int64 on cpu, expected floating-"),
-        (lambda s: s.update({QUERY: s[QUERY].to_sparse()}), "is torch.sparse_coo .*, expected floating-point"),
+        (lambda s: s.update({QUERY: s[QUERY].long()}), "torch.int64 on cpu, expected floating-"),
+        (lambda s: s.update({QUERY: s[QUERY].to_sparse()}), "is torch.sparse_coo .*, expected floating-"),
         (lambda s: s.update({"layers.1.fc1.bias": s[PREFIX + "layers.1.fc1.bias"]}),
          "has twice, with and without prefix: layers.1.fc1.bias"),
         (lambda s: s.update({"encoder.lm_head.weight": s["encoder.lm_head.weight"] + 1}),
@@ -134,7 +133,7 @@ def test_settings_are_checked_by_name(key, value, said, model, file):
          "is ESM-1b or ESM-1v (architecture 'roberta_large'): only ESM-2 is read here"),
         ({"args": Namespace(arch="msa_transformer"), "model": {}}, "is an MSA Transformer (architecture"),
         ({"args": Namespace(arch="protein_bert_base"), "model": {}}, "is ESM-1 (architecture"),
-        ({"args": Namespace(arch="invariant_gvp_4"), "model": {}}, "is another model (architecture 'invariant_gvp_4'"),
+        ({"args": Namespace(arch="invariant_gvp"), "model": {}}, "another model (architecture 'invariant_"),
         ({"model": {"contact_head.regression.weight": torch.ones(1)}},
          "holds a contact regression only: name the model's own file, esm2_tiny.pt"),
         ({"cfg": {"model": 5}, "model": {"a": torch.ones(1)}}, "is not an ESM-2 checkpoint: expected `cfg`"),
@@ -204,11 +203,11 @@ def flip(data, model):
         (flip, "is damaged: its part 'esm2_tiny/data/"),
         (
             lambda data, model: b"",
-            "is not a file of torch.save (it begins with b''): expected the original .pt",
+            "is no file of torch.save (it begins with b''): expected the original .pt",
         ),
         (
             lambda data, model: b"<!DOCTYPE html>",
-            "is not a file of torch.save (it begins with b'<!DOCTYPE ht')",
+            "is no file of torch.save (it begins with b'<!DOCTYPE ht')",
         ),
         (
             lambda data, model: b"version https://git-lfs.github.com/spec/v1\n",
@@ -263,7 +262,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(model, file, monkeypatc
 
 
 def test_a_small_disk_is_refused_before_anything_is_written(model, file, monkeypatch):
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(1, 1, 10))
     assert "GB, and " in (said := refused(esm_files.save(file, model), ResourceError))
     assert "has 0.00 GB left: free some" in said

@@ -246,7 +246,7 @@ def test_layers_that_the_model_does_not_have_are_refused(folders, make_batch, la
 
 def test_details_that_a_model_does_not_have_are_refused(folders):
     with pytest.raises(InputError, match="has no detail 'risid': expected one of attention, logits"):
-        tiny.open_model("gpt2", folders("gpt2"), details=("resid",))
+        tiny.open_model("gpt2", folders("gpt2"), details=("risid",))
     with pytest.raises(InputError, match="has no 'logit_lens': its head reads a class token"):
         tiny.open_model("vit", folders("vit"), details=("logit_lens",))
 

@@ -6,7 +6,7 @@ import families_for_tests as tiny
 import numpy as np
 import pytest
 import torch
-from transformers import ImageGPTConfig, ImageGPTModel
+from transformers import ImageGPTModel
 from transformers.masking_utils import create_bidirectional_mask
 
 from hpcgeom.catalog.sites import SITES
@@ -65,40 +65,38 @@ def pixels(n_rows, n_tokens, n_ids, seed=0):
     return TokenBatch(ids, ones, np.zeros(ids.shape, bool))
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small_model(twin, readings):
     """iGPT-S with random weights, larger than at the start of training so that all parts matter."""
-    torch.manual_seed(4)
-    model = ImageGPTModel(ImageGPTConfig(**SMALL))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape)
-            is_norm = ".ln_" in name or name.startswith("ln_")
-            parameter.copy_(1 + 0.2 * noise if is_norm else 0.05 * noise)
-    folder = tmp_path_factory.mktemp("igpt-s")
-    model.save_pretrained(folder)
-    return folder, {name: value.numpy().astype(np.float64) for name, value in model.state_dict().items()}
+    config = {"model_type": "imagegpt", **SMALL, "bert": twin}
+    request = ModelRequest("igpt-s", "igpt", None, "float32", readings, weights="random", seed=4, config=config)
+    model = Replicate().open_model(request)
+    generator = torch.Generator().manual_seed(4)
+    for name, parameter in model.skeleton.model.named_parameters():
+        if parameter.dim() == 1:  # gains are ones and biases zeros
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+        else:
+            parameter *= 12 if "c_proj" in name else 2.5
+    return model
 
 
 @pytest.mark.parametrize("twin", [False, True], ids=["igpt", "bert"])
-def test_the_small_architecture_is_that_of_the_paper(small, tmp_path, twin):
-    folder, weights = small
-    if twin:
-        folder = linked(folder, tmp_path / "twin", bert=True)
+def test_the_small_architecture_is_that_of_the_paper(twin):
     batch = pixels(2, 20, 513)
+    model = small_model(twin, tuple(Reading(site, ("tokens",)) for site in ("resid", "ln_1")))
+    own = model.skeleton.model
+    weights = {name: value.numpy().astype(np.float64) for name, value in own.state_dict().items()}
     expected = reference(weights, batch.input_ids, 24, 8, is_causal=not twin)
-    readings = tuple(Reading(site, ("tokens",)) for site in expected)
-    model = Replicate().open_model(ModelRequest("igpt-s", "igpt", folder, "float32", readings))
     found = model.extract(batch)
     for site, layers in expected.items():
+        assert len(layers) == 25
         for layer, by_hand in enumerate(layers):
             error = np.abs(found[site, "tokens"][layer] - by_hand.reshape(40, 512)).max()
             assert error < 1e-4 * np.sqrt((by_hand**2).mean()), (site, layer)
-    if not twin:
-        with torch.inference_mode():
-            own = tiny.load("igpt", folder)(**tiny.inputs_of("igpt", batch), output_hidden_states=True).hidden_states
-        np.testing.assert_array_equal(found["resid", "tokens"][:-1], np.stack([h.flatten(0, 1) for h in own[:-1]]))
-        np.testing.assert_array_equal(found["ln_1", "tokens"][-1], own[-1].flatten(0, 1))
+    assert isinstance(own, ImageGPTModel)
+    with torch.inference_mode():
+        states = own(**tiny.inputs_of("igpt", batch), output_hidden_states=True).hidden_states
+    np.testing.assert_array_equal(found["resid", "tokens"][:-1], np.stack([h.flatten(0, 1) for h in states[:-1]]))
+    np.testing.assert_array_equal(found["ln_1", "tokens"][-1], states[-1].flatten(0, 1))
 
 
 def linked(folder, target, **config):

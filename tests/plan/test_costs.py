@@ -12,6 +12,7 @@ from hpcgeom.plan.costs import costs_of
 from hpcgeom.plan.units import STAGES, units_of
 from hpcgeom.search import search_memory_bytes
 from hpcgeom.store import activations
+from hpcgeom.store.axes import Group, PointAxis
 
 
 @pytest.mark.parametrize("n", [10, 1000, 90_000, 10**6])
@@ -37,18 +38,26 @@ def test_tiles_are_as_large_as_their_memory_allows(width, k):
     assert held[0] <= memory.TILES_BYTES or rows == memory.MIN_TILE_ROWS
 
 
+def one_search(plan):
+    (model,) = plan.models
+    return memory.search(plan, model, model.representations[0])
+
+
 def test_a_task_of_a_search_holds_a_shard_of_lists_too():
     few, many = (plan_of(changed(TEXT, "neighbors.k", k), n=10**6) for k in (64, 128))
     lists = 65_536 * 64 * (4 + 8)  # one shard of 64 more neighbors: a row number and a distance each
-    assert memory.search(many, 8) - memory.search(few, 8) > lists
+    assert one_search(many) - one_search(few) > lists
 
 
-@pytest.mark.parametrize(("n", "width", "unit_rows"), [(300, 256, 256), (513, 1024, 512), (700, 8, 256)])
+@pytest.mark.parametrize(
+    ("n", "width", "unit_rows"),
+    [(300, 256, 256), (513, 1024, 512), (700, 8, 256), (1237, 1024, 1237), (255, 8, 255), (1, 3, 1)],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_bytes_of_an_array_are_those_of_its_files(tmp_path, n, width, unit_rows, dtype):
     store = tmp_path / "a.zarr"
-    group = activations.Group("resid/mean", (0,), width)
-    activations.create(store, [group], [str(row) for row in range(n)], unit_rows, dtype, {})
+    axis = PointAxis(np.array([str(row) for row in range(n)], dtype=object))
+    activations.create(store, [Group("resid/mean", (0,), width, axis, unit_rows)], dtype, {})
     for start in range(0, n, unit_rows):
         block = np.ones((1, min(unit_rows, n - start), width), dtype)
         activations.write(store, "resid/mean", start, block, "test")

@@ -23,6 +23,7 @@ DIMS = {
     "status": "model site pooling layer estimator",
     "n_zero_distances": "model site pooling layer",
     "n_distinct_points": "model site pooling layer",
+    "n_all_points": "model site pooling layer",
     "gride": "model site pooling layer n2",
     "gride_error": "model site pooling layer n2",
     "gride_distance": "model site pooling layer n2",
@@ -230,6 +231,7 @@ def test_equal_points_are_counted_and_left_out_of_the_dimension_alone(results):
     here = results.sel(model="wide", layer=2)
     assert here.n_zero_distances == 6
     assert here.n_distinct_points == arrays_run.N - 4
+    assert here.n_all_points == arrays_run.N
     assert here.overlap.sel(other_model="wide", other_layer=2).values.tolist() == [1.0, 1.0, 1.0]
 
 

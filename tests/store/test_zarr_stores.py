@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.store import activations, arrays, neighbors
-from hpcgeom.store.activations import FLOAT16_LIMIT, Group, LayerRows
+from hpcgeom.store.activations import FLOAT16_LIMIT, LayerRows
+from hpcgeom.store.axes import Group, PointAxis
 
-IDS = [f"s{row}" for row in range(300)]
+SAMPLES = PointAxis(np.array([f"s{row}" for row in range(300)], dtype=object))
+MEAN = Group("resid/mean", (0, 2), 5, SAMPLES, 256)
 
 
 @given(row_bytes=st.integers(1, 2**24), power=st.integers(8, 16))
@@ -34,7 +36,7 @@ def test_what_was_never_written_reads_as_no_data(dtype):
 def store(tmp_path):
     """A store of two layers and 300 samples, its first unit written."""
     path = tmp_path / "m.zarr"
-    activations.create(path, [Group("resid/mean", (0, 2), 5)], IDS, 256, "float32", {"model": "m"})
+    activations.create(path, [MEAN], "float32", {"model": "m"})
     activations.write(path, "resid/mean", 0, block(256), "here")
     return path
 
@@ -44,7 +46,7 @@ def block(rows: int, scale: float = 1.0) -> np.ndarray:
 
 
 def test_rows_come_back_as_written_and_unwritten_ones_are_nan(store):
-    rows = LayerRows(store, "resid/mean", 1)
+    rows = LayerRows(store, ["resid/mean"], 1)
     assert rows.shape == (300, 5)
     np.testing.assert_array_equal(rows.read(10, 256), block(256)[1, 10:])
     assert np.isnan(rows.read(256, 300)).all()
@@ -68,21 +70,21 @@ def test_zeros_are_written_and_not_left_to_the_fill_value(store):
 
 def test_laying_out_twice_changes_nothing(store):
     before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
-    activations.create(store, [Group("resid/mean", (0, 2), 5)], IDS, 256, "float32", {"model": "m"})
+    activations.create(store, [MEAN], "float32", {"model": "m"})
     assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
     assert [path.name for path in store.parent.iterdir()] == ["m.zarr"]
 
 
 def test_names_of_modules_are_a_coordinate_of_the_layers(tmp_path):
-    group = Group("module_x/mean", (0, 1), 3, modules=("blocks.0.mlp", "blocks.1.mlp"))
-    activations.create(tmp_path / "m.zarr", [group], IDS, 256, "float32", {})
+    group = Group("module_x/mean", (0, 1), 3, SAMPLES, 256, modules=("blocks.0.mlp", "blocks.1.mlp"))
+    activations.create(tmp_path / "m.zarr", [group], "float32", {})
     module = zarr.open_array(tmp_path / "m.zarr", path="module_x/mean/module", mode="r")
     assert module[:].tolist() == ["blocks.0.mlp", "blocks.1.mlp"]
 
 
 def test_values_that_float16_cannot_keep_are_refused_and_nothing_is_written(tmp_path):
     path = tmp_path / "half.zarr"
-    activations.create(path, [Group("resid/mean", (0, 2), 5)], IDS, 256, "float16", {})
+    activations.create(path, [MEAN], "float16", {})
     large = block(256)
     large[1, 7, 3] = -65_000.0
     with pytest.raises(InputError, match=r"model 'm': layer position 1 holds 6\.5e\+04.*60000.*float32"):
@@ -90,7 +92,7 @@ def test_values_that_float16_cannot_keep_are_refused_and_nothing_is_written(tmp_
     assert not (path / "resid/mean/activations/c").exists()
     large[1, 7, 3] = FLOAT16_LIMIT
     activations.write(path, "resid/mean", 0, large, "model 'm'")
-    found = LayerRows(path, "resid/mean", 1).read(0, 256)
+    found = LayerRows(path, ["resid/mean"], 1).read(0, 256)
     assert found.dtype == np.float16
     np.testing.assert_allclose(found, large[1], rtol=1e-3, atol=1e-7)
 
@@ -98,7 +100,7 @@ def test_values_that_float16_cannot_keep_are_refused_and_nothing_is_written(tmp_
 def test_no_flipped_bit_and_no_cut_of_a_shard_is_read_as_numbers(store):
     shard = store / "resid/mean/activations/c/1/0/0"
     whole, expected = shard.read_bytes(), block(256)[1]
-    rows = LayerRows(store, "resid/mean", 1)
+    rows = LayerRows(store, ["resid/mean"], 1)
     for position in range(0, len(whole), 37):
         shard.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
         with pytest.raises(
@@ -117,7 +119,7 @@ def test_no_flipped_bit_and_no_cut_of_a_shard_is_read_as_numbers(store):
 def lists(tmp_path):
     """A store of lists with one layer written, in which rows 3 and 9 are equal."""
     path = tmp_path / "lists.zarr"
-    neighbors.create(path, [Group("points/none", (4,), 5)], IDS, 4, 65_536, {})
+    neighbors.create(path, [Group("points/none", (4,), 5, SAMPLES, 65_536)], 4, {})
     rng = np.random.default_rng(0)
     first = np.arange(300, dtype=np.int32)
     first[9] = 3

@@ -42,8 +42,8 @@ def with_optimizer(variables):
 def run(variables, pixels, n_layer):
     """Hidden states (L+1, position, width), the last normed, and logits (position, color), in float64.
 
-    After Chen et al. 2020, section 2: blocks of norm, attention, norm, MLP with x * sigmoid(1.702 x), where the
-    norm divides by the root of the mean square. Attention is causal where there is a start token. Maps of
+    After Chen et al. 2020, section 2: blocks of norm, attention, norm, MLP with x * sigmoid(1.702 x), where
+    the norm divides by the root of the mean square. Attention is causal where there is a start token. Maps of
     attention have the axes (head, within the head, feature of the stream).
     """
     v = {name: value.astype(np.float64) for name, value in variables.items()}

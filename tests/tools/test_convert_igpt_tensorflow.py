@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +26,14 @@ values = dict(np.load(sys.argv[1]))
 v1 = tf.compat.v1
 v1.disable_eager_execution()
 with tf.Graph().as_default():
-    variables = [v1.get_variable(name, initializer=value) for name, value in values.items()]
+    variables = []
+    for i, (name, value) in enumerate(values.items()):
+        with tf.device(f"/cpu:{i % 3}"):  # one file for each device, as of the published checkpoints
+            variables.append(v1.get_variable(name, initializer=value))
     v1.train.get_or_create_global_step()
     optimizer = v1.train.AdamOptimizer()
     optimizer.minimize(tf.add_n([tf.reduce_sum(variable**2) for variable in variables]))
-    with v1.Session() as session:
+    with v1.Session(config=v1.ConfigProto(device_count={"CPU": 3})) as session:
         session.run(v1.global_variables_initializer())
         v1.train.Saver(sharded=True).save(session, sys.argv[2], global_step=1000000)
 """
@@ -40,17 +45,24 @@ pytestmark = pytest.mark.slow
 def python(tmp_path_factory):
     """A Python that has TensorFlow: this one, or one of its own with the versions that were tested."""
     if importlib.util.find_spec("tensorflow") is not None:
-        return sys.executable
+        yield sys.executable
+        return
     folder = tmp_path_factory.mktemp("tensorflow")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     wanted = ["tensorflow-cpu>=2.18", f"numpy=={np.__version__}", "safetensors"]
     subprocess.run([*pip, "-c", ROOT / "constraints.txt", *wanted], check=True)
-    return folder / "bin" / "python"
+    yield folder / "bin" / "python"
+    shutil.rmtree(folder)
 
 
 def call(python, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     return subprocess.run([python, *arguments], capture_output=True, text=True, check=False, env=environment)
 
 
@@ -58,7 +70,9 @@ def write_checkpoint(python, folder, variables):
     np.savez(folder / "variables.npz", **variables)
     done = call(python, "-c", WRITER, folder / "variables.npz", folder / "model.ckpt")
     assert done.returncode == 0, done.stderr
-    np.save(folder / "kmeans_centers.npy", np.linspace(-1, 1, 3 * TINY.n_vocab).reshape(-1, 3).astype(np.float32))
+    np.save(
+        folder / "kmeans_centers.npy", np.linspace(-1, 1, 3 * TINY.n_vocab).reshape(-1, 3).astype(np.float32)
+    )
     return folder / "model.ckpt-1000000"
 
 
@@ -72,6 +86,7 @@ def convert(python, checkpoint, *more):
 def test_all_numbers_of_a_tensorflow_checkpoint_arrive_bit_for_bit(python, tmp_path, is_bert):
     variables = make_variables(has_sos=not is_bert)
     checkpoint = write_checkpoint(python, tmp_path, variables)
+    assert len(list(tmp_path.glob("model.ckpt-1000000.data-*"))) > 2
     done = convert(python, checkpoint, "--n-head", "3", *(["--bert"] if is_bert else []))
     assert (done.returncode, done.stderr) == (0, "")
     n_optimizer = 2 * len(variables) + 3  # two moments of each, their two powers, and the step
@@ -105,21 +120,22 @@ def test_all_numbers_of_a_tensorflow_checkpoint_arrive_bit_for_bit(python, tmp_p
         np.testing.assert_array_equal(tensors[name].view(np.uint32), values.view(np.uint32), err_msg=name)
 
 
-def test_a_cut_file_and_a_lost_one_are_named(python, tmp_path):
-    checkpoint = write_checkpoint(python, tmp_path, make_variables())
-    data = tmp_path / "model.ckpt-1000000.data-00000-of-00001"
+def test_cut_changed_and_lost_files_are_named(python, tmp_path):
+    variables = make_variables()
+    checkpoint = write_checkpoint(python, tmp_path, variables)
+    values = variables["model/h0/mlp/c_fc/w"].tobytes()
+    data = next(file for file in sorted(tmp_path.glob("*.data-*")) if values in file.read_bytes())
     whole = data.read_bytes()
-    data.write_bytes(whole[:100])
-    done = convert(python, checkpoint)
-    assert done.returncode == 2
-    assert "model.ckpt-1000000: variable model/h0/" in done.stderr
-    assert "a file was probably cut off in a copy: fetch it again" in done.stderr
-    changed = bytearray(whole)
-    changed[len(whole) // 2] ^= 1
-    data.write_bytes(changed)
-    assert "cannot be read" in convert(python, checkpoint).stderr
+    place = whole.index(values) + len(values) // 2
+    for spoiled in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+        data.write_bytes(spoiled)
+        done = convert(python, checkpoint)
+        assert done.returncode == 2
+        assert re.search(r"model.ckpt-1000000: variable model/\S+ cannot be read \(", done.stderr)
+        assert done.stderr.endswith("a file was probably cut off in a copy: fetch it again\n")
+    data.unlink()
+    assert f" files: {data.name}: fetch them" in convert(python, checkpoint).stderr
     data.write_bytes(whole)
-    index = tmp_path / "model.ckpt-1000000.index"
-    os.truncate(index, 50)
+    os.truncate(tmp_path / "model.ckpt-1000000.index", 50)
     assert "model.ckpt-1000000: its index cannot be read" in convert(python, checkpoint).stderr
     assert not (tmp_path / "out").exists()

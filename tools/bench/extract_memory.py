@@ -5,7 +5,8 @@
 
 Each way runs in a process of its own: the model's forward alone; hpcgeom's extraction of `resid` at all
 layers with mean pooling; transformers with ``output_hidden_states=True``. The peak is that of the resident
-memory (VmHWM, reset before) above what the process holds with the model loaded and one small batch run.
+memory (VmHWM, reset before) above what the process holds with the model loaded and one small batch run;
+glibc is told to give freed memory back at once.
 Weights are random; sizes are those of the models named. Linux only.
 """
 
@@ -17,6 +18,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,9 @@ MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {
         "intermediate_size": 3072}),
 }  # fmt: skip
 """Name to family, tokens per row and config.json."""
-WAYS = {"forward": "forward alone", "extract": "hpcgeom", "states": "output_hidden_states"}
+WAYS = ("forward", "extract", "states")
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+"""Freed memory goes back at once, so that the peak is that of tensors in use, not of the allocator's habits."""
 
 
 def memory_kb(field: str) -> int:
@@ -72,41 +76,52 @@ def random_batch(family: str, n_rows: int, n_tokens: int, config: dict[str, Any]
     return TokenBatch(np.where(mask == 1, ids, 1), mask, special)
 
 
-def measure(name: str, way: str, n_tokens: int, threads: int) -> dict[str, float]:
-    """Peak above the loaded model, in MB, and the size of one layer's hidden states, of one way."""
-    import torch
-
-    from hpcgeom.models import ModelRequest, Reading, Replicate
-
-    family, length, config = MODELS[name]
-    readings = (Reading("resid", ("mean",)),)
-    request = ModelRequest(name, family, None, "float32", readings, weights="random", config=config)
-    model = Replicate().open_model(request, threads=threads)
-    more = {"output_hidden_states": True} if way == "states" else {}
-
-    def run(batch: Any) -> Any:
-        if way == "extract":
-            return model.extract(batch)
-        inputs = {key: torch.from_numpy(getattr(batch, key)) for key in model.skeleton.inputs}
-        with torch.inference_mode():
-            return model.skeleton.model(**inputs, **model.skeleton.arguments, **more)
-
-    run(random_batch(family, 2, length if family == "vit" else 16, config))
-    batch = random_batch(family, max(1, n_tokens // length), length, config)
+def peak_above(run: Callable[[], Any]) -> float:
+    """Most resident memory while `run` runs, above that before it, in MB."""
     before = memory_kb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    kept = run(batch)
+    kept = run()
     peak = memory_kb("VmHWM")
     del kept
-    width = model.describe(batch.rows(1) if family == "vit" else None).width or 0
-    return {"peak": (peak - before) / 1024, "layer": batch.input_ids.size * width * 4 / 2**20}
+    return (peak - before) / 1024
+
+
+def open_random(family: str, config: dict[str, Any], threads: int) -> Any:
+    """hpcgeom's model of a configuration, with random weights, that reads `resid` at all layers."""
+    from hpcgeom.models import ModelRequest, Reading, Replicate
+
+    readings = (Reading("resid", ("mean",)),)
+    request = ModelRequest("random", family, None, "float32", readings, weights="random", config=config)
+    return Replicate().open_model(request, threads=threads)
+
+
+def run_once(model: Any, way: str, batch: Any) -> Any:
+    """Run a batch in one of the `WAYS`."""
+    import torch
+
+    if way == "extract":
+        return model.extract(batch)
+    skeleton = model.skeleton
+    inputs = {key: torch.from_numpy(getattr(batch, key)) for key in skeleton.inputs}
+    with torch.inference_mode():
+        return skeleton.model(**inputs, **skeleton.arguments, output_hidden_states=way == "states")
+
+
+def measure(name: str, way: str, n_tokens: int, threads: int) -> dict[str, float]:
+    """Peak above the loaded model, and the size of one layer's hidden states, in MB."""
+    family, length, config = MODELS[name]
+    model = open_random(family, config, threads)
+    run_once(model, way, random_batch(family, 2, length if family == "vit" else 16, config))
+    batch = random_batch(family, max(1, n_tokens // length), length, config)
+    peak = peak_above(lambda: run_once(model, way, batch))
+    width = model.describe(batch.rows(1)).width
+    return {"peak": peak, "layer": batch.input_ids.size * width * 4 / 2**20}
 
 
 def measure_apart(name: str, way: str, n_tokens: int, threads: int) -> dict[str, float]:
     """`measure` in a process of its own."""
     command = [sys.executable, __file__, "--one", name, way, "--tokens", str(n_tokens), "--threads", str(threads)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -61,6 +61,12 @@ def check_model(request: ModelRequest) -> WeightsReport:
     return check_weights(skeleton.model, request.folder, skeleton.keys, torch_dtype(request.dtype))
 
 
+def n_blocks_of(request: ModelRequest) -> int | None:
+    """How many blocks the model of `request` has; None for one without. Nothing is loaded."""
+    skeleton = family(request.family).build(request)
+    return None if skeleton.layout is None else len(skeleton.layout.blocks_of(skeleton.model))
+
+
 def model_limits(request: ModelRequest) -> Limits:
     """What the model of `request` can take in, from its config.json alone."""
     return family(request.family).limits(request)
