@@ -74,7 +74,7 @@ class Unit:
     model, site, pooling, layer
         The representation, where the unit is about one.
     start, stop
-        Range of rows in sample order.
+        Range of rows in sample order; of points in their order, for the stages after extract.
     """
 
     stage: str

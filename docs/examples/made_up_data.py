@@ -11,7 +11,22 @@ from transformers import PreTrainedTokenizerFast
 
 RESIDUES = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 SUBJECTS = ("river", "forest", "city", "desert", "island", "valley")
-WORDS = tuple("the a of in on near over under old new small large quiet bright lies runs ends begins".split())
+WORDS = (
+    "the",
+    "a",
+    "of",
+    "in",
+    "on",
+    "near",
+    "over",
+    "under",
+    "old",
+    "new",
+    "small",
+    "large",
+    "quiet",
+    "ends",
+)
 
 
 def write_proteins(path: Path, n_superfamilies: int = 6, n_each: int = 20, seed: int = 0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpcgeom.plan import paths
@@ -36,20 +37,35 @@ def draw(root: Path) -> list[Path]:
     with full_disk_is_a_resource_error(folder):
         written = [*sorted(write_figures(open_results(root), folder)), *_draw_details(run)]
     names = [os.path.relpath(path, folder) for path in written]
+    _remove_stale(root, names)
     write_json(root / DRAWN, {"of": _outcome(run), "files": names})
     return written
 
 
 def draw_if_new(root: Path) -> list[Path]:
     """The figures of a run, drawn only where those of its results and details are not there yet."""
+    outcome, names = _drawn(root)
+    paths_drawn = [root / paths.FIGURES / name for name in names]
+    if outcome and outcome == _outcome(Run(root)) and all(path.exists() for path in paths_drawn):
+        return paths_drawn
+    return draw(root)
+
+
+def _drawn(root: Path) -> tuple[str, list[str]]:
+    """What was drawn last: identity of the results, and names relative to the figures; empty for nothing."""
     try:
         known = json.loads((root / DRAWN).read_text(encoding="utf-8"))
-        drawn = [root / paths.FIGURES / name for name in known["files"]]
-        if known["of"] == _outcome(Run(root)) and all(path.exists() for path in drawn):
-            return drawn
+        return str(known["of"]), [str(name) for name in known["files"]]
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return draw(root)
+        return "", []
+
+
+def _remove_stale(root: Path, names: Sequence[str]) -> None:
+    """Remove figures of details that were drawn last and are no more: their pages may be numbered anew."""
+    for name in set(_drawn(root)[1]) - set(names):
+        path = Path(os.path.normpath(root / paths.FIGURES / name))
+        if path.is_relative_to(root / DETAIL_FIGURES):
+            path.unlink(missing_ok=True)
 
 
 def _draw_details(run: Run) -> list[Path]:

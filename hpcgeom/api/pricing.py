@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcgeom.catalog.families import ModelFacts
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest import LoadedManifest, load_manifest
 from hpcgeom.manifest.sections import (
@@ -21,8 +22,9 @@ from hpcgeom.manifest.sections import (
 from hpcgeom.plan.assemble import ModelDraft, assemble
 from hpcgeom.plan.costs import StageCost, costs_of
 from hpcgeom.plan.dataset import dataset_files, read_dataset
+from hpcgeom.plan.details import catalog_sites
 from hpcgeom.plan.drafts import draft_arrays, draft_catalog, offline_origin
-from hpcgeom.plan.plan import Plan, SamplesPlan
+from hpcgeom.plan.plan import DetailPlan, Plan, SamplesPlan
 from hpcgeom.plan.sequences import SampleTokens
 
 _ENDS = 2
@@ -84,15 +86,15 @@ def price(manifest: Path, n_samples: int | None = None, length: int | None = Non
     samples = _samples(loaded) if n_samples is None else _assumed(loaded.manifest, n_samples)
     drafts: list[ModelDraft] = []
     flops: dict[str, float] = {}
-    mlp_widths: dict[str, int] = {}
+    values_per_token: dict[str, int] = {}
     for section in loaded.manifest.all_models:
-        draft, operations, mlp_width = _look_at(section, loaded, samples.n, length)
+        draft, operations, held = _look_at(section, loaded, samples.n, length)
         drafts.append(draft)
-        mlp_widths[draft.name] = mlp_width
+        values_per_token[draft.name] = held
         if operations:
             flops[draft.name] = operations
     plan = assemble(loaded.manifest, loaded.folder, samples, drafts)
-    return Price(plan, tuple(costs_of(plan, flops, mlp_widths)), samples.notices)
+    return Price(plan, tuple(costs_of(plan, flops, values_per_token)), samples.notices)
 
 
 def _check_assumptions(manifest: Manifest, n_samples: int | None, length: int | None) -> None:
@@ -163,11 +165,25 @@ def _look_at(
             )
         each = length or longest
         draft = replace(draft, tokens=SampleTokens(np.full(n, each, dtype=np.int64)))
-        return draft, facts.forward_flops(n * each, min(each, longest)), facts.mlp_width
+        draft = replace(draft, details=_details(loaded.manifest, section, facts, min(each, longest)))
+        held = facts.values_per_token(min(each, longest), keeps_scores=section.family == "igpt")
+        return draft, facts.forward_flops(n * each, min(each, longest)), held
     raise InputError(
         f"model '{section.name}' is a module, whose shape is known only to its own code: "
         "hpcgeom prepare builds it and writes the plan"
     )
+
+
+def _details(
+    manifest: Manifest, section: CatalogModel, facts: ModelFacts, n_tokens: int
+) -> DetailPlan | None:
+    """What is kept whole, as if the chosen samples were the first ones."""
+    asked = manifest.representations.details
+    if asked is None:
+        return None
+    sites = tuple(catalog_sites(manifest, section.name, section.family, facts))
+    count = len(asked.samples)
+    return DetailPlan(sites=sites, rows=tuple(range(count)), n_tokens=(n_tokens,) * count)
 
 
 def _longest(manifest: Manifest, max_positions: int) -> int:

@@ -87,6 +87,21 @@ class ModelFacts:
         n_patches = n_tokens - n_tokens / length if self.n_patch_values else 0
         return 2.0 * (blocks + n_patches * self.n_patch_values * self.width)
 
+    def values_per_token(self, length: int, *, keeps_scores: bool = False) -> int:
+        """Numbers that a block holds of each token at once, an upper estimate.
+
+        Parameters
+        ----------
+        length
+            Tokens of one sample.
+        keeps_scores
+            Whether the attention is computed step by step, so that its scores are held.
+        """
+        # its input and output, q, k, v and what the heads give; the branches of its MLP and their product
+        stream = 2 * self.width + 2 * (self.n_heads + self.n_kv_heads) * self.head_dim
+        mlp = (3 if self.is_gated_mlp else 2) * self.mlp_width
+        return stream + mlp + (3 * self.n_heads * length if keeps_scores else 0)
+
     def n_heads_of(self, site: str) -> int:
         """How many heads `site` has.
 

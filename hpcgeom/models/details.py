@@ -40,8 +40,8 @@ def read_details(skeleton: Skeleton, inputs: Mapping[str, Any], request: ModelRe
     dict
         A site of blocks: activations (layer, position, feature) of all tokens, special ones included.
         ``attention``: attention (layer, head, query, key). Both at the layers that they have, or at those of
-        them in ``request.detail_layers``. ``logits``: logits (position, token); ``probabilities``: their softmax
-        over tokens. ``logit_lens``, for the layers 0..L, each through the final norm and the head
+        them in ``request.detail_layers``. ``logits``: logits (position, token); ``probabilities``: their
+        softmax over tokens. ``logit_lens``, for the layers 0..L, each through the final norm and the head
         (nostalgebraist 2020): entropy (layer, position) in nats; kl_to_last (layer, position), the
         Kullback-Leibler divergence of the layer's distribution from that of layer L, in nats;
         cosine_to_last (layer, position) of the normed hidden states; top_token, top_probability (layer,

@@ -182,12 +182,11 @@ def _check_same(copy: Stored, original: Stored, source: Path) -> None:
         values, kept = one.get_tensor(copy.key), other.get_tensor(original.key)
         if torch.equal(values.to(kept.dtype), kept):
             return
-    raise ProblemsError(
-        [
-            f"weights {source}: {original.key} and {copy.key} hold different numbers, but the model has one "
-            "parameter for both: set `tie_word_embeddings` to false in config.json if they were trained apart"
-        ]
+    problem = (
+        f"weights {source}: {original.key} and {copy.key} hold different numbers, but the model has one "
+        "parameter for both: set `tie_word_embeddings` to false in config.json if they were trained apart"
     )
+    raise ProblemsError([problem])
 
 
 def _tie_again(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcgeom.plan import memory, paths, sizes
+from hpcgeom.plan import details, memory, paths, sizes
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.points import cohorts, n_points, point_arrays
 from hpcgeom.plan.units import NEIGHBOR_ARRAYS, NEIGHBOR_SHARD_ROWS, representations, units_of
@@ -47,25 +47,27 @@ class StageCost:
         return asdict(self)
 
 
-def costs_of(plan: Plan, flops_per_model: dict[str, float], mlp_widths: dict[str, int]) -> list[StageCost]:
+def costs_of(
+    plan: Plan, flops_per_model: dict[str, float], values_per_token: dict[str, int]
+) -> list[StageCost]:
     """The price of every stage.
 
     Parameters
     ----------
     flops_per_model
         Operations of one pass over the data set, by model name; absent for points that exist.
-    mlp_widths
-        Width of the widest layer inside a block, by model name.
+    values_per_token
+        Numbers that a block holds of each token at once, by model name.
     """
     return [
-        _extract(plan, flops_per_model, mlp_widths),
+        _extract(plan, flops_per_model, values_per_token),
         _search(plan),
         _geometry(plan),
         _collect(plan),
     ]
 
 
-def _extract(plan: Plan, flops: dict[str, float], mlp_widths: dict[str, int]) -> StageCost:
+def _extract(plan: Plan, flops: dict[str, float], values_per_token: dict[str, int]) -> StageCost:
     units = units_of(plan, "extract")
     n_owned = sum(len(unit.owns) for unit in units)
     layout = sizes.layout(plan, 1, 2, _activation_groups)
@@ -80,7 +82,8 @@ def _extract(plan: Plan, flops: dict[str, float], mlp_widths: dict[str, int]) ->
             )
             sums += sizes.NPZ_BYTES + 8 * len(item.layers) * item.width
         size += len(plan.row_ranges()) * sums
-    needed = max(memory.extract(plan, model, mlp_widths.get(model.name, 0)) for model in plan.models)
+        size += 0 if model.details is None else details.size_bytes(model.details)
+    needed = max(memory.extract(plan, model, values_per_token.get(model.name, 0)) for model in plan.models)
     n_files = n_owned + layout.n_files + len(units) + 1
     return StageCost("extract", len(units), n_files, size, needed, sum(flops.values()))
 

@@ -48,16 +48,21 @@ def _unit_bytes(plan: Plan, model: ModelPlan, dtype: str) -> int:
     return int(of_units.max())
 
 
-def extract(plan: Plan, model: ModelPlan, mlp_width: int) -> int:
-    """Memory of one unit: weights, one batch inside a block, and the points of all layers."""
+def extract(plan: Plan, model: ModelPlan, values_per_token: int) -> int:
+    """Memory of one unit: weights, one batch inside a block, and the points of all layers.
+
+    Parameters
+    ----------
+    values_per_token
+        Numbers that a block holds of each token at once.
+    """
     if model.family == "arrays":
         # As read, put together, and as written.
         return PROCESS_BYTES + 3 * _unit_bytes(plan, model, model.store_dtype)
     pooled = _unit_bytes(plan, model, "float32")
     itemsize = 4 if model.dtype == "float32" else 2
     tokens = int(plan.manifest["extract"]["tokens_per_batch"])
-    # A block keeps its input, q, k, v, the heads' output and two widths of its MLP at once.
-    working = tokens * (6 * model.width + 2 * mlp_width) * itemsize
+    working = tokens * values_per_token * itemsize
     # Where every token is a point, those of a batch are held before they are put in their places.
     of_batch = tokens * sum(
         _bytes_per_point(item, "float32") for item in model.representations if points.are_tokens(item)
@@ -98,7 +103,7 @@ def geometry(plan: Plan, model: ModelPlan, item: Representation) -> int:
     """Memory of one unit of geometry: a layer alone, or all pairs of layers over some points."""
     n, k = points.n_points(plan, model, item), int(plan.manifest["neighbors"]["k"])
     ks = len(plan.manifest["geometry"]["overlap_k"])
-    layers = sum(len(item.layers) for model in plan.models for item in model.representations)
+    layers = sum(len(other.layers) for _, other in points.members(plan, item.site, item.pooling))
     # Lists as read, stacked and put together; counts and their squares, summed by each thread.
     together = 3 * layers * min(PAIR_ROWS, n) * k * 4 + 4 * ks * layers**2 * 8
     # Both kinds of lists, a copy for a subset, counts by label, and rows of a second search.

@@ -29,7 +29,7 @@ EXPORTED: dict[str, dict[str, str]] = {
 """Variables of `as_json` and what stands beside each value."""
 
 
-COUNTS = ("n_zero_distances", "n_distinct_points")
+COUNTS = ("n_zero_distances", "n_distinct_points", "n_all_points")
 
 
 def as_json(results: xr.Dataset) -> dict[str, Any]:

@@ -17,6 +17,7 @@ LINE_IN = 0.135
 """Height of a line of 8.5 points."""
 PANEL_GAP_IN = 0.13
 """Between panels beside each other."""
+MOST_DECIMALS = 4
 MOST_CHARACTERS = 10
 """Longer texts of tokens are cut."""
 
@@ -69,11 +70,11 @@ def decimals_for(largest: float) -> int:
     if not largest > 0.0:
         return 2
     magnitude = int(np.floor(np.log10(largest)))
-    return int(np.clip(1 - magnitude if magnitude < 0 else 2 - magnitude, 0, 4))
+    return max(0, 1 - magnitude if magnitude < 0 else 2 - magnitude)
 
 
 def written(values: npt.NDArray[np.floating], decimals: int) -> npt.NDArray[np.str_]:
-    """Numbers as they are written into cells, without the 0 before the point."""
+    """Numbers as they are written into cells, without the 0 before the point; one digit beyond 4 decimals."""
     return np.array([[_number(float(value), decimals) for value in row] for row in values], dtype=np.str_)
 
 
@@ -87,6 +88,8 @@ def _share(value: float) -> str:
 
 
 def _number(value: float, decimals: int) -> str:
+    if decimals > MOST_DECIMALS:
+        return f"{value:.0e}" if value else "0"
     text = f"{value:.{decimals}f}"
     text = text.removeprefix("-") if float(text) == 0.0 else text
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -31,8 +31,8 @@ def detail_figures(details: xr.DataTree, texts: Mapping[int, str] | None = None)
     """Figures of all that was kept whole of samples of one model, by site and sample.
 
     Nothing is drawn yet: `draw` of a figure reads its layers when it is called. Names are
-    ``<site>-<sample>-<n>``, numbered from 1 for each site and sample; those of the most probable tokens of the
-    logit lens begin with ``logit_lens_top``.
+    ``<site>-<sample>-<n>``, numbered from 1 for each site and sample; those of the most probable tokens of
+    the logit lens begin with ``logit_lens_top``.
 
     Parameters
     ----------

@@ -215,7 +215,7 @@ def caption(
 ) -> str:
     """Sentences below a figure: what is drawn, of how many points, with which settings, of which models."""
     dataset = str(results.attrs.get("dataset", ""))
-    facts = [f"N = {number_of_points(results)} points" + (f" ({dataset})" if dataset else "")]
+    facts = [f"N = {number_of_points(results, models, places)} points" + (f" ({dataset})" if dataset else "")]
     if "metric" in results.attrs:
         facts.append(f"{results.attrs['metric']} distance")
     if k:

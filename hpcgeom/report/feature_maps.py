@@ -11,7 +11,6 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from hpcgeom.report.cells import (
-    PANEL_GAP_IN,
     Ticks,
     decimals_for,
     n_pixels,
@@ -20,7 +19,7 @@ from hpcgeom.report.cells import (
     written,
 )
 from hpcgeom.report.draw import style
-from hpcgeom.report.head_grids import Part, columns_and_width, pages
+from hpcgeom.report.head_grids import Part, Widths, columns_and_width, pages
 from hpcgeom.report.heat_maps import (
     HEADING_IN,
     MOST_NAMED,
@@ -30,7 +29,8 @@ from hpcgeom.report.heat_maps import (
     below_in,
     draw_page,
     free_in,
-    title_in,
+    rest_in,
+    row_in,
 )
 from hpcgeom.report.subjects import Page, Subject
 
@@ -38,9 +38,9 @@ MOST_TOKENS, MOST_FEATURES = 8, 12
 """Panels of at most so many carry their numbers."""
 WRITTEN_CELL_IN = (0.42, 0.26)
 """Width and height of a cell that carries its number."""
-SMALLEST_WIDTH_IN, WIDEST_IN, LARGEST_WIDTH_IN = 0.95, 2.1, 3.0
+SMALLEST_WIDTH_IN, WANTED_WIDTH_IN, LARGEST_WIDTH_IN = 0.9, 2.1, 3.0
 FEATURES_PER_IN = 100
-"""Panels of many features are wider, up to `WIDEST_IN`, before pixels stand for several cells."""
+"""Panels of more features are wider, up to the wanted width, as long as the heads of a layer fit a page."""
 TOKEN_IN = 0.04
 SMALLEST_HEIGHT_IN, LARGEST_HEIGHT_IN = 0.75, 1.8
 OUTLIER = 2.0
@@ -96,9 +96,8 @@ def feature_pages(subject: Subject) -> list[Page]:
             f"{n_features} features of site '{subject.site}' are not those of {subject.n_heads} heads"
         )
     layout = _layout(subject, subject.n_heads or 1, n_features // (subject.n_heads or 1))
-    row = layout.side_in[1] + title_in(subject.n_heads is not None) + 0.5 * PANEL_GAP_IN
-    rest = HEADING_IN + below_in(layout.x)
-    parts = pages(n_layers, layout.n_panels, layout.columns, row, rest)
+    row = row_in(layout.side_in[1], has_title=subject.n_heads is not None)
+    parts = pages(n_layers, layout.n_panels, layout.columns, row, HEADING_IN + below_in(layout.x))
     return [partial(_draw, subject, layout, each, (i + 1, len(parts))) for i, each in enumerate(parts)]
 
 
@@ -107,13 +106,14 @@ def _layout(subject: Subject, n_panels: int, n_features: int) -> Layout:
     free = free_in(labels if n <= MOST_NAMED else None)
     is_written = n <= MOST_TOKENS and n_features <= MOST_FEATURES
     if is_written:
-        smallest, largest = WRITTEN_CELL_IN[0] * n_features, 1.25 * WRITTEN_CELL_IN[0] * n_features
-        height = WRITTEN_CELL_IN[1] * n
+        cell, height = WRITTEN_CELL_IN[0] * n_features, WRITTEN_CELL_IN[1] * n
+        widths = Widths(cell, cell, 1.25 * cell)
     else:
-        smallest = float(np.clip(n_features / FEATURES_PER_IN, SMALLEST_WIDTH_IN, WIDEST_IN))
-        largest = free if n_panels == 1 else LARGEST_WIDTH_IN
         height = float(np.clip(n * TOKEN_IN, SMALLEST_HEIGHT_IN, LARGEST_HEIGHT_IN))
-    columns, width = columns_and_width(n_panels, free, smallest, largest)
+        wanted = float(np.clip(n_features / FEATURES_PER_IN, SMALLEST_WIDTH_IN, WANTED_WIDTH_IN))
+        widths = Widths(SMALLEST_WIDTH_IN, wanted, free if n_panels == 1 else LARGEST_WIDTH_IN)
+    row = row_in(height, has_title=subject.n_heads is not None)
+    columns, width = columns_and_width(n_panels, free, widths, lambda _: row, rest_in(None))
     return Layout(
         n_panels=n_panels,
         n_features=n_features,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,29 +22,48 @@ class Part(NamedTuple):
     stop: int
 
 
+class Widths(NamedTuple):
+    """Of a panel, in inches: never less, so much before a layer is made to fit one page, never more."""
+
+    smallest: float
+    wanted: float
+    largest: float
+
+
 def columns_and_width(
-    n_panels: int, free_in: float, smallest_in: float, largest_in: float
+    n_panels: int, free_in: float, widths: Widths, row_in: Callable[[float], float], rest_in: float
 ) -> tuple[int, float]:
     """How many panels stand beside each other, and how wide they are: few rows, about equally full.
+
+    Panels are made smaller, down to the smallest, where a layer takes more than one page otherwise.
 
     Parameters
     ----------
     free_in
-        Width for all panels of a row.
-    smallest_in, largest_in
-        Of one panel. A single one may be smaller, if there is no more room.
+        Width for all panels of a row. A single panel may be smaller than the smallest, if there is no more.
+    row_in
+        Height of a row of panels of a given width.
+    rest_in
+        As in `pages`.
     """
-    fitting = max(1, int((free_in + PANEL_GAP_IN) / (smallest_in + PANEL_GAP_IN)))
-    n_rows = -(-n_panels // fitting)
-    columns = -(-n_panels // n_rows)
-    return columns, min(largest_in, (free_in - PANEL_GAP_IN * (columns - 1)) / columns)
+
+    def fitting(width_in: float) -> int:
+        return min(n_panels, max(1, int((free_in + PANEL_GAP_IN) / (width_in + PANEL_GAP_IN))))
+
+    for most in range(fitting(widths.wanted), max(fitting(widths.wanted), fitting(widths.smallest)) + 1):
+        n_rows = -(-n_panels // most)
+        columns = -(-n_panels // n_rows)
+        width = min(widths.largest, (free_in - PANEL_GAP_IN * (columns - 1)) / columns)
+        if n_rows * row_in(width) + rest_in <= PAGE_IN:
+            break
+    return columns, width
 
 
 def pages(n_layers: int, n_panels: int, columns: int, row_in: float, rest_in: float) -> list[list[Part]]:
     """Parts of each page.
 
-    As many layers as fit stand on a page, about as many on each; the heads of a layer that does not fit on one
-    page are spread over several.
+    As many layers as fit stand on a page, about as many on each; the heads of a layer that does not fit on
+    one page are spread over several.
 
     Parameters
     ----------

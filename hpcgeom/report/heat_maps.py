@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -32,7 +32,7 @@ BAND_GAP_IN = 0.12
 BAR_IN = 1.1
 """Width of a color bar with its label."""
 LONGEST_BAR_IN, SHORTEST_BAR_IN = 2.4, 0.75
-BAR_TICK_IN = 0.4
+BAR_TICK_IN = 0.3
 """Between numbers of a color bar, at least."""
 FONT_POINTS = 8.5
 CELL_POINTS = 8.0
@@ -47,6 +47,8 @@ class Colors(NamedTuple):
         Of the color bar.
     extend
         On which side values lie beyond the ends: neither or both.
+    is_root
+        Whether colors follow the square root of values, to tell small ones apart.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Colors(NamedTuple):
     high: float
     label: str
     extend: str = "neither"
+    is_root: bool = False
 
     @property
     def map(self) -> Colormap:
@@ -61,6 +64,8 @@ class Colors(NamedTuple):
 
     @property
     def norm(self) -> Normalize:
+        if self.is_root:
+            return PowerNorm(0.5, self.low, self.high)
         return Normalize(self.low, self.high)
 
 
@@ -130,6 +135,16 @@ def left_in(ticks: Ticks) -> float:
 def below_in(ticks: Ticks) -> float:
     """Room below a panel with these ticks."""
     return NAME_IN + TICK_IN + (ticks.longest_in if ticks.upright else 0.15) + BAND_GAP_IN
+
+
+def rest_in(labels: Sequence[str] | None) -> float:
+    """Height that a band takes besides its rows of panels, at most."""
+    return HEADING_IN + below_in(Ticks([], list(labels or ()), upright=True) if labels else Ticks([], []))
+
+
+def row_in(panel_in: float, *, has_title: bool) -> float:
+    """Height of a row of panels, with the gap that follows."""
+    return panel_in + title_in(has_title) + 0.5 * PANEL_GAP_IN
 
 
 def title_in(has_title: bool) -> float:

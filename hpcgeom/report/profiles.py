@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hpcgeom.catalog.sites import TOKENS_POOLING
 from hpcgeom.report.depth import Abscissa, Series, all_series, draw_panel, mark_undefined
 from hpcgeom.report.draw import (
     TEXT_COLOR,
@@ -148,7 +149,7 @@ def label_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
     for panel, (label, place) in zip(panels, pairs, strict=True):
         panel.set_title(f"{label}: {place.title}")
         handles = draw_panel(panel, results, variable, series, abscissa, place, label=label)
-        _draw_chance(panel, results, label)
+        _draw_chance(panel, _chance(results, label, place.pooling, models))
     panels[0].set_ylim(0.0, 1.0)
     for block in grid:
         abscissa.finish(block, columns, "label overlap")
@@ -171,10 +172,19 @@ def _ks(series: Sequence[Series]) -> list[int]:
     return sorted({int(str(each.at["k"])) for each in series})
 
 
-def _draw_chance(panel: Axes, results: xr.Dataset, label: str) -> None:
+def _chance(results: xr.Dataset, label: str, pooling: str, models: Sequence[str]) -> float:
+    """What neighbors drawn at random would give; NaN where that is not one number for all models."""
+    if pooling == TOKENS_POOLING:
+        if "label_overlap_chance_of_tokens" not in results:
+            return np.nan
+        found = results["label_overlap_chance_of_tokens"].sel(label=label, model=list(models)).values
+        return float(found[0]) if len(set(found.tolist())) == 1 else np.nan
     if "label_overlap_chance" not in results:
-        return
-    chance = float(results["label_overlap_chance"].sel(label=label))
+        return np.nan
+    return float(results["label_overlap_chance"].sel(label=label))
+
+
+def _draw_chance(panel: Axes, chance: float) -> None:
     if np.isfinite(chance):
         panel.axhline(chance, linestyle="--", linewidth=1.2, color=TEXT_COLOR, zorder=1.5, label="chance")
         below = chance >= ROOM_FOR_CHANCE  # what was learned lies above

@@ -192,8 +192,24 @@ def number_ranges(numbers: Iterable[int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True))
 
 
-def number_of_points(results: xr.Dataset) -> str:
-    """N with separated thousands: the attribute `n_samples`, else the most points of any estimate."""
+def number_of_points(
+    results: xr.Dataset, models: Sequence[str] = (), places: Sequence[SitePooling] = ()
+) -> str:
+    """N with separated thousands: samples, or what they are many of where every token is a point.
+
+    Parameters
+    ----------
+    models, places
+        Whose points; where these have different numbers, the least and the most are named.
+    """
+    if "n_all_points" in results and models and places:
+        at = [
+            {"model": model, "site": each.site, "pooling": each.pooling}
+            for model in models
+            for each in places
+        ]
+        found = sorted({int(results["n_all_points"].sel(one).max()) for one in at} - {0})
+        return " to ".join(f"{n:,}" for n in dict.fromkeys((found[0], found[-1]))) if found else "unknown"
     if "n_samples" in results.attrs:
         return f"{int(results.attrs['n_samples']):,}"
     if "n_points" in results:

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from hpcgeom.report.cells import Ticks, token_labels, token_name
 from hpcgeom.report.select import number_ranges
 
+MOST_LISTED = 64
+"""Tokens of samples that are listed in captions."""
 Page = Callable[[], Figure]
 """Draws one figure; reads what it needs when it is called."""
 
@@ -68,9 +70,15 @@ class Subject:
         return "token id" if self.texts is None else "token"
 
     def ticks_note(self, ticks: Ticks) -> str:
-        """What the ticks along the tokens are, for a caption."""
-        of_tokens = "ids of the tokens" if self.texts is None else "the tokens"
-        return f"Ticks are {of_tokens if ticks.of_tokens else 'positions of tokens, from 0'}."
+        """What the ticks along the tokens are, for a caption; it lists the tokens of a short sample."""
+        tokens = "token ids" if self.texts is None else "tokens"
+        if ticks.of_tokens:
+            return f"Ticks are {tokens}."
+        note = "Ticks are positions of tokens, from 0."
+        labels = self.labels
+        if labels is None or self.n_tokens > MOST_LISTED:
+            return note
+        return f"{note} Their {tokens}: {', '.join(labels)}."
 
     def caption(
         self, lead: str, notes: Sequence[str] = (), layers: Sequence[int] = (), page: tuple[int, int] = (1, 1)

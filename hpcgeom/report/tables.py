@@ -98,7 +98,7 @@ def render(results: xr.Dataset, width: int = 100, k: int | None = None) -> str:
 def _title(results: xr.Dataset, model: str, place: SitePooling, k: int | None) -> str:
     pooling = "" if place.pooling == "none" else f", pooling {place.pooling}"
     size = f", k = {k}" if k is not None else ""
-    return f"{model}: site {place.site}{pooling}; N = {number_of_points(results)}{size}"
+    return f"{model}: site {place.site}{pooling}; N = {number_of_points(results, [model], [place])}{size}"
 
 
 def _columns(results: xr.Dataset, model: str, place: SitePooling, k: int | None) -> list[Column]:
@@ -164,7 +164,10 @@ def _distinct(results: xr.Dataset, model: str, place: SitePooling, kept: npt.NDA
         return []
     at = {"model": model, "site": place.site, "pooling": place.pooling}
     chosen = results["n_distinct_points"].sel(at).values[kept]
-    everything = int(results.attrs.get("n_samples", chosen.max()))
+    if "n_all_points" in results:
+        everything = int(results["n_all_points"].sel(at).max())
+    else:
+        everything = int(results.attrs.get("n_samples", chosen.max()))
     return [f"{int(each):,}" for each in chosen] if (chosen < everything).any() else []
 
 

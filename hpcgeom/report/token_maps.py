@@ -136,8 +136,9 @@ def _draw_best(subject: Subject, positions: slice, page: tuple[int, int]) -> Fig
         names=("rank", row_name(subject)),
     )
     lead = (
-        f"The {N_BEST} outputs to which the model's head gives the largest {subject.site} at every position of "
-        f"the input (rows), of {values.shape[1]:,}: {subject.token_word} above, {WORDS[subject.site]} below."
+        f"The {N_BEST} outputs to which the model's head gives the largest {subject.site} at every position "
+        f"of the input (rows), of {values.shape[1]:,}: {subject.token_word} above, "
+        f"{WORDS[subject.site]} below."
     )
     return draw_page([band], subject.caption(lead, page=page))
 

@@ -209,3 +209,23 @@ def test_parameters_of_minilm_are_those_in_the_header_of_its_weights():
     counted = [name for name in shapes if not name.startswith("pooler.") and "position_ids" not in name]
     assert len(counted) == len(shapes) - 3
     assert read_facts(MINILM, "bert").n_parameters == sum(math.prod(shapes[name]) for name in counted)
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_a_block_is_said_to_hold_more_than_any_of_its_products_has(model_type):
+    config = config_of(model_type)
+    model, (inputs, length) = build(config, "cpu").base_model, sample(config, 5, 9)
+    blocks = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
+    held = []
+    for module in blocks.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _, x, y: held.append(x[0].numel() + y.numel()))
+    with torch.inference_mode():
+        model(**inputs)
+    assert max(held) <= 5 * length * facts(config).values_per_token(length)
+
+
+def test_scores_of_the_attention_are_counted_where_they_are_kept():
+    found = facts(config_of("imagegpt"))
+    grown = found.values_per_token(18, keeps_scores=True) - found.values_per_token(18)
+    assert grown == 3 * found.n_heads * 18

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def caches(tmp_path_factory):
     """Empty ones: a model that somebody has downloaded is not taken."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPCGEOM_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
-        patch.delenv("HF_HUB_CACHE", raising=False)
-        patch.delenv("HPCGEOM_MIRROR", raising=False)
+        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HPCGEOM_MIRROR"):
+            patch.delenv(name, raising=False)
         yield
 
 

@@ -27,7 +27,12 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "llama": {"hidden_size": WIDTH, "num_attention_heads": N_HEADS, "num_key_value_heads": 2,
               "intermediate_size": 48, "vocab_size": len(small_data.VOCABULARY)},
 }  # fmt: skip
-LAYERS_KEYS = {"esm2": "num_hidden_layers", "igpt": "n_layer", "gpt2": "n_layer", "llama": "num_hidden_layers"}
+LAYERS_KEYS = {
+    "esm2": "num_hidden_layers",
+    "igpt": "n_layer",
+    "gpt2": "n_layer",
+    "llama": "num_hidden_layers",
+}
 
 
 @dataclass(frozen=True)

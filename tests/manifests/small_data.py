@@ -15,7 +15,7 @@ FAMILIES = {  # of SCOPe: members of one superfamily, automated matches, and a d
     "a.1.1.2": "d{pdb}a_ {sccs} (A:) Hemoglobin, alpha-chain {{Human (Homo sapiens) [TaxId: 9606]}}",
     "a.1.1.0": "d{pdb}a1 {sccs} (A:1-145) automated matches {{Synechocystis sp. [TaxId: 1111708]}}",
     "a.39.1.5": "d{pdb}.1 {sccs} (A:3-80,A:92-148) Calmodulin {{Cow (Bos taurus) [TaxId: 9913]}}",
-    "b.1.1.1": "d{pdb}h1 {sccs} (H:1-113) Immunoglobulin heavy chain variable domain, VH {{Mouse (Mus musculus)}}",
+    "b.1.1.1": "d{pdb}h1 {sccs} (H:1-113) Immunoglobulin heavy chain, VH {{Mouse (Mus musculus)}}",
     "b.1.1.2": "g{pdb}.1 {sccs} (A:,B:) Insulin [(1-chain)] {{Pig (Sus scrofa) [TaxId: 9823]}}",
     "g.1.1.1": "d{pdb}_1 {sccs} (-) Insulin",
     "k.42.1.1": "d{pdb}b_ {sccs} (B:) Designed protein a.1.1.1 (A:) {{Synthetic}}",
@@ -26,7 +26,16 @@ GLOBINS = Path("/usr/share/doc/hmmer/examples/tutorial/globins45.fa")
 RESIDUES = list("acdefghiklmnpqrstvwy")
 
 N_COLORS, N_IMAGES, N_DRAWN = 16, 12, 11
-CLASSES = ("n01440764", "n01443537", "n01484850", "n01491361", "n01494475", "n01496331", "n01498041", "n01514668")
+CLASSES = (
+    "n01440764",
+    "n01443537",
+    "n01484850",
+    "n01491361",
+    "n01494475",
+    "n01496331",
+    "n01498041",
+    "n01514668",
+)
 CHOSEN = (0, 2, 3, 5, 6, 7)
 
 WORDS = {
@@ -72,7 +81,9 @@ def write_images(folder: Path, classes: Path) -> Labels:
         color = rng.integers(0, 200, 3)
         for number in range(N_IMAGES):
             noise = rng.integers(0, 56, (30, 20 + number, 3))
-            image = Image.fromarray((color + noise).astype(np.uint8)).convert({1: "L", 2: "CMYK"}.get(number, "RGB"))
+            image = Image.fromarray((color + noise).astype(np.uint8)).convert(
+                {1: "L", 2: "CMYK"}.get(number, "RGB")
+            )
             image.save(folder / name / f"{name}_{100 * number + 7}.JPEG", "PNG" if number == 0 else "JPEG")
     classes.parent.mkdir(parents=True)
     np.save(classes, np.array(CHOSEN))
@@ -81,7 +92,9 @@ def write_images(folder: Path, classes: Path) -> Labels:
 
 def write_palette(folder: Path) -> str:
     """Colors in [-1, 1], as kmeans_centers.npy holds them."""
-    np.save(folder / "clusters.npy", np.random.default_rng(3).uniform(-1, 1, (N_COLORS, 3)).astype(np.float32))
+    np.save(
+        folder / "clusters.npy", np.random.default_rng(3).uniform(-1, 1, (N_COLORS, 3)).astype(np.float32)
+    )
     return "clusters.npy"
 
 
@@ -89,10 +102,9 @@ def write_sentences(path: Path) -> Labels:
     """A table with the columns id, text and label, half of it positive."""
     rng = np.random.default_rng(0)
     labels = ["01"[row % 2] for row in range(70)]
-    rows = [
-        f"sst-{row}\t{' '.join(rng.choice(WORDS[label], rng.integers(2, 12)))} {'abcdefghij'[row % 10]}\t{label}"
-        for row, label in enumerate(labels)
-    ]
+    texts = [" ".join([*rng.choice(WORDS[label], rng.integers(2, 12)), "abcdefghij"[row % 10]])
+             for row, label in enumerate(labels)]  # fmt: skip
+    rows = [f"sst-{row}\t{text}\t{labels[row]}" for row, text in enumerate(texts)]
     path.write_text("\n".join(["id\ttext\tlabel", *rows]) + "\n")
     return {"sentiment": labels}
 
@@ -110,7 +122,9 @@ def write_tokenizer(folder: Path, *, with_start: bool) -> str:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    raw = Tokenizer(models.WordLevel({word: number for number, word in enumerate(VOCABULARY)}, unk_token="<unk>"))
+    raw = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(VOCABULARY)}, unk_token="<unk>")
+    )
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if with_start:
         raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])

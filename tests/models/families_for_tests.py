@@ -15,11 +15,23 @@ from safetensors.torch import load_file, save_file
 from hpcgeom.models import ModelRequest, Reading, Replicate, TokenBatch
 
 N_LAYERS, WIDTH, N_HEADS, N_IDS = 3, 32, 4, 40
-TEXT = {"vocab_size": N_IDS, "hidden_size": WIDTH, "num_hidden_layers": N_LAYERS, "num_attention_heads": N_HEADS}
+TEXT = {
+    "vocab_size": N_IDS,
+    "hidden_size": WIDTH,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": N_HEADS,
+}
 SIZES = {"hidden_size": WIDTH, "num_hidden_layers": N_LAYERS, "num_attention_heads": N_HEADS,
          "intermediate_size": 48}  # fmt: skip
 DECODER = {**TEXT, "intermediate_size": 48, "num_key_value_heads": 2, "max_position_embeddings": 24}
-GPT = {"vocab_size": N_IDS, "n_embd": WIDTH, "n_layer": N_LAYERS, "n_head": N_HEADS, "n_inner": 48, "n_positions": 24}
+GPT = {
+    "vocab_size": N_IDS,
+    "n_embd": WIDTH,
+    "n_layer": N_LAYERS,
+    "n_head": N_HEADS,
+    "n_inner": 48,
+    "n_positions": 24,
+}
 EPS = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-7}
 EXACT = ("tokens", "first", "last", "token:1", "token:-3", "max")
 ROUNDED = ("mean", "mean_all", "std")
@@ -47,8 +59,8 @@ KINDS = {
                  {**TEXT, "intermediate_size": 48, "max_position_embeddings": 24}, "bert", False),
     "esm2": Kind("esm2", hf.EsmModel, hf.EsmForMaskedLM, hf.EsmConfig,
                  {**TEXT, "intermediate_size": 48, "position_embedding_type": "rotary", "token_dropout": True,
-                  "mask_token_id": 4, "pad_token_id": 0, "emb_layer_norm_before": False, "layer_norm_eps": 1e-5,
-                  "max_position_embeddings": 24}, "esm", False),
+                  "mask_token_id": 4, "pad_token_id": 0, "emb_layer_norm_before": False,
+                  "layer_norm_eps": 1e-5, "max_position_embeddings": 24}, "esm", False),
     "gpt2": Kind("gpt2", hf.GPT2Model, hf.GPT2LMHeadModel, hf.GPT2Config, GPT, "transformer", True),
     "igpt": Kind("igpt", hf.ImageGPTModel, hf.ImageGPTForCausalImageModeling, hf.ImageGPTConfig, GPT,
                  "transformer", True),
@@ -98,7 +110,9 @@ def load(kind: str, folder: Path, *, head: bool = False, attention: str = "sdpa"
     """transformers' own model of a folder."""
     how = "eager" if kind == "igpt" else attention
     entry = KINDS[kind]
-    model = (entry.with_head if head else entry.base).from_pretrained(folder, dtype=dtype, attn_implementation=how)
+    model = (entry.with_head if head else entry.base).from_pretrained(
+        folder, dtype=dtype, attn_implementation=how
+    )
     for parameter in model.parameters():  # the file's mapping is not aligned, which changes last bits
         parameter.data = parameter.data.clone()
     return model.eval()
@@ -162,10 +176,18 @@ def rotated(x_BHTd: torch.Tensor, theta: float = 10000.0) -> torch.Tensor:
 
 
 def attended(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, *, rotary: bool = False, n_kv: int = N_HEADS
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    seen: torch.Tensor,
+    *,
+    rotary: bool = False,
+    n_kv: int = N_HEADS,
 ) -> torch.Tensor:
     """softmax(q k^T / sqrt(d)) v of all heads side by side (Vaswani et al. 2017), in float64."""
-    q, k, v = (x.double().unflatten(-1, (n, -1)).transpose(1, 2) for x, n in ((q, N_HEADS), (k, n_kv), (v, n_kv)))
+    q, k, v = (
+        x.double().unflatten(-1, (n, -1)).transpose(1, 2) for x, n in ((q, N_HEADS), (k, n_kv), (v, n_kv))
+    )
     if rotary:
         q, k = rotated(q), rotated(k)
     k, v = (x.repeat_interleave(N_HEADS // n_kv, dim=1) for x in (k, v))
@@ -174,7 +196,9 @@ def attended(
     return (weights @ v).transpose(1, 2).flatten(2)
 
 
-def check_sites(model: Any, expected: dict[str, list[torch.Tensor]], batch: TokenBatch, pool: Any, dtype: Any) -> None:
+def check_sites(
+    model: Any, expected: dict[str, list[torch.Tensor]], batch: TokenBatch, pool: Any, dtype: Any
+) -> None:
     """All sites, layers and poolings of `model` against tensors (B, T, D); `z` up to rounding."""
     assert set(expected) == set(model.skeleton.layout.site_names)
     found = model.extract(batch)
@@ -188,7 +212,9 @@ def check_sites(model: Any, expected: dict[str, list[torch.Tensor]], batch: Toke
             if site == "z":
                 tolerance = (1e-5 if dtype == torch.float32 else 4 * EPS[dtype]) * scale
             else:
-                tolerance = 0 if pooling in EXACT else 8 * EPS[torch.float32] * np.abs(hidden.float().numpy()).max()
+                tolerance = (
+                    0 if pooling in EXACT else 8 * EPS[torch.float32] * np.abs(hidden.float().numpy()).max()
+                )
             np.testing.assert_allclose(value, by_hand, rtol=0, atol=tolerance, err_msg=where)
 
 
@@ -220,7 +246,11 @@ class _Mixer(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weights, self.mix, self.unused = torch.nn.Softmax(dim=-1), torch.nn.Linear(8, 8), torch.nn.Identity()
+        self.weights, self.mix, self.unused = (
+            torch.nn.Softmax(dim=-1),
+            torch.nn.Linear(8, 8),
+            torch.nn.Identity(),
+        )
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         heads = h.unflatten(-1, (2, 4)).transpose(1, 2)

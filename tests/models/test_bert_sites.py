@@ -49,5 +49,7 @@ def by_hand(folder, batch, dtype):
 def test_every_site_and_layer_equals_transformers(folder, padded_batch, pool_in_float64, dtype):
     expected = by_hand(folder, padded_batch, dtype)
     assert set(SITES) - set(expected) == {"ln_1", "ln_2"}  # post-norm blocks have no first norms
-    model = tiny.open_model("bert", folder, *tiny.everything(expected), dtype=str(dtype).removeprefix("torch."))
+    model = tiny.open_model(
+        "bert", folder, *tiny.everything(expected), dtype=str(dtype).removeprefix("torch.")
+    )
     tiny.check_sites(model, expected, padded_batch, pool_in_float64, dtype)

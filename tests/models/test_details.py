@@ -55,6 +55,25 @@ def softmax(x):
     return powers / powers.sum(-1, keepdims=True)
 
 
+@pytest.mark.parametrize("layers", [None, (0, 2)])
+def test_sites_of_blocks_are_kept_whole_with_special_tokens(kind, folders, make_batch, layers):
+    batch = sample(kind, make_batch)
+    sites = tiny.open_model(kind, folders(kind)).skeleton.layout.site_names
+    if layers is not None:  # these have no layer but 0, or none of them
+        sites = tuple(site for site in sites if not site.endswith("_embed"))
+    model = tiny.open_model(kind, folders(kind), details=sites, detail_layers=layers)
+    found = model.details(batch)
+    batch.special_mask[:] = False
+    readings = [Reading(site, ("tokens",)) for site in sites]
+    every = tiny.open_model(kind, folders(kind), *readings)
+    expected, shapes = every.extract(batch), every.describe(batch).sites
+    assert set(found) == set(sites)
+    for site in sites:
+        kept = [i for i, layer in enumerate(shapes[site].layers) if layers is None or layer in layers]
+        assert kept
+        np.testing.assert_array_equal(found[site]["activations"], expected[site, "tokens"][kept])
+
+
 @pytest.mark.parametrize("with_head", [True, False])
 def test_attention_maps_are_those_of_transformers(kind, folders, make_batch, with_head):
     batch = sample(kind, make_batch)
@@ -71,7 +90,9 @@ def test_attention_maps_are_those_of_transformers(kind, folders, make_batch, wit
 
 def test_the_maps_of_some_layers_are_the_same_and_later_blocks_do_not_run(kind, folders, make_batch):
     batch = sample(kind, make_batch)
-    every = tiny.open_model(kind, folders(kind), details=("attention",)).details(batch)["attention"]["attention"]
+    every = tiny.open_model(kind, folders(kind), details=("attention",)).details(batch)["attention"][
+        "attention"
+    ]
     model = tiny.open_model(kind, folders(kind), details=("attention",), detail_layers=(2,))
     model.details(batch)  # the first time also checks the chain, with all blocks
     ran = []
@@ -116,7 +137,9 @@ def test_the_logit_lens_is_that_of_numpy(kind, folders, make_batch):
     kl = (p[-1] * np.log(p[-1] / p)).sum(-1)
     np.testing.assert_allclose(found["entropy"], -(p * np.log(p)).sum(-1), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["kl_to_last"], kl, rtol=1e-5, atol=3e-6)
-    np.testing.assert_allclose(found["cosine_to_last"], (h * h[-1]).sum(-1) / lengths / lengths[-1], atol=1e-6)
+    np.testing.assert_allclose(
+        found["cosine_to_last"], (h * h[-1]).sum(-1) / lengths / lengths[-1], atol=1e-6
+    )
     order = np.argsort(-p, axis=-1)[..., :10]
     np.testing.assert_array_equal(found["top_token"], order)
     np.testing.assert_allclose(found["top_probability"], np.take_along_axis(p, order, -1), rtol=1e-5)
@@ -175,7 +198,11 @@ def test_a_checkpoint_without_a_head_is_refused_where_one_is_needed(kind, tmp_pa
 @pytest.mark.parametrize("copied", [False, True])
 def test_a_tied_head_needs_no_tensor_of_its_own_and_may_have_one(kind, copied, folders, tmp_path, make_batch):
     def copy(tensors):
-        own = {"bert": "cls.predictions.decoder.weight", "esm2": "lm_head.decoder.weight", "gpt2": "lm_head.weight"}
+        own = {
+            "bert": "cls.predictions.decoder.weight",
+            "esm2": "lm_head.decoder.weight",
+            "gpt2": "lm_head.weight",
+        }
         rows = next(key for key in tensors if key.endswith(("word_embeddings.weight", "wte.weight")))
         assert own[kind] not in tensors
         tensors[own[kind]] = tensors[rows].clone()
@@ -191,7 +218,9 @@ def test_a_tied_head_with_numbers_of_its_own_is_refused(folders, tmp_path):
         tensors["lm_head.weight"] = tensors["transformer.wte.weight"] + 1
 
     folder = tiny.rewritten(folders("gpt2"), tmp_path / "changed", change)
-    with pytest.raises(ProblemsError, match=r"transformer.wte.weight and lm_head.weight hold different .*tie_word"):
+    with pytest.raises(
+        ProblemsError, match=r"transformer.wte.weight and lm_head.weight hold different .*tie_word"
+    ):
         tiny.open_model("gpt2", folder, details=("logits",))
     assert tiny.open_model("gpt2", folder).unused_keys == ("lm_head.weight",)
     apart = tmp_path / "apart"
@@ -240,7 +269,9 @@ def test_details_are_of_one_sample_without_padding(folders, make_batch):
 @pytest.mark.parametrize("layers", [(), (0,), (4,), (2, 1), (1, 1)])
 def test_layers_that_the_model_does_not_have_are_refused(folders, make_batch, layers):
     model = tiny.open_model("gpt2", folders("gpt2"), details=("attention",), detail_layers=layers)
-    with pytest.raises(InputError, match=r"site 'attention': expected ascending layers out of 1 to 3; found \["):
+    with pytest.raises(
+        InputError, match=r"site 'attention': expected ascending layers out of 1 to 3; found \["
+    ):
         model.details(make_batch([4]))
 
 
@@ -259,8 +290,8 @@ def test_values_that_are_not_finite_are_refused(folders, make_batch):
 
 
 def users_model(**more):
-    return ModelRequest("mine", "module", None, "float32", (Reading("resid", ("mean",)),), weights="random", seed=3,
-                        factory="families_for_tests:make_with_maps", blocks="blocks", final_norm="norm",
+    return ModelRequest("mine", "module", None, "float32", (Reading("resid", ("mean",)),), weights="random",
+                        seed=3, factory="families_for_tests:make_with_maps", blocks="blocks", final_norm="norm",
                         **more)  # fmt: skip
 
 
@@ -286,8 +317,12 @@ def test_a_users_model_must_name_the_modules(details, message):
 
 def test_a_module_that_gives_no_map_is_refused(make_batch):
     request = users_model(attention="mix", details=("attention",))
-    with pytest.raises(InputError, match=r"site 'attention': module 'blocks.0.mix' gives .* \(1, 6, 8\); expected an"):
+    with pytest.raises(
+        InputError, match=r"site 'attention': module 'blocks.0.mix' gives .* \(1, 6, 8\); expected an"
+    ):
         Replicate().open_model(request).details(make_batch([6]))
     unused = replace(request, attention="unused")
-    with pytest.raises(InputError, match=r"'attention': the module that gives the map did not run in layer 1"):
+    with pytest.raises(
+        InputError, match=r"'attention': the module that gives the map did not run in layer 1"
+    ):
         Replicate().open_model(unused).details(make_batch([6]))

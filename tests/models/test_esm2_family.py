@@ -66,14 +66,18 @@ def by_hand(folder, batch, dtype):
 def test_every_site_and_layer_equals_transformers(folder, mixed_batch, pool_in_float64, dtype):
     expected = by_hand(folder, mixed_batch, dtype)
     assert set(SITES) - set(expected) == {"pos_embed"}  # positions are rotations
-    model = tiny.open_model("esm2", folder, *tiny.everything(expected), dtype=str(dtype).removeprefix("torch."))
+    model = tiny.open_model(
+        "esm2", folder, *tiny.everything(expected), dtype=str(dtype).removeprefix("torch.")
+    )
     tiny.check_sites(model, expected, mixed_batch, pool_in_float64, dtype)
 
 
 @pytest.mark.parametrize("dropout", [True, False])
 def test_the_embedding_is_scaled_for_masked_tokens_only_with_token_dropout(tmp_path, mixed_batch, dropout):
     folder = tiny.save("esm2", tmp_path, token_dropout=dropout)
-    model = tiny.open_model("esm2", folder, *(Reading(s, ("tokens",), (0,)) for s in ("resid", "token_embed")))
+    model = tiny.open_model(
+        "esm2", folder, *(Reading(s, ("tokens",), (0,)) for s in ("resid", "token_embed"))
+    )
     found = model.extract(mixed_batch)
     start, tokens = found["resid", "tokens"][0], found["token_embed", "tokens"][0].astype(np.float64)
     ids, real = mixed_batch.input_ids, mixed_batch.attention_mask == 1
@@ -93,8 +97,13 @@ def test_rows_of_different_length_are_those_of_transformers_one_by_one(tmp_path,
     for row, (ids, mask) in enumerate(zip(mixed_batch.input_ids, mixed_batch.attention_mask, strict=True)):
         alone = torch.from_numpy(ids[mask == 1])[None]
         with torch.inference_mode():
-            own = reference(alone, attention_mask=torch.ones_like(alone), output_hidden_states=True).hidden_states
-        for pooling, expected in (("mean_all", [h[0].mean(0) for h in own]), ("last", [h[0, -1] for h in own])):
+            own = reference(
+                alone, attention_mask=torch.ones_like(alone), output_hidden_states=True
+            ).hidden_states
+        for pooling, expected in (
+            ("mean_all", [h[0].mean(0) for h in own]),
+            ("last", [h[0, -1] for h in own]),
+        ):
             expected = torch.stack(expected).numpy()
             np.testing.assert_allclose(
                 found["hidden_states", pooling][:, row], expected, rtol=0, atol=2e-5 * np.abs(expected).max()
@@ -115,7 +124,9 @@ def test_limits_come_from_the_config(folder):
 )
 def test_an_older_esm_is_refused(folder, tmp_path, settings, found):
     older = tiny.rewritten(folder, tmp_path / "older", **settings)
-    with pytest.raises(InputError, match=f"not that of an ESM-2 model .*{found}.*: expected 'rotary' and false"):
+    with pytest.raises(
+        InputError, match=f"not that of an ESM-2 model .*{found}.*: expected 'rotary' and false"
+    ):
         model_limits(tiny.request("esm2", older))
 
 
@@ -154,7 +165,9 @@ def test_frequencies_are_those_of_the_file_where_it_has_some(tmp_path, make_batc
 
 
 def test_frequencies_are_float32_in_a_model_of_lower_precision(folder, tmp_path):
-    half = tiny.rewritten(folder, tmp_path / "half", lambda tensors: {k: t.half() for k, t in tensors.items()})
+    half = tiny.rewritten(
+        folder, tmp_path / "half", lambda tensors: {k: t.half() for k, t in tensors.items()}
+    )
     model = tiny.open_model("esm2", half, dtype="bfloat16").skeleton.model
     assert model.rotary_embeddings.inv_freq.dtype == torch.float32
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}

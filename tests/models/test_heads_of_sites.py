@@ -79,7 +79,9 @@ def users_module(*readings, **more) -> ModelRequest:
 
 def test_the_number_of_heads_of_a_users_module_must_be_given(make_batch):
     request = users_module(Reading("z.1", ("mean",)))
-    with pytest.raises(InputError, match=r"site 'z.1': how many heads it has is not known: give `n_heads`.*'z'"):
+    with pytest.raises(
+        InputError, match=r"site 'z.1': how many heads it has is not known: give `n_heads`.*'z'"
+    ):
         Replicate().open_model(request)
     batch = make_batch([5, 7])
     found = Replicate().open_model(replace(request, n_heads=2)).extract(batch)["z.1", "mean"]

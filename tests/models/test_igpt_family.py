@@ -41,13 +41,16 @@ def reference(w, ids, n_layers, n_heads, is_causal):
     hidden, norms = [h], []
     sees = np.tril(np.ones((n_tokens, n_tokens), bool)) if is_causal else np.ones((n_tokens, n_tokens), bool)
     for layer in range(n_layers):
+
         def p(name, layer=layer):
             return w[f"h.{layer}.{name}"]
 
         n = normed(h, p("ln_1.weight"))
         norms.append(n)
         qkv = n @ p("attn.c_attn.weight") + p("attn.c_attn.bias")
-        q, k, v = (part.reshape(*ids.shape, n_heads, -1).transpose(0, 2, 1, 3) for part in np.split(qkv, 3, -1))
+        q, k, v = (
+            part.reshape(*ids.shape, n_heads, -1).transpose(0, 2, 1, 3) for part in np.split(qkv, 3, -1)
+        )
         scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
         z = softmax(np.where(sees, scores, -np.inf)) @ v
         z = z.transpose(0, 2, 1, 3).reshape(h.shape)
@@ -68,7 +71,9 @@ def pixels(n_rows, n_tokens, n_ids, seed=0):
 def small_model(twin, readings):
     """iGPT-S with random weights, larger than at the start of training so that all parts matter."""
     config = {"model_type": "imagegpt", **SMALL, "bert": twin}
-    request = ModelRequest("igpt-s", "igpt", None, "float32", readings, weights="random", seed=4, config=config)
+    request = ModelRequest(
+        "igpt-s", "igpt", None, "float32", readings, weights="random", seed=4, config=config
+    )
     model = Replicate().open_model(request)
     generator = torch.Generator().manual_seed(4)
     for name, parameter in model.skeleton.model.named_parameters():
@@ -95,7 +100,9 @@ def test_the_small_architecture_is_that_of_the_paper(twin):
     assert isinstance(own, ImageGPTModel)
     with torch.inference_mode():
         states = own(**tiny.inputs_of("igpt", batch), output_hidden_states=True).hidden_states
-    np.testing.assert_array_equal(found["resid", "tokens"][:-1], np.stack([h.flatten(0, 1) for h in states[:-1]]))
+    np.testing.assert_array_equal(
+        found["resid", "tokens"][:-1], np.stack([h.flatten(0, 1) for h in states[:-1]])
+    )
     np.testing.assert_array_equal(found["ln_1", "tokens"][-1], states[-1].flatten(0, 1))
 
 
@@ -143,7 +150,9 @@ def by_hand(folder, batch, dtype, is_causal):
 
 @pytest.mark.parametrize("twin", [False, True], ids=["igpt", "bert"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_every_site_and_layer_equals_transformers(folder, tmp_path, padded_batch, pool_in_float64, dtype, twin):
+def test_every_site_and_layer_equals_transformers(
+    folder, tmp_path, padded_batch, pool_in_float64, dtype, twin
+):
     here = linked(folder, tmp_path / "twin", bert=True) if twin else folder
     expected = by_hand(folder, padded_batch, dtype, is_causal=not twin)
     assert set(expected) == set(SITES)

@@ -17,7 +17,8 @@ SCALED = {
     "linear": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0},
     "llama3": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                "original_max_position_embeddings": 16, "rope_theta": 10000.0},
-    "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 10000.0},
+    "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16,
+             "rope_theta": 10000.0},
 }  # fmt: skip
 
 
@@ -102,7 +103,9 @@ def test_scaled_rotations_are_those_of_transformers_after_a_longer_batch_too(tmp
     np.testing.assert_array_equal(found, expected)
     plain = tiny.open_model(
         "llama",
-        tiny.rewritten(folder, tmp_path / "plain", rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
+        tiny.rewritten(
+            folder, tmp_path / "plain", rope_parameters={"rope_type": "default", "rope_theta": 1e4}
+        ),
         Reading("hidden_states", ("last",)),
     )
     assert np.abs(plain.extract(batch)["hidden_states", "last"] - found).max() > 1e-3
@@ -118,7 +121,9 @@ def test_scaled_rotations_are_those_of_transformers_after_a_longer_batch_too(tmp
 )
 def test_rotations_that_depend_on_earlier_batches_are_refused(llama_folder, tmp_path, settings):
     folder = tiny.rewritten(llama_folder, tmp_path / "changed", **settings)
-    with pytest.raises(InputError, match=r"rope_type is 'dynamic', .*batches before it: expected one of default"):
+    with pytest.raises(
+        InputError, match=r"rope_type is 'dynamic', .*batches before it: expected one of default"
+    ):
         model_limits(tiny.request("llama", folder))
 
 

@@ -32,8 +32,15 @@ print(json.dumps({**found, "layer": batch.input_ids.size * 64 * 4 / 2**20}))
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux resets a process's peak")
 def test_all_layers_pooled_take_no_more_than_a_fifth_above_a_forward_pass():
     """One layer is 20 MB; the forward pass needs a handful of these, all layers would be twelve more."""
-    environment = {**os.environ, "PYTHONPATH": str(BENCH), "HF_HUB_OFFLINE": "1", "MALLOC_MMAP_THRESHOLD_": "1048576"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(BENCH),
+        "HF_HUB_OFFLINE": "1",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["layer"] == 20

@@ -32,7 +32,9 @@ def model(kind, folder):
 
 def alone(batch: TokenBatch, row: int) -> TokenBatch:
     kept = batch.attention_mask[row] == 1
-    return TokenBatch(*(part[row : row + 1, kept] for part in (batch.input_ids, batch.attention_mask, batch.special_mask)))
+    return TokenBatch(
+        *(part[row : row + 1, kept] for part in (batch.input_ids, batch.attention_mask, batch.special_mask))
+    )
 
 
 def test_ids_at_padding_do_not_count(model, padded_batch):
@@ -57,9 +59,13 @@ def test_a_padded_row_has_the_points_of_its_sample_alone(kind, model, padded_bat
 
 def test_the_last_and_first_tokens_are_those_of_transformers_by_position(kind, folder, model, padded_batch):
     with torch.inference_mode():
-        own = tiny.load(kind, folder)(**tiny.inputs_of(kind, padded_batch), output_hidden_states=True).hidden_states
+        own = tiny.load(kind, folder)(
+            **tiny.inputs_of(kind, padded_batch), output_hidden_states=True
+        ).hidden_states
     real = [np.flatnonzero(mask) for mask in padded_batch.attention_mask]
     found = model.extract(padded_batch)
     for pooling, place in {"last": -1, "first": 0, "token:1": 1, "token:-2": -2}.items():
-        rows = [np.stack([h[row, positions[place]].numpy() for h in own]) for row, positions in enumerate(real)]
+        rows = [
+            np.stack([h[row, positions[place]].numpy() for h in own]) for row, positions in enumerate(real)
+        ]
         np.testing.assert_array_equal(found["hidden_states", pooling], np.stack(rows, axis=1))

@@ -54,7 +54,9 @@ def test_every_site_and_layer_equals_transformers(folder, pool_in_float64, dtype
     batch = tiny.images(4)
     expected = by_hand(folder, batch, dtype)
     assert set(SITES) - set(expected) == {"pos_embed"}  # a parameter: nothing computes it
-    model = tiny.open_model("vit", folder, *tiny.everything(expected), dtype=str(dtype).removeprefix("torch."))
+    model = tiny.open_model(
+        "vit", folder, *tiny.everything(expected), dtype=str(dtype).removeprefix("torch.")
+    )
     tiny.check_sites(model, expected, batch, pool_in_float64, dtype)
 
 
@@ -92,8 +94,12 @@ def test_limits_and_shapes_come_from_the_config(folder):
 
 def test_images_of_another_size_or_none_are_refused(folder):
     model, batch = tiny.open_model("vit", folder), tiny.images(2)
-    larger = TokenBatch(batch.input_ids, batch.attention_mask, batch.special_mask, np.zeros((2, 3, 16, 16), np.float32))
-    with pytest.raises(InputError, match=r"reads images of shape \(3, 12, 12\) as 10 tokens; found \(3, 16, 16\)"):
+    larger = TokenBatch(
+        batch.input_ids, batch.attention_mask, batch.special_mask, np.zeros((2, 3, 16, 16), np.float32)
+    )
+    with pytest.raises(
+        InputError, match=r"reads images of shape \(3, 12, 12\) as 10 tokens; found \(3, 16, 16\)"
+    ):
         model.extract(larger)
     without = TokenBatch(batch.input_ids, batch.attention_mask, batch.special_mask)
     with pytest.raises(InputError, match=r"as 10 tokens; found no images and 10 tokens: encode them"):

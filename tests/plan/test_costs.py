@@ -103,7 +103,7 @@ def test_a_task_of_a_model_holds_its_weights_a_batch_and_the_points_of_its_unit(
     assert needed(n_parameters=10**9) - least == 4 * 10**9
     assert needed(n_parameters=10**9, dtype="bfloat16") - needed(dtype="bfloat16") == 2 * 10**9
     assert needed(layers=4) - least == 1000 * 8 * 4
-    assert needed(tokens=2 * 8192) - least >= 8192 * (3 * 8 + 40) * 4
+    assert needed(tokens=2 * 8192) - least == 8192 * 40 * 4
 
 
 def test_a_task_of_points_needs_no_torch_and_twice_as_much_in_float64():

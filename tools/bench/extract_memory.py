@@ -49,7 +49,7 @@ MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {
 """Name to family, tokens per row and config.json."""
 WAYS = ("forward", "extract", "states")
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
-"""Freed memory goes back at once, so that the peak is that of tensors in use, not of the allocator's habits."""
+"""Freed memory goes back at once: the peak is that of tensors in use, not of the allocator's habits."""
 
 
 def memory_kb(field: str) -> int:
@@ -61,7 +61,7 @@ def memory_kb(field: str) -> int:
 
 
 def random_batch(family: str, n_rows: int, n_tokens: int, config: dict[str, Any]) -> Any:
-    """Random ids or images without padding; the second half of the rows is a little shorter where it can be."""
+    """Random images, or ids with padding in half of the rows."""
     from hpcgeom.models import TokenBatch
 
     rng, shape = np.random.default_rng(0), (n_rows, n_tokens)
@@ -120,8 +120,20 @@ def measure(name: str, way: str, n_tokens: int, threads: int) -> dict[str, float
 
 def measure_apart(name: str, way: str, n_tokens: int, threads: int) -> dict[str, float]:
     """`measure` in a process of its own."""
-    command = [sys.executable, __file__, "--one", name, way, "--tokens", str(n_tokens), "--threads", str(threads)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})
+    command = [
+        sys.executable,
+        __file__,
+        "--one",
+        name,
+        way,
+        "--tokens",
+        str(n_tokens),
+        "--threads",
+        str(threads),
+    ]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}
+    )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -138,14 +150,13 @@ def main() -> None:
         print(json.dumps(measure(*options.one, options.tokens, options.threads)))
         return
     print(f"peak above the loaded model in MB, batches of {options.tokens} tokens, float32")
-    print(f"{'':12} {'one layer':>10} {'forward':>9} {'hpcgeom':>9} {'ratio':>6} {'all states':>11} {'ratio':>6}")
+    columns = ("one layer", "forward", "hpcgeom", "ratio", "all states", "ratio")
+    print(" " * 12, *(f"{column:>10}" for column in columns))
     for name in options.models:
         found = {way: measure_apart(name, way, options.tokens, options.threads) for way in WAYS}
         forward, extract, states = (found[way]["peak"] for way in WAYS)
-        print(
-            f"{name:12} {found['forward']['layer']:10.1f} {forward:9.1f} {extract:9.1f} {extract / forward:6.3f} "
-            f"{states:11.1f} {states / forward:6.3f}"
-        )
+        numbers = (found["forward"]["layer"], forward, extract, extract / forward, states, states / forward)
+        print(f"{name:12}", *(f"{number:10.2f}" for number in numbers))
 
 
 if __name__ == "__main__":

@@ -100,4 +100,6 @@ def _shell(command: str, folder: Path, environment: Mapping[str, str], where: st
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, f"{where}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, (
+        f"{where}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+    )
