@@ -101,4 +101,4 @@ def train(path: Path, n_steps: int = 200, seed: int = 0) -> float:
         loss.backward()
         optimizer.step()
     save_file(model.state_dict(), path)
-    return float(loss)
+    return float(loss.detach())

@@ -60,12 +60,13 @@ def open_neighbors(run: Path | str, model: str) -> xr.DataTree:
 
 
 def open_details(run: Path | str, model: str) -> xr.DataTree:
-    """What was kept whole of chosen samples of a model: group ``/<site>/<row>``, the id in ``attrs["sample"]``.
+    """What was kept whole of chosen samples of a model: group ``/<site>/<row>``.
 
-    Of sites of blocks, ``activations(layer, position, feature)``; ``attention(layer, head, query, key)``;
-    ``logits`` and ``probabilities`` ``(position, token)``, or ``(class,)`` of a vision transformer; of the logit
-    lens, ``entropy``, ``kl_to_last`` and ``cosine_to_last`` ``(layer, position)``, ``top_token`` and
-    ``top_probability`` ``(layer, position, top)``. Each group has ``input_id(position)``.
+    Each group has ``input_id(position)``, and the sample's id in ``attrs["sample"]``. Of places in a block,
+    ``activations(layer, position, feature)``; ``attention(layer, head, query, key)``; ``logits`` and
+    ``probabilities`` ``(position, token)``, or ``(class,)`` of a vision transformer; of the logit lens,
+    ``entropy``, ``kl_to_last`` and ``cosine_to_last`` ``(layer, position)``, ``top_token`` and
+    ``top_probability`` ``(layer, position, top)``.
 
     Raises
     ------

@@ -26,7 +26,7 @@ _ARRAYS = {
 _MODULE = {
     "reads": "any torch.nn.Module from a factory; block sites need `blocks`",
     "sites": [*SITES, "module:<glob>"],
-    "dataset_kinds": ["text"],
+    "dataset_kinds": ["text", "fasta", "tokens"],
 }
 _LEGEND = (
     "Heads: in brackets those of k and v, where they are fewer. Parameters and bytes of the weights: of what "

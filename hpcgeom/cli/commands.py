@@ -31,7 +31,9 @@ def init(name: str) -> str:
 
 def models(*, as_json: bool) -> str:
     """The catalogue."""
-    return render.catalogue(as_json=as_json)
+    from hpcgeom.cli import catalogue
+
+    return catalogue.as_json() if as_json else catalogue.as_text()
 
 
 def schema() -> str:

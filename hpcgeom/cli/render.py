@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,13 +34,6 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1024
     return f"{n_bytes:.1f} TiB"
-
-
-def catalogue(*, as_json: bool) -> str:
-    """The families and their sites, and the models that are known."""
-    from hpcgeom.cli import catalogue
-
-    return catalogue.as_json() if as_json else catalogue.as_text()
 
 
 def price(found: Price) -> str:
@@ -113,8 +107,13 @@ def verdict(root: Path, found: Verdict) -> str:
 
 def figures(drawn: Sequence[Path]) -> str:
     """Where the figures are, and their names."""
-    names = sorted({path.stem for path in drawn})
-    return f"figures: {drawn[0].parent if drawn else '-'} ({', '.join(names)}; png and svg)"
+    if not drawn:
+        return "figures: none"
+    folder = drawn[0].parent
+    names = sorted({path.stem for path in drawn if path.parent == folder})
+    of_details = Counter(path.parent for path in drawn if path.parent != folder and path.suffix == ".png")
+    lines = [f"details: {own} ({n} figures)" for own, n in of_details.items()]
+    return "\n".join([f"figures: {folder} ({', '.join(names)}; png and svg)", *lines])
 
 
 def findings(items: Sequence[Finding]) -> str:

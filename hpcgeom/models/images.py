@@ -101,7 +101,10 @@ class PixelEncoder:
 
         self.n_tokens: int | None = limits.max_tokens
         self._shape, self._transparent = limits.image_shape, transparent
-        self._processor = ViTImageProcessorPil(**_preprocessor(request, required=request.weights is None))
+        settings = _preprocessor(request, required=request.weights is None)
+        if not settings and limits.image_shape is not None:
+            settings = {"size": {"height": limits.image_shape[1], "width": limits.image_shape[2]}}
+        self._processor = ViTImageProcessorPil(**settings)
         probe = self._pixels(np.zeros((8, 8, 3), np.uint8))
         if probe.shape != self._shape:
             raise InputError(

@@ -16,6 +16,11 @@ from hpcgeom.models.weights import KeyTable, torch_dtype
 
 ATTENTION = "sdpa"
 """How attention is computed where no maps are read."""
+RUN_SETTINGS = frozenset({
+    "torch_dtype", "dtype", "attn_implementation", "_attn_implementation", "output_attentions",
+    "output_hidden_states", "return_dict",
+})  # fmt: skip
+"""What some configurations say of how a model is run; here the request says it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,9 +73,18 @@ def read_config(
             f"model '{request.name}' is of family '{request.family}', but {where} says model_type "
             f"'{found}': expected '{' or '.join(config_classes)}': name the right family or the right source"
         )
-    # a given dtype would win over the request's
-    kept = {key: value for key, value in raw.items() if key not in ("torch_dtype", "dtype")}
+    kept = {key: value for key, value in raw.items() if key not in RUN_SETTINGS}
     settings = {**kept, "attn_implementation": ATTENTION, **(fixed or {})}
+    if request.weights == RANDOM_WEIGHTS:  # of a smaller vocabulary than that of the tokens named
+        n_known = settings.get("vocab_size", 0)
+        named = ("bos_token_id", "eos_token_id", "pad_token_id")
+        defaults = config_classes[found]()
+        settings |= {
+            key: None
+            for key in named
+            if isinstance(n_known, int)
+            and 0 < n_known <= (settings.get(key, getattr(defaults, key, None)) or 0)
+        }
     try:
         return config_classes[found].from_dict(settings)
     except Exception as error:  # the library's validators raise their own kinds

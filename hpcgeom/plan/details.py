@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcgeom.catalog.families import ModelFacts
-from hpcgeom.catalog.sites import SITES, layers_of_site
+from hpcgeom.catalog.sites import HEAD_SITES, SITES, layers_of_site
 from hpcgeom.data.wording import nearest
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest.sections import Manifest
@@ -152,18 +152,25 @@ def catalog_sites(manifest: Manifest, name: str, family: str, facts: ModelFacts)
             layers=detail_layers(manifest, name, site, facts.n_layers),
             width=widths[site] if site in widths else facts.site_width(site),
             is_of_the_sample=family == "vit" and site in ("logits", "probabilities"),
+            n_heads=facts.n_heads_of(site) if site in HEAD_SITES else 0,
         )
         for site in (asked.sites if asked else ())
     ]
 
 
 def probed_sites(
-    manifest: Manifest, name: str, n_layers: int, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
+    manifest: Manifest,
+    name: str,
+    n_layers: int,
+    n_heads: int | None,
+    shapes: Mapping[str, Mapping[str, tuple[int, ...]]],
 ) -> list[DetailSitePlan]:
     """What is kept at each site of a model of which one sample was read.
 
     Parameters
     ----------
+    n_heads
+        Heads of q, k, v and z, as far as the module's section says it.
     shapes
         Site to variable to shape, as `read_details` of the models package gives them.
     """
@@ -172,7 +179,9 @@ def probed_sites(
         layers = detail_layers(manifest, name, site, n_layers)
         axis = {"attention": ("attention", 1), "logit_lens": ("top_token", 2)}
         variable, place = axis.get(site, ("activations" if site in SITES else site, -1))
-        found.append(DetailSitePlan(site=site, layers=layers, width=variables[variable][place]))
+        width = variables[variable][place]
+        heads = n_heads if n_heads and site in HEAD_SITES and width % n_heads == 0 else 0
+        found.append(DetailSitePlan(site=site, layers=layers, width=width, n_heads=heads))
     return found
 
 

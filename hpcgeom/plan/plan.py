@@ -47,12 +47,16 @@ class DetailSitePlan(Frozen):
         Features, heads of attention maps, or outputs of the head.
     is_of_the_sample
         Whether the head gives scores of the sample, not of its tokens.
+    n_heads
+        Heads whose features these are, one after the other; 0 where they are not those of heads, or where a
+        module's section does not say how many it has.
     """
 
     site: str
     layers: tuple[int, ...]
     width: int
     is_of_the_sample: bool = False
+    n_heads: int = 0
 
 
 class DetailPlan(Frozen):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
+from hpcgeom.catalog.sites import HEAD_SITES
 from hpcgeom.report.attention_maps import attention_pages
 from hpcgeom.report.feature_maps import feature_pages
 from hpcgeom.report.lens_maps import measure_page, top_token_pages
@@ -16,8 +17,6 @@ from hpcgeom.report.subjects import Page, Subject
 from hpcgeom.report.token_maps import class_page, token_pages
 
 LONGEST_NAME = 80
-HEAD_SITES = ("q", "k", "v", "z")
-"""Sites whose features are those of the heads, one head after the other."""
 
 
 class DetailFigure(NamedTuple):

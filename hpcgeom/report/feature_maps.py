@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from hpcgeom.errors import InputError
 from hpcgeom.report.cells import (
     Ticks,
     decimals_for,
@@ -41,7 +42,8 @@ WRITTEN_CELL_IN = (0.42, 0.26)
 SMALLEST_WIDTH_IN, WANTED_WIDTH_IN, LARGEST_WIDTH_IN = 0.9, 2.1, 3.0
 FEATURES_PER_IN = 100
 """Panels of more features are wider, up to the wanted width, as long as the heads of a layer fit a page."""
-TOKEN_IN = 0.04
+TOKEN_IN, NAMED_TOKEN_IN = 0.04, 0.14
+"""Height of a token, and of one beside which its name stands, as long as all of them have the room."""
 SMALLEST_HEIGHT_IN, LARGEST_HEIGHT_IN = 0.75, 1.8
 OUTLIER = 2.0
 """Colors end at a percentile of the absolute values of a layer if the largest is so many times as large."""
@@ -87,15 +89,17 @@ def feature_pages(subject: Subject) -> list[Page]:
 
     Raises
     ------
-    ValueError
+    InputError
         The features cannot be cut into the subject's number of heads.
     """
     n_layers, n_features = (subject.sample["activations"].sizes[dim] for dim in ("layer", "feature"))
-    if n_features % (subject.n_heads or 1):
-        raise ValueError(
-            f"{n_features} features of site '{subject.site}' are not those of {subject.n_heads} heads"
+    n_panels = subject.n_heads or 1
+    if n_features % n_panels:
+        raise InputError(
+            f"details of sample '{subject.sample.attrs['sample']}', site '{subject.site}': expected features "
+            f"of {n_panels} heads, found {n_features} features: correct the group's attribute n_heads"
         )
-    layout = _layout(subject, subject.n_heads or 1, n_features // (subject.n_heads or 1))
+    layout = _layout(subject, n_panels, n_features // n_panels)
     row = row_in(layout.side_in[1], has_title=subject.n_heads is not None)
     parts = pages(n_layers, layout.n_panels, layout.columns, row, HEADING_IN + below_in(layout.x))
     return [partial(_draw, subject, layout, each, (i + 1, len(parts))) for i, each in enumerate(parts)]
@@ -110,6 +114,7 @@ def _layout(subject: Subject, n_panels: int, n_features: int) -> Layout:
         widths = Widths(cell, cell, 1.25 * cell)
     else:
         height = float(np.clip(n * TOKEN_IN, SMALLEST_HEIGHT_IN, LARGEST_HEIGHT_IN))
+        height = max(height, n * NAMED_TOKEN_IN) if n * NAMED_TOKEN_IN <= LARGEST_HEIGHT_IN else height
         wanted = float(np.clip(n_features / FEATURES_PER_IN, SMALLEST_WIDTH_IN, WANTED_WIDTH_IN))
         widths = Widths(SMALLEST_WIDTH_IN, wanted, free if n_panels == 1 else LARGEST_WIDTH_IN)
     row = row_in(height, has_title=subject.n_heads is not None)

@@ -251,6 +251,7 @@ def _draw_ticks(axes: Axes, band: Band, step: tuple[float, float]) -> None:
 
 def _draw_bar(figure: Figure, colors: Colors, left: float, top: float, long_in: float) -> None:
     axes = _place(figure, left, top, 0.14, long_in)
+    axes.set_label("<colorbar>")
     bar = figure.colorbar(ScalarMappable(colors.norm, colors.map), cax=axes, extend=colors.extend)
     bar.set_label(colors.label, fontsize=9.5)
     n_ticks = max(2, int(long_in / BAR_TICK_IN))

@@ -92,7 +92,8 @@ class Subject:
         page
             Its number and how many there are.
         """
-        facts = [f"Sample {self.sample.attrs['sample']} ({self.n_tokens} tokens)", f"model {self.model}"]
+        tokens = f"{self.n_tokens:,} token{'s' * (self.n_tokens > 1)}"
+        facts = [f"Sample {self.sample.attrs['sample']} ({tokens})", f"model {self.model}"]
         if layers:
             facts.append(f"layer{'s' * (len(set(layers)) > 1)} {number_ranges(layers)}")
         if page[1] > 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,7 @@ MOST_WRITTEN = 14
 """Maps of at most so many outputs carry their numbers."""
 N_BEST = 10
 ROW_IN, WRITTEN_ROW_IN, TABLE_ROW_IN = 0.145, 0.22, 0.36
-SMALLEST_HEIGHT_IN, LARGEST_CELL_IN = 0.9, 0.5
+SMALLEST_HEIGHT_IN, LARGEST_CELL_IN = 1.15, 0.5
 ROWS_OF_PAGE_IN = 8.6
 WORDS = {"probabilities": "probability", "logits": "logit"}
 
@@ -40,16 +42,44 @@ def token_pages(subject: Subject) -> list[Page]:
     Up to 64 outputs, a map of all of them, with numbers where there are at most 14. Of more outputs, a table
     of the ten largest of each position. Many positions are spread over several figures.
     """
-    n_outputs = subject.sample.sizes["token"]
+    n_outputs, n = subject.sample.sizes["token"], subject.n_tokens
     if n_outputs > MOST_OUTPUTS:
-        row_in, draw = TABLE_ROW_IN, _draw_best
-    else:
-        row_in, draw = WRITTEN_ROW_IN if n_outputs <= MOST_WRITTEN else ROW_IN, _draw_all
-    groups = even_groups(subject.n_tokens, -(-subject.n_tokens // int(ROWS_OF_PAGE_IN / row_in)))
+        groups = even_groups(n, -(-n // int(ROWS_OF_PAGE_IN / TABLE_ROW_IN)))
+        found = _best_of(subject, groups)
+        return [
+            partial(_draw_best, subject, found, _slice(group), (i + 1, len(groups)))
+            for i, group in enumerate(groups)
+        ]
+    row_in = WRITTEN_ROW_IN if n_outputs <= MOST_WRITTEN else ROW_IN
+    groups = even_groups(n, -(-n // int(ROWS_OF_PAGE_IN / row_in)))
     return [
-        partial(draw, subject, slice(group[0], group[-1] + 1), (i + 1, len(groups)))
-        for i, group in enumerate(groups)
+        partial(_draw_all, subject, _slice(group), (i + 1, len(groups))) for i, group in enumerate(groups)
     ]
+
+
+class Best(NamedTuple):
+    """Outputs with the largest values of each position (P, n), largest first, and these values."""
+
+    tokens: npt.NDArray[np.int64]
+    values: npt.NDArray[np.floating]
+
+
+def _best_of(subject: Subject, groups: Sequence[Sequence[int]]) -> Best:
+    """Read some positions at a time: all outputs of all positions may be much."""
+    values = subject.sample[subject.site].transpose("position", "token")
+    parts = [best(values.isel(position=_slice(group)).values, N_BEST) for group in groups]
+    return Best(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def best(values: npt.NDArray[np.floating], n: int) -> Best:
+    """The `n` largest values of each row, largest first, equal ones in the order of their columns."""
+    columns = np.argsort(-values, axis=1, kind="stable")[:, :n]
+    return Best(columns, np.take_along_axis(values, columns, axis=1))
+
+
+def _slice(numbers: Sequence[int]) -> slice:
+    """Of consecutive numbers."""
+    return slice(numbers[0], numbers[-1] + 1)
 
 
 def row_labels(subject: Subject, positions: slice) -> list[str]:
@@ -112,22 +142,16 @@ def _numbers_and_colors(
     return written(largest, decimals_for(max(abs(low), abs(high)))), colors
 
 
-def best(values: npt.NDArray[np.floating], n: int) -> npt.NDArray[np.int64]:
-    """Columns (R, n) of the largest values of each row, largest first, equal ones in order."""
-    return np.argsort(-values, axis=1, kind="stable")[:, :n]
-
-
 @style()
-def _draw_best(subject: Subject, positions: slice, page: tuple[int, int]) -> Figure:
-    values = subject.sample[subject.site].transpose("position", "token").values
-    tokens = best(values, N_BEST)
-    largest = np.take_along_axis(values, tokens, axis=1)
-    numbers, colors = _numbers_and_colors(subject, largest)
-    names = np.array([[subject.name(token) for token in row] for row in tokens[positions].tolist()])
+def _draw_best(subject: Subject, found: Best, positions: slice, page: tuple[int, int]) -> Figure:
+    numbers, colors = _numbers_and_colors(subject, found.values)
+    names = np.array([[subject.name(token) for token in row] for row in found.tokens[positions].tolist()])
     labels = row_labels(subject, positions)
     band = Band(
         heading="",
-        panels=[Panel("", largest[positions], np.char.add(np.char.add(names, "\n"), numbers[positions]))],
+        panels=[
+            Panel("", found.values[positions], np.char.add(np.char.add(names, "\n"), numbers[positions]))
+        ],
         columns=1,
         side_in=(free_in(labels), max(SMALLEST_HEIGHT_IN, TABLE_ROW_IN * len(labels))),
         colors=colors,
@@ -137,7 +161,7 @@ def _draw_best(subject: Subject, positions: slice, page: tuple[int, int]) -> Fig
     )
     lead = (
         f"The {N_BEST} outputs to which the model's head gives the largest {subject.site} at every position "
-        f"of the input (rows), of {values.shape[1]:,}: {subject.token_word} above, "
+        f"of the input (rows), of {subject.sample.sizes['token']:,}: {subject.token_word} above, "
         f"{WORDS[subject.site]} below."
     )
     return draw_page([band], subject.caption(lead, page=page))
@@ -151,7 +175,7 @@ def class_page(subject: Subject) -> Page:
 @style()
 def _draw_classes(subject: Subject) -> Figure:
     values = subject.sample[subject.site].values
-    (shown,) = best(values[None], N_BEST)
+    shown = best(values[None], N_BEST).tokens[0]
     word = WORDS[subject.site]
     lead = (
         f"Classes with the largest {subject.site}, of {values.size:,}."

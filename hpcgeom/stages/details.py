@@ -21,6 +21,9 @@ def lay_out_details(root: zarr.Group, model: ModelPlan, sample_ids: tuple[str, .
         assert plan is not None
         layers = {f"{item.site}/{row}": item.layers for item in plan.sites}
         details.create(root, list(arrays_of(plan, row)), layers, sample_ids[row])
+        for item in plan.sites:
+            if item.n_heads:
+                root[f"{item.site}/{row}"].attrs["n_heads"] = item.n_heads
 
 
 def write_details(run: Run, model: ModelPlan, forward: Forward) -> dict[str, Any]:

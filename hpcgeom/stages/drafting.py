@@ -127,9 +127,8 @@ def _probe_details(
         site: {key: values.shape for key, values in variables.items()} for site, variables in found.items()
     }
     n_layers = len(layout.blocks_of(model.skeleton.model)) if layout else 0
-    return plan_details(
-        manifest, name, samples.ids, sequences, probed_sites(manifest, name, n_layers, shapes)
-    )
+    sites = probed_sites(manifest, name, n_layers, request.n_heads, shapes)
+    return plan_details(manifest, name, samples.ids, sequences, sites)
 
 
 def _readings(manifest: Manifest, sites: Sequence[str]) -> tuple[Reading, ...]:

@@ -27,6 +27,7 @@ RANDOM = {**GPT2, "weights": "random"}
 IGPT = {"name": "a", "family": "igpt", "source": "org/name"}
 CHECKPOINTS = {"name": "a", "family": "gpt2", "checkpoints": [{"step": 1, "source": "org/name"}]}
 TOKENS = {"kind": "tokens", "path": "tokens.npy"}
+TEXTS = {"kind": "text", "path": "texts.tsv"}
 IMAGES = {"kind": "images", "path": "images", "per_class": 3}
 KEPT = {"sites": ["attention"], "samples": ["a"]}
 
@@ -57,7 +58,7 @@ OF_MODULES: Changes = {
     "source": (MINE, "other.safetensors"),
     "weights": ({**MINE, "source": None, "weights": "random"}, None),
     "seed": ({**MINE, "source": None, "weights": "random"}, 1),
-    "tokenizer": (MINE, "org/name"),
+    "tokenizer": ({**MINE, "tokenizer": "other/name"}, "org/name"),
     "step": (MINE, 1),
     "blocks": (MINE, "encoder.layers"),
     "block_sites": (MINE, {"z": "attn.proj:input"}),
@@ -137,7 +138,7 @@ def test_no_key_is_forgotten_below(section, changes):
 
 @pytest.mark.parametrize(("base", "key", "value"), cases(OF_MODELS))
 def test_every_key_of_a_model_of_the_catalogue_changes_the_digest(base, key, value):
-    dataset = IMAGES if base is IGPT else TOKENS
+    dataset = IMAGES if base is IGPT else TEXTS if key == "tokenizer" else TOKENS
     check(manifest(base, dataset), manifest({**base, key: value}, dataset), f"models[a].{key}")
 
 
@@ -154,7 +155,8 @@ def test_every_key_of_a_module_changes_the_digest(base, key, value):
         other["source"] = "w.safetensors"
         assert manifest_digest(manifest(base)) != manifest_digest(manifest(other))
     else:
-        check(manifest(base), manifest(other), f"models[mine].{key}")
+        dataset = TEXTS if key == "tokenizer" else TOKENS
+        check(manifest(base, dataset), manifest(other, dataset), f"models[mine].{key}")
 
 
 @pytest.mark.parametrize(("base", "key", "value"), [*cases(OF_IMAGES), *cases(OF_TOKENS)])

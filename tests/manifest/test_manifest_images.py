@@ -123,8 +123,20 @@ def test_samples_need_a_path(refused, kind):
 @pytest.mark.parametrize("dataset", [IMAGES, TOKENS])
 def test_either_way_to_colors_takes_images_and_colors(load, dataset):
     for pipeline in ("paper", "huggingface"):
-        model = load(dataset + catalog("igpt", f"image_pipeline: {pipeline}", "clusters: c.npy")).models[0]
-        assert (model.image_pipeline, model.clusters) == (pipeline, "c.npy")
+        palette = ["clusters: c.npy"] if dataset == IMAGES else []
+        model = load(dataset + catalog("igpt", f"image_pipeline: {pipeline}", *palette)).models[0]
+        assert (model.image_pipeline, model.clusters) == (pipeline, "c.npy" if palette else None)
+
+
+def test_samples_that_are_encoded_already_need_no_encoder(refused):
+    refused(
+        TOKENS + catalog("igpt", "clusters: c.npy"),
+        r".*models\[0\].clusters: expected no clusters, because dataset.kind is tokens, .*: remove clusters",
+    )
+    refused(
+        TOKENS + catalog("gpt2", "tokenizer: org/name"),
+        r".*models\[0\].tokenizer: expected no tokenizer, because dataset.kind is tokens, .*: remove tokenizer",
+    )
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def test_all_versions_in_comments_are_valid_together(tmp_path):
     for dataset, models in itertools.product(versions["dataset"], versions["models"]):
         kind, family = (re.search(r"(?:kind|family): (\w+)", text)[1] for text in (dataset, models))
         is_arrays = kind == "arrays"
+        if kind == "tokens":  # encoded already
+            models = re.sub(r"\n +(tokenizer|clusters): [^n\n].*", "", models)  # but null
         if kind not in READS[family]:
             continue
         left_out = {"representations", "extract"} if is_arrays else set()

@@ -141,6 +141,17 @@ def test_the_dtype_is_that_of_the_request_whatever_file_and_config_say(kind, fol
     assert np.abs(lower[-1] - found[-1]).max() > 1e-4
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"output_attentions": True, "output_hidden_states": True, "return_dict": False},
+     {"_attn_implementation": "eager"}, {"attn_implementation": "eager"}],
+    ids=["outputs", "private", "public"],
+)  # fmt: skip
+def test_how_a_model_is_run_is_not_for_its_configuration_to_say(kind, folder, tmp_path, batch, settings):
+    place = tiny.rewritten(folder, tmp_path / "other", **settings)
+    np.testing.assert_array_equal(activations(kind, place, batch), activations(kind, folder, batch))
+
+
 def test_a_configuration_of_another_family_is_refused_and_named(kind, folder):
     entry = tiny.KINDS[kind]
     for other in tiny.KINDS:

@@ -291,8 +291,8 @@ def test_values_that_are_not_finite_are_refused(folders, make_batch):
 
 def users_model(**more):
     return ModelRequest("mine", "module", None, "float32", (Reading("resid", ("mean",)),), weights="random",
-                        seed=3, factory="families_for_tests:make_with_maps", blocks="blocks", final_norm="norm",
-                        **more)  # fmt: skip
+                        seed=3, factory="families_for_tests:make_with_maps", blocks="blocks",
+                        final_norm="norm", **more)  # fmt: skip
 
 
 def test_a_users_model_has_the_details_whose_modules_are_named(make_batch):

@@ -30,7 +30,7 @@ def folder() -> Path:
 def test_the_last_layer_is_the_sentence_embedding_of_its_own_library(folder):
     request = ModelRequest("minilm", "bert", folder, "float32", (Reading("resid", ("mean", "mean_all")),))
     tokenizer = Tokenizer(folder, model_limits(request).vocab_size)
-    encodings = tokenizer.encode([str(i) for i in range(4)], TEXTS, 256, "error")
+    encodings = [each[0] for each in tokenizer.encode([str(i) for i in range(4)], TEXTS, 256, "error")]
     found = Replicate().open_model(request).extract(pad(encodings, tokenizer.pad_id))
 
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()

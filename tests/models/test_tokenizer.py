@@ -21,12 +21,19 @@ def tokenizer(bert_folder) -> Tokenizer:
     return Tokenizer(bert_folder, len(WORDS))
 
 
+def encoded(tokenizer, *arguments):
+    """The one window of each text."""
+    windows = tokenizer.encode(*arguments)
+    assert {len(each) for each in windows} <= {1}
+    return [each[0] for each in windows]
+
+
 def ids_of(*words: str) -> list[int]:
     return [WORDS.index(word) for word in words]
 
 
 def test_texts_become_ids_with_special_tokens_marked(tokenizer):
-    first, second = tokenizer.encode(["x", "y"], ["The cat sees", "ab dog"], 24, "error")
+    first, second = encoded(tokenizer, ["x", "y"], ["The cat sees", "ab dog"], 24, "error")
     assert first.ids.tolist() == ids_of("[CLS]", "the", "cat", "sees", "[SEP]")
     assert second.ids.tolist() == ids_of("[CLS]", "a", "##b", "dog", "[SEP]")
     assert first.special.tolist() == [True, False, False, False, True]
@@ -37,7 +44,7 @@ def test_texts_become_ids_with_special_tokens_marked(tokenizer):
 
 @pytest.mark.parametrize("special", ["[SEP]", "[CLS]", "[MASK]", "[sep]"])
 def test_the_text_of_a_special_token_is_ordinary_text(tokenizer, special):
-    (found,) = tokenizer.encode(["x"], [f"cat {special} dog"], 24, "error")
+    (found,) = encoded(tokenizer, ["x"], [f"cat {special} dog"], 24, "error")
     assert found.ids.tolist() == ids_of("[CLS]", "cat", "[", special[1:-1].lower(), "]", "dog", "[SEP]")
     assert found.special.tolist() == [True, *[False] * 5, True]
 
@@ -56,7 +63,7 @@ def test_a_tokenizer_that_parses_special_text_all_the_same_is_refused(tmp_path):
 
 
 def test_truncation_keeps_special_tokens_and_counts_them(tokenizer):
-    short, cut = tokenizer.encode(["x", "y"], ["cat", "the cat sees the dog"], 5, "truncate")
+    short, cut = encoded(tokenizer, ["x", "y"], ["cat", "the cat sees the dog"], 5, "truncate")
     assert short.ids.tolist() == ids_of("[CLS]", "cat", "[SEP]")
     assert cut.ids.tolist() == ids_of("[CLS]", "the", "cat", "sees", "[SEP]")
     assert cut.special.tolist() == [True, False, False, False, True]
@@ -70,7 +77,7 @@ def test_truncation_stored_with_a_tokenizer_does_not_count(bert_folder, tmp_path
     raw["padding"] = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
                       "pad_type_id": 0, "pad_token": "[PAD]"}  # fmt: skip
     (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
-    (found,) = Tokenizer(tmp_path, None).encode(["x"], ["the cat sees the dog"], 24, "error")
+    (found,) = encoded(Tokenizer(tmp_path, None), ["x"], ["the cat sees the dog"], 24, "error")
     assert len(found.ids) == 7
 
 
@@ -96,7 +103,7 @@ def test_samples_without_a_token_are_named(tokenizer, text):
 
 
 def test_samples_of_unknown_tokens_only_are_named_and_others_counted(tokenizer):
-    (found,) = tokenizer.encode(["x"], ["cat zzz qqq"], 24, "error")
+    (found,) = encoded(tokenizer, ["x"], ["cat zzz qqq"], 24, "error")
     assert found.n_unknown == 2
     with pytest.raises(
         ProblemsError, match=r"1 samples consist of unknown tokens only.*'odd': expected texts"
@@ -142,7 +149,7 @@ def test_code_in_the_folder_of_a_tokenizer_is_not_run(tmp_path):
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_padding_goes_to_the_longest_of_the_batch(tokenizer, side):
     texts = ["cat", "the cat sees"]
-    batch = pad(tokenizer.encode(["x", "y"], texts, 24, "error"), 0, side)
+    batch = pad(encoded(tokenizer, ["x", "y"], texts, 24, "error"), 0, side)
     short = [*ids_of("[CLS]", "cat", "[SEP]")]
     mask = [1, 1, 1]
     special = [True, False, True]
@@ -158,3 +165,14 @@ def test_padding_goes_to_the_longest_of_the_batch(tokenizer, side):
 def test_nothing_cannot_be_padded():
     with pytest.raises(InputError, match=r"none of it zero"):
         pad([], 0)
+
+
+@pytest.mark.parametrize(("max_length", "sizes"), [(24, [3]), (5, [3]), (4, [2, 1]), (3, [1, 1, 1])])
+def test_windows_hold_every_token_once_between_special_ones(tokenizer, max_length, sizes):
+    (windows,) = tokenizer.encode(["x"], ["the cat sees"], max_length, "window")
+    assert [each.n_ordinary for each in windows] == sizes
+    found = np.concatenate([each.ids[~each.special] for each in windows])
+    assert found.tolist() == ids_of("the", "cat", "sees")
+    for each in windows:
+        assert each.ids[[0, -1]].tolist() == ids_of("[CLS]", "[SEP]")
+        assert each.special.tolist() == [True, *[False] * each.n_ordinary, True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_examples import ARRAYS, TEXT, changed, draft, plan_of, points, samples
 
@@ -123,6 +123,7 @@ def test_points_have_no_tokens_so_their_batches_are_no_science():
     assert differing(plan, plan_of(changed(ARRAYS, "extract.unit_rows", 256), drafts=[points()])) == ALL
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_keys_is_no_science(shuffler: random.Random):
     def shuffled(value):
