@@ -135,7 +135,7 @@ def test_samples_that_are_encoded_already_need_no_encoder(refused):
     )
     refused(
         TOKENS + catalog("gpt2", "tokenizer: org/name"),
-        r".*models\[0\].tokenizer: expected no tokenizer, because dataset.kind is tokens, .*: remove tokenizer",
+        r".*models\[0\].tokenizer: expected no tokenizer, because dataset.kind is tokens, .*: remove token",
     )
 
 
