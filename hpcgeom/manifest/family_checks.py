@@ -164,7 +164,11 @@ def _module_site(site: str, number: int, model: ModuleModel, asked: Any) -> str:
         )
     if message := _missing_place(base, at, model, asked.layers):
         return message
-    if base in HEAD_SITES and model.n_heads is None and (head is not None or asked.heads == "separate"):
+    if (
+        base in HEAD_SITES
+        and model.heads_of(base) is None
+        and (head is not None or asked.heads == "separate")
+    ):
         return f"expected n_heads in {at} to tell the heads of '{site}' apart, found none: add it"
     return ""
 

@@ -56,6 +56,10 @@ def _checked_place(value: str) -> str:
 Place = Annotated[str, AfterValidator(_checked_place)]
 
 
+_OF_BLOCKS = ("block_sites", "final_norm", "embeddings", "attention", "n_heads", "n_kv_heads", "head")
+"""Keys that mean nothing without blocks."""
+
+
 class ModuleModel(Section):
     """Any torch.nn.Module that a function of an installed package returns."""
 
@@ -105,7 +109,12 @@ class ModuleModel(Section):
         Field(description="Path inside a block of the submodule whose output is (B, heads, T, T)."),
     ] = None
     n_heads: Annotated[
-        int | None, Field(ge=1, le=MAX_INT64, description="Heads of q, k, v and z; for heads: separate.")
+        int | None,
+        Field(ge=1, le=MAX_INT64, description="Heads of q and z, where they are read one by one."),
+    ] = None
+    n_kv_heads: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_INT64, description="Heads of k and v, where they are fewer than n_heads."),
     ] = None
     head: Annotated[
         ModulePath | None,
@@ -116,6 +125,10 @@ class ModuleModel(Section):
     ] = None
     dtype: DtypeField = "float32"
     strategy: StrategyField = "auto"
+
+    def heads_of(self, site: str) -> int | None:
+        """Heads of `site`, one of q, k, v and z; None if unknown."""
+        return self.n_kv_heads or self.n_heads if site in ("k", "v") else self.n_heads
 
     def problems(self) -> Iterator[Problem]:
         """Weights come from one place, and keys about blocks need blocks."""
@@ -135,11 +148,17 @@ class ModuleModel(Section):
                 ("seed",),
                 f"expected no seed, because only weights: random uses it, found {self.seed}: remove seed",
             )
+        if self.n_heads and self.n_kv_heads and self.n_heads % self.n_kv_heads:
+            yield Problem(
+                ("n_kv_heads",),
+                f"expected a divisor of n_heads = {self.n_heads}, because each head of k serves as many of "
+                f"q, found {self.n_kv_heads}: correct one of them",
+            )
         yield from self._blocks_problems()
 
     def _blocks_problems(self) -> Iterator[Problem]:
         if self.blocks is None:
-            for key in ("block_sites", "final_norm", "embeddings", "attention", "n_heads", "head"):
+            for key in _OF_BLOCKS:
                 if getattr(self, key):
                     yield Problem(
                         (key,), f"expected blocks beside {key}: give the path of the list of blocks"

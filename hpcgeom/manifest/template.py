@@ -136,7 +136,8 @@ models:
 #     final_norm: encoder.norm                   # the norm after the last block
 #     attention: attention.softmax               # in a block: gives the attention map (B, heads, T, T)
 #     head: to_logits                            # makes logits of the last hidden states
-#     n_heads: 4                                 # of q, k, v and z
+#     n_heads: 4                                 # of q and z
+#     n_kv_heads: 2                              # of k and v, where they are fewer
 #     step: 1000                                 # training step, a coordinate of the results
 #     dtype: float32
 #     strategy: auto

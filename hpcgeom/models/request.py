@@ -64,7 +64,7 @@ class ModelRequest:
     blocks, block_sites, final_norm
         Path of the list of blocks, place inside each block that a site is (see `hpcgeom.models.families.
         module`), and path of the norm after the last block; family `module` only.
-    embeddings, attention, head, n_heads
+    embeddings, attention, head, n_heads, n_kv_heads
         Paths of the parts of the embedding by site, of the module in each block that gives the attention
         map, and of the module that turns the last hidden states into logits; number of heads; family
         `module` only.
@@ -98,6 +98,7 @@ class ModelRequest:
     attention: str | None = None
     head: str | None = None
     n_heads: int | None = None
+    n_kv_heads: int | None = None
     config: Mapping[str, Any] | None = None
     details: tuple[str, ...] = ()
     detail_layers: tuple[int, ...] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,15 +162,15 @@ def probed_sites(
     manifest: Manifest,
     name: str,
     n_layers: int,
-    n_heads: int | None,
+    heads_of: Callable[[str], int | None],
     shapes: Mapping[str, Mapping[str, tuple[int, ...]]],
 ) -> list[DetailSitePlan]:
     """What is kept at each site of a model of which one sample was read.
 
     Parameters
     ----------
-    n_heads
-        Heads of q, k, v and z, as far as the module's section says it.
+    heads_of
+        Heads of q, k, v or z, as far as the module's section says it.
     shapes
         Site to variable to shape, as `read_details` of the models package gives them.
     """
@@ -180,7 +180,8 @@ def probed_sites(
         axis = {"attention": ("attention", 1), "logit_lens": ("top_token", 2)}
         variable, place = axis.get(site, ("activations" if site in SITES else site, -1))
         width = variables[variable][place]
-        heads = n_heads if n_heads and site in HEAD_SITES and width % n_heads == 0 else 0
+        n_heads = heads_of(site) if site in HEAD_SITES else None
+        heads = n_heads if n_heads and width % n_heads == 0 else 0
         found.append(DetailSitePlan(site=site, layers=layers, width=width, n_heads=heads))
     return found
 

@@ -74,12 +74,12 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
     asked = manifest.representations
     kept = asked.details.sites if asked.details else ()
     request = replace(module_request(section, folder, where, ()), details=kept)
-    sites = sites_by_head(asked, lambda _: section.n_heads or 1)
+    sites = sites_by_head(asked, lambda site: section.heads_of(site) or 1)
     request = replace(request, readings=_module_readings(manifest, sites, n_blocks_of(request)))
     sequences = _measure(request, manifest, folder, samples)
     model = Replicate().open_model(request)
     shapes = model.describe()
-    details = _probe_details(model, manifest, folder, samples, sequences) if kept else None
+    details = _probe_details(model, section, manifest, folder, samples, sequences) if kept else None
     model.close()
     chosen = choose_layers(section.name, asked, shapes.sites)
     deepest = max(max(shape.layers) for shape in shapes.sites.values())
@@ -110,7 +110,12 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
 
 
 def _probe_details(
-    model: ReplicatedModel, manifest: Manifest, folder: Path, samples: Samples, sequences: Sequences
+    model: ReplicatedModel,
+    section: ModuleModel,
+    manifest: Manifest,
+    folder: Path,
+    samples: Samples,
+    sequences: Sequences,
 ) -> DetailPlan | None:
     """The details of a module, whose shapes are known only when it has run."""
     from hpcgeom.models import encoder_of, pad
@@ -127,7 +132,7 @@ def _probe_details(
         site: {key: values.shape for key, values in variables.items()} for site, variables in found.items()
     }
     n_layers = len(layout.blocks_of(model.skeleton.model)) if layout else 0
-    sites = probed_sites(manifest, name, n_layers, request.n_heads, shapes)
+    sites = probed_sites(manifest, name, n_layers, section.heads_of, shapes)
     return plan_details(manifest, name, samples.ids, sequences, sites)
 
 

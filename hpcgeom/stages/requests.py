@@ -93,6 +93,7 @@ def module_request(
         attention=section.attention,
         head=section.head,
         n_heads=section.n_heads,
+        n_kv_heads=section.n_kv_heads,
         details=tuple(item.site for item in details.sites) if details else (),
         detail_layers=kept_layers(details),
     )

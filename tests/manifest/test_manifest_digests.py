@@ -65,6 +65,7 @@ OF_MODULES: Changes = {
     "embeddings": (MINE, {"token_embed": "embed"}),
     "attention": (MINE, "attn.softmax"),
     "n_heads": (MINE, 4),
+    "n_kv_heads": (MINE, 2),
     "head": (MINE, "to_logits"),
     "final_norm": (MINE, "norm"),
     "dtype": (MINE, "float16"),

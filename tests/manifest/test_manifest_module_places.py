@@ -76,12 +76,20 @@ def test_a_module_needs_no_tokenizer_for_tokens(load):
         ),
         ("head: a b", "head: expected the dotted path of a submodule such as encoder.layer, found the text"),
         ("n_heads: 0", "n_heads: expected a number of at least 1, found the number 0"),
+        ("n_kv_heads: 0", "n_kv_heads: expected a number of at least 1, found the number 0"),
         ("step: -1", "step: expected a number of at least 0, found the number -1"),
         ("checkpoints: []", "checkpoints: expected one of name, family, factory, .*, found 'checkpoints'"),
     ],
 )
 def test_every_problem_of_a_place_has_its_line(refused, line, expected):
     refused(f"{BLOCKS}    {line}\n", rf"12: models\[0\].{expected}")
+
+
+def test_heads_of_keys_divide_those_of_queries(refused):
+    refused(
+        f"{BLOCKS}    n_heads: 4\n    n_kv_heads: 3\n",
+        r"13: models\[0\].n_kv_heads: expected a divisor of n_heads = 4, .* found 3: correct one",
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,6 +100,7 @@ def test_every_problem_of_a_place_has_its_line(refused, line, expected):
         "embeddings: {token_embed: e}",
         "attention: a",
         "n_heads: 2",
+        "n_kv_heads: 2",
         "head: h",
     ],
 )

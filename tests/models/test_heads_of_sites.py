@@ -89,6 +89,15 @@ def test_the_number_of_heads_of_a_users_module_must_be_given(make_batch):
     np.testing.assert_allclose(found, whole[..., 8:], rtol=0, atol=1e-6)
 
 
+def test_keys_of_a_users_module_may_have_fewer_heads(make_batch):
+    places = {"q": "attn.qkv:0/3", "k": "attn.qkv:1/3"}
+    sites = [Reading(site, ("mean",)) for site in ("q.3", "k.1", "q", "k")]
+    request = users_module(*sites, block_sites=places, n_heads=4, n_kv_heads=2)
+    found = Replicate().open_model(request).extract(make_batch([5, 7]))
+    np.testing.assert_allclose(found["q.3", "mean"], found["q", "mean"][..., 12:], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found["k.1", "mean"], found["k", "mean"][..., 8:], rtol=0, atol=1e-6)
+
+
 def test_a_width_that_the_heads_do_not_divide_is_refused(make_batch):
     model = Replicate().open_model(users_module(Reading("z.1", ("mean",)), n_heads=3))
     with pytest.raises(InputError, match=r"site 'z.1': its 16 features cannot .* 3 heads: give the right"):

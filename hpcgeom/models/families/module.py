@@ -180,7 +180,7 @@ def _layout(request: ModelRequest, model: torch.nn.Module) -> BlockLayout | None
         attention=sites.get("attention"),
         head=None if request.head is None else Head(request.head),
         n_heads=request.n_heads,
-        n_kv_heads=request.n_heads,
+        n_kv_heads=request.n_kv_heads or request.n_heads,
     )
 
 
