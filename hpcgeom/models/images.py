@@ -68,7 +68,9 @@ class ColorEncoder:
         self._transparent, self._start = transparent, start_token(request)
         self._clusters = _clusters(request, (limits.vocab_size or 0) - 1)
         self._processor = (
-            _igpt_processor(request, self._side) if request.image_pipeline == "huggingface" else None
+            _igpt_processor(request, self._side, self._clusters)
+            if request.image_pipeline == "huggingface"
+            else None
         )
 
     def encode(self, ids: Sequence[str], contents: Sequence[Any]) -> list[list[Encoding]]:
@@ -78,11 +80,11 @@ class ColorEncoder:
     def _encode(self, name: str, raw: bytes) -> Encoding:
         image = decode(raw, name, self._transparent)
         if self._processor is None:
-            pixels = paper_pixels(image, self._side)
+            colors = quantize(paper_pixels(image, self._side), self._clusters).ravel()
         else:
             found = self._processor(image, return_tensors="np", input_data_format="channels_last")
-            pixels = np.asarray(found["pixel_values"][0]).transpose(1, 2, 0)
-        return color_encoding(quantize(pixels, self._clusters).ravel(), self._start)
+            colors = np.asarray(found["input_ids"][0], dtype=np.int64)
+        return color_encoding(colors, self._start)
 
 
 class PixelEncoder:
@@ -154,13 +156,13 @@ def _clusters(request: ModelRequest, n_colors: int) -> npt.NDArray[np.float32]:
     )
 
 
-def _igpt_processor(request: ModelRequest, side: int) -> Any:
+def _igpt_processor(request: ModelRequest, side: int, clusters: npt.NDArray[np.float32]) -> Any:
     from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
 
     settings = _preprocessor(request, required=request.weights is None)
     kept = {key: value for key, value in settings.items() if key not in ("clusters", "do_color_quantize")}
     kept.setdefault("size", {"height": side, "width": side})
-    processor = ImageGPTImageProcessorPil(**kept, do_color_quantize=False)
+    processor = ImageGPTImageProcessorPil(clusters=clusters, **kept)
     found = (processor.size["height"], processor.size["width"])
     if found != (side, side):
         raise InputError(
