@@ -100,8 +100,9 @@ def module_request(
 
 
 def kept_layers(details: DetailPlan | None) -> tuple[int, ...] | None:
-    """All layers at which something is kept whole; None for no choice of layers."""
-    layers = sorted({layer for item in details.sites for layer in item.layers} if details else ())
+    """Layers at which attention and sites are kept whole (the logit lens has all); None for no choice."""
+    chosen = [item.layers for item in details.sites if item.site != "logit_lens"] if details else []
+    layers = sorted({layer for each in chosen for layer in each})
     return tuple(layers) or None
 
 
