@@ -1,5 +1,6 @@
 # make demo   install, run the quickstart on real weights and real data, draw its figures
-# make test   install, then run the tests (parity with DADApy included where it can be built)
+# make test   install, then run the tests (parity with DADApy included where it can be built, and those on a real
+#             SLURM cluster of this machine where its Debian packages are installed)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo install data run test test-slow parity check bench format clean
+.PHONY: demo install data run test test-slow test-slurm parity slurm-lab slurm-lab-stop check bench format clean
 
 demo: install data run
 
@@ -33,10 +34,22 @@ run: | install data
 
 # Compiled kernels are cached, so worker processes of the tests do not compile anew.
 test: install parity
-	$(BIN)/python -m pytest -q -m "not slow and not parity" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow and not parity and not slurm" -n 2 --dist loadfile
+	$(MAKE) test-slurm
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m "slow and not parity"
+	$(BIN)/python -m pytest -q -m "slow and not parity and not slurm"
+
+# On a real SLURM cluster, which the tests start on this machine and end.
+test-slurm: install
+	$(BIN)/python -m pytest -q -m "slurm and not slow" tests/slurm && echo "tests on SLURM ran"
+
+# A SLURM cluster of two nodes on this machine, to try things on; prints the line that makes a shell use it.
+slurm-lab: | install
+	@$(BIN)/python tools/slurm_lab/lab.py start .slurm-lab
+
+slurm-lab-stop:
+	@$(BIN)/python tools/slurm_lab/lab.py stop .slurm-lab
 
 # The same numbers from DADApy, in an environment of its own (it needs NumPy 1, gcc and g++).
 parity:

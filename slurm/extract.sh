@@ -2,29 +2,25 @@
 #SBATCH --job-name=hpcgeom-extract
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=1
-#SBATCH --mem=4G
+#SBATCH --mem-per-cpu=4G
 #SBATCH --time=04:00:00
+#SBATCH --signal=USR2@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #
-# The extract units of a prepared run, by hand:
+# The activations of a manifest, by hand:
 #
-#   hpcgeom prepare -m MANIFEST --run-dir RUN         where there is a network
-#   sbatch slurm/extract.sh RUN                       all units in one job
-#   sbatch --array=0-7 slurm/extract.sh RUN           units shared by eight jobs
+#   sbatch slurm/extract.sh                           the quickstart's
+#   sbatch slurm/extract.sh MANIFEST [RUN]            those of a manifest [in a run directory of its own]
+#   sbatch --array=0-7 slurm/extract.sh MANIFEST      shared by eight jobs
+#   sbatch --ntasks=4 slurm/extract.sh MANIFEST       shared by four processes of one job
+#   sbatch --gpus-per-task=1 slurm/extract.sh ...     on GPUs
 #
+# What needs a network (weights) is done before, where there is one: hpcgeom prepare -m MANIFEST.
 # Killed, requeued or submitted twice, the same command does only what is missing.
 set -euo pipefail
-run=${1:?"usage: sbatch [--array=0-N] slurm/extract.sh RUN"}
-export HF_HUB_OFFLINE=1
+source "${HPCGEOM_SLURM:-${SLURM_SUBMIT_DIR:-.}/slurm}/common.sh"
 
-# Element i of n takes units i, i + n, i + 2n, ...
-element=${SLURM_ARRAY_TASK_ID:-0}
-first=${SLURM_ARRAY_TASK_MIN:-0}
-elements=${SLURM_ARRAY_TASK_COUNT:-1}
-# While units are missing, status ends with 3.
-units=$({ hpcgeom status "$run" --json || [ $? -eq 3 ]; } |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["n_units"])')
-indices=$(seq -s, "$((element - first))" "$elements" "$((units - 1))")
-[ -n "$indices" ] || exit 0
-exec srun hpcgeom task "$run" --stage extract --indices "$indices"
+hpcgeom prepare -m "$manifest" --run-dir "$run"
+exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
+  hpcgeom task "$run" --stage extract --share slurm

@@ -38,7 +38,7 @@ class Finding:
     says: str
 
 
-class _Wrong(Exception):
+class Wrong(Exception):
     """A check failed; the text says why and what to do."""
 
 
@@ -68,7 +68,7 @@ def carry_out(name: str, check: Callable[[], str]) -> Finding:
     """Turn whatever a check does into a finding."""
     try:
         return Finding(name, True, check())
-    except _Wrong as error:
+    except Wrong as error:
         return Finding(name, False, str(error))
     except Exception as error:
         return Finding(name, False, f"{type(error).__name__}: {error}")
@@ -77,7 +77,7 @@ def carry_out(name: str, check: Callable[[], str]) -> Finding:
 def _python() -> str:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < MIN_PYTHON:
-        raise _Wrong(f"{version} is older than {MIN_PYTHON[0]}.{MIN_PYTHON[1]}: use a newer Python")
+        raise Wrong(f"{version} is older than {MIN_PYTHON[0]}.{MIN_PYTHON[1]}: use a newer Python")
     return version
 
 
@@ -85,7 +85,7 @@ def _module(name: str, mend: str) -> str:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # a broken installation raises anything
-        raise _Wrong(f"cannot be imported ({error}): {mend}") from error
+        raise Wrong(f"cannot be imported ({error}): {mend}") from error
     return str(getattr(module, "__version__", "found"))
 
 
@@ -93,7 +93,7 @@ def _zarr_version() -> str:
     version = importlib.metadata.version("zarr")
     numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
     if numbers < MIN_ZARR:
-        raise _Wrong(f"{version} does not write files atomically: pip install 'zarr>=3.1.3'")
+        raise Wrong(f"{version} does not write files atomically: pip install 'zarr>=3.1.3'")
     return f"{version} writes files atomically"
 
 
@@ -102,7 +102,7 @@ def _memory() -> str:
 
     available = psutil.virtual_memory().available
     if available < MIN_MEMORY_BYTES:
-        raise _Wrong(
+        raise Wrong(
             f"{available / 2**30:.1f} GiB are free, {MIN_MEMORY_BYTES / 2**30:.0f} GiB are needed: "
             "close other programs, or use a larger node"
         )
@@ -112,14 +112,14 @@ def _memory() -> str:
 def _cores() -> str:
     usable = len(os.sched_getaffinity(0))
     if usable < 1:
-        raise _Wrong("no core may be used: ask for one")
+        raise Wrong("no core may be used: ask for one")
     return f"{usable} of {os.cpu_count()} may be used"
 
 
 def _disk(folder: Path) -> str:
-    free = shutil.disk_usage(_existing(folder)).free
+    free = shutil.disk_usage(existing(folder)).free
     if free < MIN_FREE_BYTES:
-        raise _Wrong(
+        raise Wrong(
             f"{free / 2**30:.1f} GiB are free below {folder}, {MIN_FREE_BYTES / 2**30:.0f} GiB are needed: "
             "free some, or name another --run-dir"
         )
@@ -129,7 +129,7 @@ def _disk(folder: Path) -> str:
 def _file_system(folder: Path) -> str:
     """What records and leases stand on: exclusive creation, atomic replacement, hard links, fsync."""
     try:
-        with tempfile.TemporaryDirectory(dir=_existing(folder), prefix=".hpcgeom-doctor-") as name:
+        with tempfile.TemporaryDirectory(dir=existing(folder), prefix=".hpcgeom-doctor-") as name:
             root = Path(name)
             first, second = root / "first", root / "second"
             first.write_text("old")
@@ -144,13 +144,13 @@ def _file_system(folder: Path) -> str:
             except FileExistsError:
                 pass
             else:
-                raise _Wrong(f"{folder}: a name can be created twice; leases need exclusive creation")
+                raise Wrong(f"{folder}: a name can be created twice; leases need exclusive creation")
             if first.read_text() != "new":
-                raise _Wrong(
+                raise Wrong(
                     f"{folder}: a replaced file keeps its old content; records need atomic replacement"
                 )
     except OSError as error:
-        raise _Wrong(
+        raise Wrong(
             f"{folder} cannot be written as needed ({error.strerror}): name a --run-dir that you own, "
             "on a file system with hard links"
         ) from error
@@ -163,7 +163,7 @@ def _checksums(folder: Path) -> str:
     import zarr
     from zarr.codecs import Crc32cCodec
 
-    with tempfile.TemporaryDirectory(dir=_existing(folder), prefix=".hpcgeom-doctor-") as name:
+    with tempfile.TemporaryDirectory(dir=existing(folder), prefix=".hpcgeom-doctor-") as name:
         array = zarr.create_array(
             Path(name) / "a.zarr", shape=(64,), chunks=(64,), dtype="float32", compressors=[Crc32cCodec()]
         )
@@ -176,19 +176,19 @@ def _checksums(folder: Path) -> str:
             array[:]
         except ValueError:
             return "a flipped bit is found when it is read"
-    raise _Wrong("a flipped bit was read as data: reinstall zarr and google-crc32c")
+    raise Wrong("a flipped bit was read as data: reinstall zarr and google-crc32c")
 
 
 def _numba_cache() -> str:
     package = Path(__file__).resolve().parents[1]
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(chosen) if chosen else package / "geometry"
-    if _can_be_written(_existing(folder)):
+    if _can_be_written(existing(folder)):
         return f"compiled kernels are kept below {folder}"
     home = Path.home()
     if chosen is None and _can_be_written(home):
         return f"compiled kernels are kept below {home}"
-    raise _Wrong(
+    raise Wrong(
         f"{folder} cannot be written: set NUMBA_CACHE_DIR to a folder that can, "
         "or every process compiles anew"
     )
@@ -202,7 +202,7 @@ def _search() -> str:
     line = np.array([[0.0], [1.0], [3.0], [7.0], [15.0]])
     distances, indices = nearest_neighbors(line, 2)
     if indices[:, 0].tolist() != [1, 0, 1, 2, 3] or distances[0].tolist() != [1.0, 3.0]:
-        raise _Wrong(
+        raise Wrong(
             f"neighbors of five points on a line are wrong ({indices.tolist()}): reinstall faiss and numba"
         )
     return "neighbors of five points on a line are right"
@@ -211,11 +211,11 @@ def _search() -> str:
 def _temporary_folder() -> str:
     chosen = os.environ.get("TMPDIR")
     if chosen and not _can_be_written(Path(chosen)):
-        raise _Wrong(f"TMPDIR is {chosen}, which is not a folder that can be written: set it to one that is")
+        raise Wrong(f"TMPDIR is {chosen}, which is not a folder that can be written: set it to one that is")
     folder = Path(tempfile.gettempdir())
     free = shutil.disk_usage(folder).free
     if free < MIN_TMP_BYTES:
-        raise _Wrong(f"{folder} has {free / 2**20:.0f} MiB free: set TMPDIR to a larger folder")
+        raise Wrong(f"{folder} has {free / 2**20:.0f} MiB free: set TMPDIR to a larger folder")
     return f"{folder} has {free / 2**30:.1f} GiB free"
 
 
@@ -228,5 +228,6 @@ def _can_be_written(folder: Path) -> bool:
         return False
 
 
-def _existing(folder: Path) -> Path:
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

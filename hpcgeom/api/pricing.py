@@ -84,17 +84,14 @@ def price(manifest: Path, n_samples: int | None = None, length: int | None = Non
     loaded = load_manifest(manifest)
     _check_assumptions(loaded.manifest, n_samples, length)
     samples = _samples(loaded) if n_samples is None else _assumed(loaded.manifest, n_samples)
-    drafts: list[ModelDraft] = []
-    flops: dict[str, float] = {}
-    values_per_token: dict[str, int] = {}
-    for section in loaded.manifest.all_models:
-        draft, operations, held = _look_at(section, loaded, samples.n, length)
-        drafts.append(draft)
-        values_per_token[draft.name] = held
-        if operations:
-            flops[draft.name] = operations
+    drafts = [_look_at(section, loaded, samples.n, length) for section in loaded.manifest.all_models]
     plan = assemble(loaded.manifest, loaded.folder, samples, drafts)
-    return Price(plan, tuple(costs_of(plan, flops, values_per_token)), samples.notices)
+    return price_of(plan)
+
+
+def price_of(plan: Plan) -> Price:
+    """The price of a plan that was made."""
+    return Price(plan, tuple(costs_of(plan)), plan.samples.notices)
 
 
 def _check_assumptions(manifest: Manifest, n_samples: int | None, length: int | None) -> None:
@@ -150,11 +147,9 @@ def _assumed(manifest: Manifest, n: int) -> SamplesPlan:
     )
 
 
-def _look_at(
-    section: Model, loaded: LoadedManifest, n: int, length: int | None
-) -> tuple[ModelDraft, float, int]:
+def _look_at(section: Model, loaded: LoadedManifest, n: int, length: int | None) -> ModelDraft:
     if isinstance(section, ArraysModel):
-        return draft_arrays(section, loaded.folder, with_digests=False), 0.0, 0
+        return draft_arrays(section, loaded.folder, with_digests=False)
     if isinstance(section, CatalogModel):
         draft, facts = draft_catalog(section, loaded.manifest, offline_origin(section, loaded.folder))
         longest = facts.n_image_tokens or _longest(loaded.manifest, facts.max_positions)
@@ -164,10 +159,14 @@ def _look_at(
                 f"lower it to {longest} at most"
             )
         each = length or longest
-        draft = replace(draft, tokens=SampleTokens(np.full(n, each, dtype=np.int64)))
-        draft = replace(draft, details=_details(loaded.manifest, section, facts, min(each, longest)))
-        held = facts.values_per_token(min(each, longest), keeps_scores=section.family == "igpt")
-        return draft, facts.forward_flops(n * each, min(each, longest)), held
+        of_pass = min(each, longest)
+        return replace(
+            draft,
+            tokens=SampleTokens(np.full(n, each, dtype=np.int64)),
+            details=_details(loaded.manifest, section, facts, of_pass),
+            flops=facts.forward_flops(n * each, of_pass),
+            values_per_token=facts.values_per_token(of_pass, keeps_scores=section.family == "igpt"),
+        )
     raise InputError(
         f"model '{section.name}' is a module, whose shape is known only to its own code: "
         "hpcgeom prepare builds it and writes the plan"

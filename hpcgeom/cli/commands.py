@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcgeom.cli import render
 from hpcgeom.cli.progress import make_progress
 from hpcgeom.errors import InputError
-
-MAX_INDICES = 1_000_000
-"""Of one range: more than any stage has units, and few enough to be listed."""
 
 
 def init(name: str) -> str:
@@ -36,11 +34,18 @@ def models(*, as_json: bool) -> str:
     return catalogue.as_json() if as_json else catalogue.as_text()
 
 
-def schema() -> str:
-    """The JSON schema of a manifest."""
-    from hpcgeom.manifest import Manifest
+def schema(of: str) -> str:
+    """The JSON schema of a manifest, a profile, or the status of a run."""
+    from pydantic import BaseModel
 
-    return json.dumps(Manifest.model_json_schema(), indent=1)
+    from hpcgeom.api.job_status import RunReport
+    from hpcgeom.manifest import Manifest
+    from hpcgeom.manifest.profile_sections import Profile
+
+    known: dict[str, type[BaseModel]] = {"manifest": Manifest, "profile": Profile, "status": RunReport}
+    if of not in known:
+        raise InputError(f"there is no schema '{of}': expected one of {', '.join(known)}")
+    return json.dumps(known[of].model_json_schema(), indent=1)
 
 
 def validate(manifest: Path) -> str:
@@ -72,44 +77,95 @@ def prepare(manifest: Path, run_dir: Path | None) -> str:
 
 
 def run(
-    manifest: Path, run_dir: Path | None, workers: int | None, reuse: Path | None, allow_code_change: bool
+    manifest: Path,
+    run_dir: Path | None,
+    workers: int | None,
+    reuse: Path | None,
+    dask: str | None,
+    allow_code_change: bool,
 ) -> str:
     """Do everything, draw the figures and say where things are."""
     from hpcgeom.api.running import run_manifest
 
+    elsewhere = _workers_elsewhere(workers, dask)
     with make_progress() as progress:
-        root = run_manifest(manifest, run_dir, workers, reuse, progress, allow_code_change=allow_code_change)
-    return _finished(root)
+        root = run_manifest(
+            manifest,
+            run_dir,
+            workers,
+            reuse,
+            progress,
+            elsewhere=elsewhere,
+            allow_code_change=allow_code_change,
+        )
+    return finished(root)
 
 
-def resume(root: Path, workers: int | None, allow_code_change: bool) -> str:
+def resume(root: Path, workers: int | None, dask: str | None, allow_code_change: bool) -> str:
     """Do what is missing, draw the figures and say where things are."""
     from hpcgeom.api.running import resume as resume_run
 
+    elsewhere = _workers_elsewhere(workers, dask)
     with make_progress() as progress:
-        resume_run(root, workers, progress, allow_code_change=allow_code_change)
-    return _finished(root)
+        resume_run(root, workers, progress, elsewhere=elsewhere, allow_code_change=allow_code_change)
+    return finished(root)
 
 
-def task(root: Path, stage: str, indices: str, allow_code_change: bool) -> str:
-    """Do some units in this process."""
-    from hpcgeom.api.running import run_task
+def _workers_elsewhere(workers: int | None, dask: str | None) -> dict[str, Any] | None:
+    if dask is None:
+        return None
+    if workers is not None:
+        raise InputError(
+            "--workers N are processes here, and --dask MODE are workers of a job: leave one of them out"
+        )
+    from hpcgeom.api.launchers import workers_of_allocation
 
-    wanted = parse_indices(indices)
+    return workers_of_allocation(dask)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which units a task is to do, and where; see the options of the command."""
+
+    stage: str | None
+    indices: str | None
+    share: str | None
+    workers: int | None
+    dask: str | None
+    job: str | None
+
+
+def task(root: Path, wanted: Wanted, allow_code_change: bool) -> str:
+    """Do some units."""
+    from hpcgeom.api.job import run_job, run_task
+    from hpcgeom.plan.packing import unpack
+
+    if wanted.job is not None:
+        if any(value is not None for value in astuple(wanted)[:-1]):
+            raise InputError("--job NAME says all that is to be done: leave the other options out")
+        with make_progress() as progress:
+            stage = run_job(root, wanted.job, progress, allow_code_change=allow_code_change)
+        return finished(root) if stage == "collect" else f"{stage}: the units of {wanted.job} are done"
+    if wanted.stage is None:
+        raise InputError(
+            "a task needs --stage S (or --job NAME): expected extract, search, geometry or collect"
+        )
+    indices = None if wanted.indices is None else unpack(wanted.indices)
+    elsewhere = _workers_elsewhere(wanted.workers, wanted.dask)
     with make_progress() as progress:
-        run_task(root, stage, wanted, progress, allow_code_change=allow_code_change)
-    return f"{stage}: units {indices} of {root} are done"
-
-
-def status(root: Path, *, as_json: bool) -> tuple[str, int]:
-    """How far a run is; exit code 3 where units are missing."""
-    from hpcgeom.stages.status import status_of
-
-    found = status_of(root)
-    code = 3 if any(stage.n_done < stage.n_units for stage in found) else 0
-    if as_json:
-        return json.dumps([stage.as_dict() for stage in found], indent=1), code
-    return render.status(found), code
+        run_task(
+            root,
+            wanted.stage,
+            indices,
+            progress,
+            part=wanted.share,
+            processes=wanted.workers or 1,
+            workers=elsewhere,
+            allow_code_change=allow_code_change,
+        )
+    if "collect" in wanted.stage.split(","):
+        return finished(root)
+    return f"{wanted.stage}: units {wanted.indices or wanted.share or 'all'} of {root} are done"
 
 
 def verify(root: Path, *, as_json: bool) -> tuple[str, int]:
@@ -168,44 +224,22 @@ def plot(root: Path) -> str:
     return "\n".join([render.figures(draw(root)), *reasons])
 
 
-def doctor(run_dir: Path, *, as_json: bool) -> tuple[str, int]:
-    """Check the machine; exit code 4 where something is wrong."""
+def doctor(run_dir: Path, profile: Path | None, *, as_json: bool) -> tuple[str, int]:
+    """Check the machine, or the cluster of a profile; exit code 4 where something is wrong."""
     from hpcgeom.api.doctor import examine
 
     findings = examine(run_dir)
+    if profile is not None:
+        from hpcgeom.api.cluster_doctor import examine_cluster
+
+        findings += examine_cluster(profile, run_dir)
     code = 0 if all(finding.is_fine for finding in findings) else 4
     if as_json:
         return json.dumps([asdict(finding) for finding in findings], indent=1), code
     return render.findings(findings), code
 
 
-def parse_indices(text: str) -> list[int]:
-    """Numbers from ``0-15,18``.
-
-    Raises
-    ------
-    InputError
-        The text is something else.
-    """
-    wanted: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        numbers = [first, last] if dash else [first]
-        if not all(number.isdecimal() and len(number) < 10 for number in numbers):
-            raise InputError(
-                f"--indices '{text}': expected numbers and ranges such as 0-15,18; found '{part}'"
-            )
-        found = range(int(first), int(numbers[-1]) + 1)
-        if not 0 < len(found) <= MAX_INDICES:
-            raise InputError(
-                f"--indices '{text}': expected 1 to {MAX_INDICES} numbers in a range, found '{part}': "
-                "correct it"
-            )
-        wanted += found
-    return list(dict.fromkeys(wanted))
-
-
-def _finished(root: Path) -> str:
+def finished(root: Path) -> str:
     from hpcgeom.api.drawing import draw_if_new
     from hpcgeom.plan import paths
 

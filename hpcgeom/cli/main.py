@@ -25,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 130
 VERBOSE = ("-v", "--verbose")
 
 ManifestOption = Annotated[
@@ -51,6 +51,23 @@ SamplesOption = Annotated[
 LengthOption = Annotated[
     int | None,
     typer.Option("--length", min=1, metavar="L", help="Tokens of a sample [default: the longest allowed]."),
+]
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-p",
+        "--profile",
+        metavar="PATH",
+        help="The facts of the cluster (YAML) [default: $HPCGEOM_PROFILE, ~/.config/hpcgeom/profile.yaml].",
+    ),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="MODE",
+        help="allocation: units run on workers, one for each task of the SLURM job that this is in.",
+    ),
 ]
 AllowOption = Annotated[
     bool, typer.Option("--allow-code-change", help="Go on with a stage begun by another version.")
@@ -94,11 +111,13 @@ def models(json: JsonOption = False) -> None:
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON schema of a manifest, for editors."""
+def schema(
+    of: Annotated[str, typer.Argument(metavar="[OF]", help="manifest, profile or status.")] = "manifest",
+) -> None:
+    """Print the JSON schema of a manifest or a profile, for editors, or of what status prints."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.schema())
+    typer.echo(commands.schema(of))
 
 
 @app.command()
@@ -136,43 +155,114 @@ def run(
     run_dir: RunDirOption = None,
     workers: WorkersOption = None,
     reuse: ReuseOption = None,
+    dask: DaskOption = None,
     allow_code_change: AllowOption = False,
 ) -> None:
-    """Do everything on this machine; what is done is not done again."""
+    """Do everything on this machine, or in this job; what is done is not done again."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.run(manifest, run_dir, workers, reuse, allow_code_change))
+    typer.echo(commands.run(manifest, run_dir, workers, reuse, dask, allow_code_change))
+
+
+@app.command()
+def submit(
+    manifest: ManifestOption,
+    profile: ProfileOption = None,
+    run_dir: RunDirOption = None,
+    reuse: ReuseOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the scripts, the units and the price; submit nothing.")
+    ] = False,
+    samples: SamplesOption = None,
+    length: LengthOption = None,
+    allow_code_change: AllowOption = False,
+) -> None:
+    """Do everything on SLURM; what is done or under way is not submitted again."""
+    from hpcgeom.cli import submission
+
+    if dry_run:
+        typer.echo(submission.rehearse(manifest, profile, run_dir, samples, length))
+    else:
+        submission.refuse_assumptions(samples, length)
+        typer.echo(submission.submit(manifest, profile, run_dir, reuse, allow_code_change))
 
 
 @app.command()
 def task(
     run: RunArgument,
-    stage: Annotated[str, typer.Option("--stage", metavar="S", help="extract, search, geometry or collect.")],
-    indices: Annotated[str, typer.Option("--indices", metavar="I", help="Units, such as 0-15 or 3,7.")],
+    stage: Annotated[
+        str | None, typer.Option("--stage", metavar="S", help="extract, search, geometry or collect.")
+    ] = None,
+    indices: Annotated[
+        str | None, typer.Option("--indices", metavar="I", help="Units, such as 0-15 or 3,7 [default: all].")
+    ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option("--share", metavar="I/N", help="Every N-th unit; 'slurm': what falls to this task."),
+    ] = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="NAME", help="What that submitted job is to do, instead.")
+    ] = None,
     allow_code_change: AllowOption = False,
 ) -> None:
-    """Do some units in this process: what one element of a job array does."""
+    """Do some units of one stage: what a job of a scheduler does."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.task(run, stage, indices, allow_code_change))
+    wanted = commands.Wanted(stage, indices, share, workers, dask, job)
+    typer.echo(commands.task(run, wanted, allow_code_change))
 
 
 @app.command()
-def status(run: RunArgument, json: JsonOption = False) -> None:
-    """Show how far a run is, from its records."""
-    from hpcgeom.cli import commands
+def status(
+    run: RunArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until it is over.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show how far a run is: truth from its records, hints from the scheduler."""
+    from hpcgeom.cli import submission
 
-    text, code = commands.status(run, as_json=json)
+    text, code = submission.watch(run) if watch else submission.status(run, as_json=json)
     typer.echo(text)
     raise typer.Exit(code)
 
 
 @app.command()
-def resume(run: RunArgument, workers: WorkersOption = None, allow_code_change: AllowOption = False) -> None:
-    """Do what is missing in a run."""
-    from hpcgeom.cli import commands
+def logs(
+    run: RunArgument,
+    stage: Annotated[str | None, typer.Option("--stage", metavar="S", help="Only of this stage.")] = None,
+    lines: Annotated[int, typer.Option("--lines", min=1, metavar="N", help="Last lines of each.")] = 20,
+) -> None:
+    """Print the end of the log of each job of a run."""
+    from hpcgeom.cli import submission
 
-    typer.echo(commands.resume(run, workers, allow_code_change))
+    typer.echo(submission.logs(run, stage, lines))
+
+
+@app.command()
+def cancel(run: RunArgument) -> None:
+    """Cancel the jobs of a run; what is done stays done."""
+    from hpcgeom.cli import submission
+
+    typer.echo(submission.cancel(run))
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    profile: ProfileOption = None,
+    allow_code_change: AllowOption = False,
+) -> None:
+    """Do what is missing in a run: on SLURM if it was submitted (without --workers), else here."""
+    from hpcgeom.cli import commands, submission
+
+    if submission.is_for_slurm(run, workers, dask, profile):
+        typer.echo(submission.resubmit(run, profile, allow_code_change))
+    else:
+        typer.echo(commands.resume(run, workers, dask, allow_code_change))
 
 
 @app.command()
@@ -219,18 +309,21 @@ def plot(run: RunArgument) -> None:
 @app.command()
 def doctor(
     run_dir: Annotated[Path, typer.Option("--run-dir", metavar="DIR", help="Where runs will live.")] = Path(),
+    profile: ProfileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say whether this machine can do it, and if not, why."""
+    """Say whether this machine, or with a profile the cluster, can do it, and if not, why."""
     from hpcgeom.cli import commands
 
-    text, code = commands.doctor(run_dir, as_json=json)
+    text, code = commands.doctor(run_dir, profile, as_json=json)
     typer.echo(text)
     raise typer.Exit(code)
 
 
-def _terminate(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(TERMINATED)
+def _terminate(_signal: int, _frame: object) -> None:
+    from hpcgeom import interrupts
+
+    interrupts.request(interrupts.Stopped())
 
 
 def entry_point() -> NoReturn:

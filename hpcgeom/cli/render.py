@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hpcgeom.api.doctor import Finding
     from hpcgeom.api.pricing import Price
-    from hpcgeom.stages.status import StageStatus
     from hpcgeom.stages.verify import Verdict
 
 
@@ -74,23 +73,6 @@ def price(found: Price) -> str:
     return "\n".join([head, "", table(models), "", table(stages), "", foot, *notices])
 
 
-def status(stages: Sequence[StageStatus]) -> str:
-    """One row a stage."""
-    rows = [("stage", "done", "units", "seconds", "missing")]
-    rows += [
-        (
-            item.stage,
-            str(item.n_done),
-            str(item.n_units),
-            f"{item.seconds:.1f}",
-            _shorten(item.missing) or "-",
-        )
-        for item in stages
-    ]
-    running = [f"running: {item.stage} {holder}" for item in stages for holder in item.running]
-    return "\n".join([table(rows), *running])
-
-
 def verdict(root: Path, found: Verdict) -> str:
     """What verify found, bad units by name."""
     lines = [f"{name}: {problem}" for name, problems in found.damaged.items() for problem in problems]
@@ -121,5 +103,6 @@ def findings(items: Sequence[Finding]) -> str:
     return "\n".join(f"{'ok  ' if item.is_fine else 'FAIL'}  {item.check}: {item.says}" for item in items)
 
 
-def _shorten(text: str, length: int = 60) -> str:
+def shorten(text: str, length: int = 60) -> str:
+    """The text, or its beginning."""
     return text if len(text) <= length else text[: length - 4] + " ..."

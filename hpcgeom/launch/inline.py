@@ -10,8 +10,13 @@ Result = TypeVar("Result")
 
 
 def run(
-    function: Callable[[Argument], Result], arguments: Iterable[Argument], on_result: Callable[[Result], None]
+    function: Callable[[Argument], Result],
+    arguments: Iterable[Argument],
+    on_result: Callable[[Result], None],
+    is_over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Call `function` on each argument, and `on_result` with each result."""
+    """Call `function` on each argument, and `on_result` with each result, until `is_over` says to stop."""
     for argument in arguments:
+        if is_over():
+            return
         on_result(function(argument))

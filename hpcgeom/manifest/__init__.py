@@ -2,7 +2,7 @@
 
 `load_manifest` reads a YAML file and reports everything that is wrong with it at once, with its lines;
 `canonical`, `manifest_digest` and `difference` say what was asked for; `template` is one to start from.
-Nothing that a manifest names is opened here.
+Nothing that a manifest names is opened here. The facts of a cluster are in the module `profile`.
 """
 
 from hpcgeom.manifest.identity import canonical, difference, manifest_digest

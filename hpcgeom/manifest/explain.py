@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
 from hpcgeom.manifest.fields import Key, Problem, found
 
+_NONE: Mapping[str, str] = types.MappingProxyType({})
 _EXPECTED = {
     "bool_type": "true or false",
     "int_type": "an integer",
@@ -31,7 +32,7 @@ _EXPECTED = {
 }
 
 
-def explain(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
+def explain(error: ValidationError, root: type[BaseModel], mends: Mapping[str, str] = _NONE) -> list[Problem]:
     """Turn all errors of one validation into problems.
 
     Parameters
@@ -40,6 +41,8 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
         What ``root.model_validate`` raised.
     root
         The section at the root of the data.
+    mends
+        What to do about keys that no section has, by key in small letters and with ``_``.
 
     Returns
     -------
@@ -55,11 +58,13 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
             inner: Sequence[Problem] = detail["ctx"]["problems"]
             problems.extend(Problem(key + problem.key, problem.message) for problem in inner)
         else:
-            problems.append(_one_problem(detail, key, annotation, root))
+            problems.append(_one_problem(detail, key, annotation, root, mends))
     return problems
 
 
-def _one_problem(detail: Any, key: Key, annotation: Any, root: type[BaseModel]) -> Problem:
+def _one_problem(
+    detail: Any, key: Key, annotation: Any, root: type[BaseModel], mends: Mapping[str, str]
+) -> Problem:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "missing":
         _, found_at = _walk(detail["loc"][:-1], root)
@@ -67,7 +72,9 @@ def _one_problem(detail: Any, key: Key, annotation: Any, root: type[BaseModel]) 
         return Problem(key, f"expected the key {key[-1]} ({description}), found none: add it")
     if kind == "extra_forbidden":
         keys = list(annotation.model_fields)
-        return Problem(key, f"expected one of {', '.join(keys)}, found '{key[-1]}'" + _nearest(key[-1], keys))
+        mend = mends.get(str(key[-1]).lower().replace("-", "_"))
+        mend = f": {mend}" if mend else _nearest(key[-1], keys)
+        return Problem(key, f"expected one of {', '.join(keys)}, found '{key[-1]}'{mend}")
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         return _tag_problem(value, key, context["discriminator"].strip("'"), annotation)
     if kind not in _EXPECTED:

@@ -41,6 +41,8 @@ class ModelDraft:
         Settings of this model alone that change its activations.
     tokens
         Of all samples; read where every token is a point.
+    flops, values_per_token
+        What a pass over the data set costs; see `ModelPlan`.
     """
 
     name: str
@@ -63,6 +65,8 @@ class ModelDraft:
     equal_lengths: bool = False
     identity: Mapping[str, Any] = field(default_factory=dict)
     tokens: SampleTokens | None = None
+    flops: float = 0.0
+    values_per_token: int = 0
 
     @property
     def point_tokens(self) -> SampleTokens | None:
@@ -225,6 +229,8 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         details=draft.details,
         details_digest=details if draft.details is not None else "",
         tokens=_token_points(draft, unit_rows),
+        flops=draft.flops,
+        values_per_token=draft.values_per_token,
         extract_digest=extract,
         search_digest=digest("search", extract=extract, **manifest.neighbors.model_dump(mode="json")),
     )

@@ -47,27 +47,17 @@ class StageCost:
         return asdict(self)
 
 
-def costs_of(
-    plan: Plan, flops_per_model: dict[str, float], values_per_token: dict[str, int]
-) -> list[StageCost]:
-    """The price of every stage.
-
-    Parameters
-    ----------
-    flops_per_model
-        Operations of one pass over the data set, by model name; absent for points that exist.
-    values_per_token
-        Numbers that a block holds of each token at once, by model name.
-    """
+def costs_of(plan: Plan) -> list[StageCost]:
+    """The price of every stage."""
     return [
-        _extract(plan, flops_per_model, values_per_token),
+        _extract(plan),
         _search(plan),
         _geometry(plan),
         _collect(plan),
     ]
 
 
-def _extract(plan: Plan, flops: dict[str, float], values_per_token: dict[str, int]) -> StageCost:
+def _extract(plan: Plan) -> StageCost:
     units = units_of(plan, "extract")
     n_owned = sum(len(unit.owns) for unit in units)
     layout = sizes.layout(plan, 1, 2, _activation_groups)
@@ -83,9 +73,9 @@ def _extract(plan: Plan, flops: dict[str, float], values_per_token: dict[str, in
             sums += sizes.NPZ_BYTES + 8 * len(item.layers) * item.width
         size += len(plan.row_ranges()) * sums
         size += 0 if model.details is None else details.size_bytes(model.details)
-    needed = max(memory.extract(plan, model, values_per_token.get(model.name, 0)) for model in plan.models)
+    needed = max(memory.extract(plan, model) for model in plan.models)
     n_files = n_owned + layout.n_files + len(units) + 1
-    return StageCost("extract", len(units), n_files, size, needed, sum(flops.values()))
+    return StageCost("extract", len(units), n_files, size, needed, sum(model.flops for model in plan.models))
 
 
 def _activation_groups(plan: Plan, model: ModelPlan, item: Representation) -> dict[str, int]:

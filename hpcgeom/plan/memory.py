@@ -48,21 +48,15 @@ def _unit_bytes(plan: Plan, model: ModelPlan, dtype: str) -> int:
     return int(of_units.max())
 
 
-def extract(plan: Plan, model: ModelPlan, values_per_token: int) -> int:
-    """Memory of one unit: weights, one batch inside a block, and the points of all layers.
-
-    Parameters
-    ----------
-    values_per_token
-        Numbers that a block holds of each token at once.
-    """
+def extract(plan: Plan, model: ModelPlan) -> int:
+    """Memory of one unit: weights, one batch inside a block, and the points of all layers."""
     if model.family == "arrays":
         # As read, put together, and as written.
         return PROCESS_BYTES + 3 * _unit_bytes(plan, model, model.store_dtype)
     pooled = _unit_bytes(plan, model, "float32")
     itemsize = 4 if model.dtype == "float32" else 2
     tokens = int(plan.manifest["extract"]["tokens_per_batch"])
-    working = tokens * values_per_token * itemsize
+    working = tokens * model.values_per_token * itemsize
     # Where every token is a point, those of a batch are held before they are put in their places.
     of_batch = tokens * sum(
         _bytes_per_point(item, "float32") for item in model.representations if points.are_tokens(item)

@@ -102,6 +102,10 @@ class ModelPlan(Frozen):
         What is kept whole of chosen samples; None for nothing.
     tokens
         The tokens that are points; None where all points are samples.
+    flops
+        Operations of one pass over the data set; 0 where nobody knows.
+    values_per_token
+        Numbers that a block holds of each token at once, an upper estimate.
     """
 
     name: str
@@ -124,6 +128,8 @@ class ModelPlan(Frozen):
     details: DetailPlan | None = None
     details_digest: str = ""
     tokens: TokenPoints | None = None
+    flops: float = 0.0
+    values_per_token: int = 0
     extract_digest: str
     search_digest: str
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hpcgeom.plan import paths, points
 from hpcgeom.plan.details import arrays_of
 from hpcgeom.plan.identity import digest
@@ -175,17 +173,6 @@ def pairs_digest(plan: Plan, site: str, pooling: str) -> str:
         site=site,
         pooling=pooling,
     )
-
-
-def pack(indices: Sequence[int]) -> str:
-    """Indices as text: ``0-3,7``."""
-    runs: list[list[int]] = []
-    for index in sorted(set(indices)):
-        if runs and index == runs[-1][1] + 1:
-            runs[-1][1] = index
-        else:
-            runs.append([index, index])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def _about_layer(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom import faults
 from hpcgeom.errors import HpcgeomError
 from hpcgeom.search import kernels, propose
 from hpcgeom.search.bounds import float32_bound, float64_bound
@@ -88,6 +89,7 @@ def search_distinct(
         certified_Q = np.ones(stop - start, dtype=bool)
         for base_start, base_stop in ranges:
             base = query if base_start == start else _load(source, base_start, base_stop, centering)
+            faults.reached("tile", start=start)
             certified_Q &= _merge_tile(query, base, lists, centering, threads, tally)
             brute_force(query.stored[audited_A], start + audited_A, base.stored, base.start, audit)
         _confirm(lists, audit, audited_A, start)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from hpcgeom import faults, interrupts
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
@@ -36,8 +37,15 @@ class Stage(Protocol):
         """Get ready to do `unit` and others of the same model."""
 
 
-def do_unit(run: Run, unit: Unit, work: Work) -> bool:
+def do_unit(run: Run, unit: Unit, work: Work, wait_s: float = 0.0) -> bool:
     """Do one unit unless it is done; safe to kill at any moment and to repeat.
+
+    Parameters
+    ----------
+    work
+        Writes the unit's files; it calls `interrupts.hold` where working out ends and writing begins.
+    wait_s
+        How long to wait for another living process that does the unit.
 
     Returns
     -------
@@ -52,16 +60,21 @@ def do_unit(run: Run, unit: Unit, work: Work) -> bool:
     records = run.records(unit.stage)
     if records.is_done(unit):
         return False
-    with lease(records.path(unit).with_suffix(".lease"), attempt()):
+    about = {"stage": unit.stage, "index": unit.index, "key": unit.key}
+    with interrupts.unit(), lease(records.path(unit).with_suffix(".lease"), attempt(), wait_s):
         if records.is_done(unit):
             return False
         records.remove(unit)
         files.remove(run.root, unit.owns)
+        faults.reached("unit-begins", **about)
         began = time.monotonic()
         with files.full_disk_is_a_resource_error(run.root):
             facts = work(unit)
+            interrupts.hold()
+            faults.reached("unit-computed", **about)
             facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
             records.write(unit, facts, made_by())
+        faults.reached("unit-recorded", **about)
     return True
 
 

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from hpcgeom.catalog.families import ModelFacts
 from hpcgeom.catalog.sites import TOKENS_POOLING, is_module_glob, layers_of_site
 from hpcgeom.data.samples import Samples
 from hpcgeom.errors import InputError
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from hpcgeom.models.replicate import ReplicatedModel
 
 Drafted = tuple[ModelDraft, Sequences]
+
+_VALUES_PER_FEATURE = 16
+"""Numbers that a block of a module is taken to hold of each feature of a token; known families hold less."""
 
 
 def draft_model(section: Model, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
@@ -61,8 +67,22 @@ def _draft_catalog(section: CatalogModel, manifest: Manifest, folder: Path, samp
     sequences = _measure(request, manifest, folder, samples)
     sites = catalog_sites(manifest, section.name, section.family, facts)
     details = plan_details(manifest, section.name, samples.ids, sequences, sites)
-    n_tokens = int(sequences.n_tokens.sum())
-    return replace(draft, n_tokens=n_tokens, unused_keys=unused, details=details), sequences
+    draft = replace(draft, unused_keys=unused, details=details)
+    return _with_price(draft, facts, sequences), sequences
+
+
+def _with_price(draft: ModelDraft, facts: ModelFacts, sequences: Sequences) -> ModelDraft:
+    longest = int(sequences.n_tokens.max())
+    lengths, counts = np.unique(sequences.n_tokens, return_counts=True)
+    return replace(
+        draft,
+        n_tokens=int(sequences.n_tokens.sum()),
+        flops=sum(
+            facts.forward_flops(int(length * count), int(length))
+            for length, count in zip(lengths, counts, strict=True)
+        ),
+        values_per_token=facts.values_per_token(longest, keeps_scores=draft.family == "igpt"),
+    )
 
 
 def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, samples: Samples) -> Drafted:
@@ -101,6 +121,7 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
         ),
         unused_keys=shapes.unused_keys,
         n_tokens=int(sequences.n_tokens.sum()),
+        values_per_token=_VALUES_PER_FEATURE * (shapes.width or 1),
         step=-1 if section.step is None else section.step,
         details=details,
         equal_lengths="attention_mask" not in model.skeleton.inputs,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom import interrupts
 from hpcgeom.models import Window, merge_windows
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Plan
@@ -115,6 +116,7 @@ def _window(sequences: Sequences, position: int, values: npt.NDArray[np.float32]
 
 
 def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, Any]:
+    interrupts.hold()
     store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)
     sums: dict[str, npt.NDArray[np.float64]] = {}
     for (site, pooling), block in values.items():

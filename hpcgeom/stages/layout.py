@@ -21,13 +21,19 @@ from hpcgeom.store.leases import lease
 from hpcgeom.types import Unit
 
 
-def lay_out_stores(run: Run) -> None:
-    """Write the metadata of the stores that lack it; data that is there stays."""
+def lay_out_stores(run: Run, wait_s: float = 0.0) -> None:
+    """Write the metadata of the stores that lack it; data that is there stays.
+
+    Parameters
+    ----------
+    wait_s
+        How long to wait for another living process that does so.
+    """
     for unit in run.layout_units():
         records = run.records(unit.stage)
         if records.is_done(unit):
             continue
-        with lease(records.path(unit).with_suffix(".lease"), attempt()):
+        with lease(records.path(unit).with_suffix(".lease"), attempt(), wait_s):
             if records.is_done(unit):
                 continue  # by another process, in between
             records.remove(unit)

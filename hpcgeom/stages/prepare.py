@@ -37,18 +37,22 @@ def prepare_unit(asked: str) -> Unit:
     return Unit("prepare", 0, "prepare", digest("prepare", manifest=asked), owns)
 
 
-def prepare(loaded: LoadedManifest, root: Path) -> Run:
+def prepare(loaded: LoadedManifest, root: Path, wait_s: float = 0.0) -> Run:
     """Prepare a run, or open one that is prepared.
 
     Parameters
     ----------
     root
         The run directory; made where it does not exist.
+    wait_s
+        How long to wait for another living process that prepares it.
 
     Raises
     ------
     InputError
         The manifest's data or models are wrong, or the directory is not this manifest's.
+    LeaseHeld
+        Another living process prepares it.
     """
     refuse_other_directory(loaded, root)
     unit = prepare_unit(manifest_digest(loaded.manifest))
@@ -57,15 +61,16 @@ def prepare(loaded: LoadedManifest, root: Path) -> Run:
     with files.full_disk_is_a_resource_error(root):
         if not is_prepared:
             root.mkdir(parents=True, exist_ok=True)
-            with lease(records.path(unit).with_suffix(".lease"), attempt()):
-                began = time.monotonic()
-                _write_plan(loaded, root)
-                seconds = round(time.monotonic() - began, 3)
-                records.write(unit, {"seconds": seconds}, made_by())
+            with lease(records.path(unit).with_suffix(".lease"), attempt(), wait_s):
+                if not records.is_done(unit):
+                    began = time.monotonic()
+                    _write_plan(loaded, root)
+                    seconds = round(time.monotonic() - began, 3)
+                    records.write(unit, {"seconds": seconds}, made_by())
         run = Run(root)
         if is_prepared:
             refuse_changed_inputs(run)
-        lay_out_stores(run)
+        lay_out_stores(run, wait_s)
     return run
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcgeom.plan.units import STAGES, pack
+from hpcgeom.plan.packing import pack
+from hpcgeom.plan.units import STAGES
 from hpcgeom.stages.run import Run
 
 

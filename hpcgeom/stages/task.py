@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from hpcgeom.stages.extract import Extract
 from hpcgeom.stages.geometry import Geometry
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.search import Search
+from hpcgeom.store.leases import LeaseHeld
 from hpcgeom.types import Unit
 
 STAGE_OF: dict[str, Stage] = {stage.name: stage for stage in (Extract(), Search(), Geometry(), Collect())}
@@ -41,6 +43,10 @@ class Receipt:
         One sentence; empty where it went well.
     exit_code
         What the command line should end with because of this failure.
+    is_held
+        Whether it was left to another living process, which `failure` then names.
+    seconds
+        How long the unit took.
     """
 
     stage: str
@@ -51,6 +57,8 @@ class Receipt:
     failure: str = ""
     exit_code: int = 0
     details: str = ""
+    is_held: bool = False
+    seconds: float = 0.0
 
 
 class _Opened:
@@ -100,8 +108,15 @@ def do(task: Task) -> Receipt:
         unit = run.select(task.stage, [task.index])[0]
         if run.records(task.stage).is_done(unit):
             return Receipt(task.stage, task.index, unit.key, did=False, pid=os.getpid())
-        did = do_unit(run, unit, _opened.get(run, unit))
-        return Receipt(task.stage, task.index, unit.key, did=did, pid=os.getpid())
+        work = _opened.get(run, unit)
+        began = time.monotonic()
+        did = do_unit(run, unit, work)
+        seconds = time.monotonic() - began
+        return Receipt(task.stage, task.index, unit.key, did=did, pid=os.getpid(), seconds=seconds)
+    except LeaseHeld as held:
+        return Receipt(
+            task.stage, task.index, "", did=False, pid=os.getpid(), failure=str(held), is_held=True
+        )
     except Exception as error:
         _opened.close()
         return failed(task, error)

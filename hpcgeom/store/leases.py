@@ -24,6 +24,7 @@ from hpcgeom.store.files import full_disk_is_a_resource_error
 
 BEAT_S = 10.0
 PATIENCE_S = 60.0
+LOOK_AGAIN_S = 1.0
 
 
 class LeaseHeld(IncompleteError):
@@ -31,7 +32,7 @@ class LeaseHeld(IncompleteError):
 
 
 @contextmanager
-def lease(path: Path, attempt: int = 0) -> Iterator[None]:
+def lease(path: Path, attempt: int = 0, wait_s: float = 0.0) -> Iterator[None]:
     """Hold ``path`` exclusively while the body runs.
 
     Parameters
@@ -40,25 +41,34 @@ def lease(path: Path, attempt: int = 0) -> Iterator[None]:
         The lease file; created with host, process, job and attempt inside.
     attempt
         Which attempt this is (a scheduler's restart count).
+    wait_s
+        How long to wait for a living process that holds it.
 
     Raises
     ------
     LeaseHeld
-        A living process holds it.
+        A living process holds it, and did so until the waiting ended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex
     mine: dict[str, Any] = {
         "token": token,
         "host": socket.gethostname(),
+        "processes": _process_table(),
         "pid": os.getpid(),
         "started": psutil.Process().create_time(),
         "job": os.environ.get("SLURM_JOB_ID", ""),
         "attempt": attempt,
         "beat": 0,
     }
+    give_up = time.monotonic() + wait_s
     while not _create(path, mine):
-        _clear_if_stale(path)
+        try:
+            _clear_if_stale(path)
+        except LeaseHeld:
+            if time.monotonic() >= give_up:
+                raise
+            time.sleep(LOOK_AGAIN_S)
     stop = threading.Event()
     beating = threading.Thread(target=_beat, args=(path, mine, stop), daemon=True)
     beating.start()
@@ -113,8 +123,16 @@ def _clear_if_stale(path: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
+def _process_table() -> str:
+    """Where process ids mean what they mean here: containers of one host name may each have their own."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    with suppress(OSError):
+        return f"{boot.read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    return socket.gethostname()
+
+
 def _is_alive(path: Path, holder: dict[str, Any]) -> bool:
-    if holder.get("host") == socket.gethostname():
+    if holder.get("processes") == _process_table():
         try:
             process = psutil.Process(int(holder["pid"]))
             is_same = abs(process.create_time() - float(holder["started"])) < 1.0

@@ -9,7 +9,7 @@ import pytest
 from small_inputs import write_inputs
 
 from hpcgeom.cli import commands
-from hpcgeom.cli.commands import parse_indices
+from hpcgeom.plan.packing import unpack
 from hpcgeom.errors import IncompleteError, InputError, ResourceError
 
 
@@ -133,7 +133,7 @@ def test_an_error_of_ours_is_not_hidden(hpcgeom, monkeypatch):
     ("text", "indices"), [("0", [0]), ("0-3", [0, 1, 2, 3]), ("3,1-2", [3, 1, 2]), ("1,1,0-1", [1, 0])]
 )
 def test_indices_are_numbers_and_ranges(text, indices):
-    assert parse_indices(text) == indices
+    assert unpack(text) == indices
 
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1,,2", "1 2", "0x1", "1-2-3", "9999999999"])
@@ -141,7 +141,7 @@ def test_other_indices_are_refused(text):
     with pytest.raises(
         InputError, match=r"--indices '.*': expected numbers and ranges such as 0-15,18; found"
     ):
-        parse_indices(text)
+        unpack(text)
 
 
 @pytest.mark.parametrize(

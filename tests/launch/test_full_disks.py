@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from arrays_run import run_again, write_manifest
 
-from hpcgeom.api.running import run_manifest, run_task
+from hpcgeom.api.job import run_task
+from hpcgeom.api.running import run_manifest
 from hpcgeom.errors import ResourceError
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.verify import verify

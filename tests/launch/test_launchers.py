@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import launched_functions as functions
 import pytest
 from distributed import Client
 
-from hpcgeom.errors import ResourceError
-from hpcgeom.launch import dask_local, inline
+from hpcgeom.errors import InputError, ResourceError
+from hpcgeom.launch import dask_common, dask_local, inline
 
 
 def test_inline_calls_one_after_the_other_in_order():
@@ -74,6 +76,40 @@ def test_a_call_that_always_kills_its_worker_is_given_up_and_the_others_go_on(cl
     assert lost == [(7, "KilledWorker")]
 
 
+def test_once_told_to_stop_it_hands_over_no_more_and_calls_that_have_not_begun_are_never_made(
+    client, tmp_path
+):
+    calls = [(str(tmp_path), 0.2, number) for number in range(40)]
+    found = []
+    dask_local.run(
+        client, functions.touch_and_sleep, calls, found.append, on_lost_never, stop=lambda: len(found) >= 4
+    )
+    time.sleep(0.5)  # two calls may have begun
+    assert 4 <= len(found) <= len(list(tmp_path.iterdir())) <= 8
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) <= 8
+
+
+def test_it_stops_while_a_call_is_on_its_way(client):
+    begun = time.monotonic()
+    dask_local.run(
+        client,
+        functions.sleep_and_say,
+        [(3.0, 1)],
+        on_lost_never,
+        on_lost_never,
+        stop=lambda: time.monotonic() - begun > 0.5,
+    )
+    assert time.monotonic() - begun < 2.5
+
+
+def test_where_it_is_told_to_stop_before_it_begins_nothing_is_called(client, tmp_path):
+    calls = [(str(tmp_path), 0.0, number) for number in range(3)]
+    dask_local.run(client, functions.touch_and_sleep, calls, on_lost_never, on_lost_never, stop=lambda: True)
+    time.sleep(0.3)
+    assert not list(tmp_path.iterdir())
+
+
 def test_connections_need_a_certificate_and_nothing_is_served_over_http(client):
     import urllib.error
     import urllib.request
@@ -119,3 +155,22 @@ def test_workers_that_are_never_seen_are_a_resource_error(monkeypatch):
         dask_local.cluster(1),
     ):
         pass
+
+
+def test_the_address_for_other_nodes_is_that_of_the_name_of_this_one(monkeypatch):
+    monkeypatch.setattr("socket.gethostbyname", lambda name: "10.7.7.7")
+    assert dask_common.node_address(None, is_alone=False) == "10.7.7.7"
+    assert dask_common.node_address(None, is_alone=True) == "127.0.0.1"
+
+
+def test_where_the_name_is_that_of_the_loopback_interface_the_default_route_counts(monkeypatch):
+    # As Debian writes it to /etc/hosts.
+    monkeypatch.setattr("socket.gethostbyname", lambda name: "127.0.1.1")
+    monkeypatch.setattr(dask_common, "get_ip", lambda: "10.8.8.8")
+    assert dask_common.node_address(None, is_alone=False) == "10.8.8.8"
+
+
+def test_an_interface_has_its_own_address():
+    assert dask_common.node_address("lo", is_alone=False) == "127.0.0.1"
+    with pytest.raises(InputError, match=r"dask: interface: 'ib7' is no network interface of .*IPv4.*'lo'"):
+        dask_common.node_address("ib7", is_alone=False)

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertModel
 
 import hpcgeom as hg
-from hpcgeom.api.running import run_manifest, run_task
+from hpcgeom.api.job import run_task
+from hpcgeom.api.running import run_manifest
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.stages.prepare import prepare

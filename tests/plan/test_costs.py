@@ -74,8 +74,8 @@ def test_shards_of_lists_are_no_longer_than_the_data_needs(n, power):
 
 
 def test_every_stage_has_a_price_and_as_many_units_as_it_is_cut_into():
-    plan = plan_of(n=20_000, drafts=[draft(sites=("resid", "attn_out"))])
-    prices = costs_of(plan, {"a": 7e12}, {"a": 32})
+    plan = plan_of(n=20_000, drafts=[draft(sites=("resid", "attn_out"), flops=7e12)])
+    prices = costs_of(plan)
     assert [price.stage for price in prices] == list(STAGES)
     assert [price.n_units for price in prices] == [len(units_of(plan, stage)) for stage in STAGES]
     for price in prices:
@@ -85,8 +85,8 @@ def test_every_stage_has_a_price_and_as_many_units_as_it_is_cut_into():
 
 
 def test_operations_are_those_of_the_forward_passes_and_of_all_pairs_of_points():
-    plan = plan_of(n=2000, drafts=[draft(width=10, layers=3)])
-    extract, search, *others = costs_of(plan, {"a": 7e12}, {"a": 32})
+    plan = plan_of(n=2000, drafts=[draft(width=10, layers=3, flops=7e12)])
+    extract, search, *others = costs_of(plan)
     assert extract.flops == 7e12
     assert search.flops == 3 * (2 * 10) * 2000 * 2000
     assert [price.flops for price in others] == [0.0, 0.0]
@@ -95,8 +95,10 @@ def test_operations_are_those_of_the_forward_passes_and_of_all_pairs_of_points()
 def test_a_task_of_a_model_holds_its_weights_a_batch_and_the_points_of_its_unit():
     def needed(**changes):
         tokens = changes.pop("tokens", 8192)
-        plan = plan_of(changed(TEXT, "extract.tokens_per_batch", tokens), drafts=[draft(**changes)])
-        return memory.extract(plan, plan.models[0], 40)
+        plan = plan_of(
+            changed(TEXT, "extract.tokens_per_batch", tokens), drafts=[draft(values_per_token=40, **changes)]
+        )
+        return memory.extract(plan, plan.models[0])
 
     least = needed()
     assert least > memory.PROCESS_BYTES + memory.TORCH_BYTES
@@ -110,7 +112,7 @@ def test_a_task_of_points_needs_no_torch_and_twice_as_much_in_float64():
     single, double = (
         plan_of(ARRAYS, n=5000, drafts=[points(store_dtype=kind)]) for kind in ("float32", "float64")
     )
-    grown = [memory.extract(plan, plan.models[0], 0) - memory.PROCESS_BYTES for plan in (single, double)]
+    grown = [memory.extract(plan, plan.models[0]) - memory.PROCESS_BYTES for plan in (single, double)]
     assert grown[1] == 2 * grown[0] >= 2 * 5000 * 3 * 8 * 4
 
 

@@ -140,11 +140,11 @@ def test_units_hold_fewer_samples_where_these_are_many_points():
 
 def test_disk_memory_and_operations_grow_with_the_tokens():
     few, many = (token_plan(token_draft(counts=np.full(1000, each))) for each in (5, 50))
-    costs = [costs_of(plan, {}, {}) for plan in (few, many)]
+    costs = [costs_of(plan) for plan in (few, many)]
     assert costs[1][0].size_bytes - costs[0][0].size_bytes > 45_000 * 2 * 8 * 4
     assert costs[1][1].size_bytes - costs[0][1].size_bytes > 45_000 * 2 * 64 * 12
     assert costs[1][1].flops - costs[0][1].flops == 2 * 2 * 8 * (50_000**2 - 5000**2)
-    needed = [memory.extract(plan, plan.models[0], 0) for plan in (few, many)]
+    needed = [memory.extract(plan, plan.models[0]) for plan in (few, many)]
     assert needed[1] - needed[0] == 256 * 45 * 2 * 8 * 4  # the largest unit
     for stage in (memory.search, memory.geometry):
         needed = [stage(plan, plan.models[0], plan.models[0].representations[1]) for plan in (few, many)]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from arrays_run import DAMAGES, changed, flip_bit, keys_of, records, run_again, truncate
 
-from hpcgeom.api.running import resume, run_task
+from hpcgeom.api.job import run_task
+from hpcgeom.api.running import resume
 from hpcgeom.errors import DamagedError, IncompleteError
 from hpcgeom.stages.collect import build
 from hpcgeom.stages.run import Run

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from arrays_run import copy_run, run_again, write_clouds, write_manifest
 
-from hpcgeom.api.running import resume, run_manifest, run_task
+from hpcgeom.api.job import run_task
+from hpcgeom.api.running import resume, run_manifest
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.plan.plan import read_plan

@@ -10,7 +10,8 @@ import arrays_run
 import pytest
 from arrays_run import Heard, changed, copy_run, records, run_again
 
-from hpcgeom.api.running import resume, run_manifest, run_task
+from hpcgeom.api.job import run_task
+from hpcgeom.api.running import resume, run_manifest
 from hpcgeom.errors import DamagedError, IncompleteError, InputError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.stages.prepare import prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpcgeom.api.running import run_task
+from hpcgeom.api.job import run_task
 from hpcgeom.manifest import load_manifest
 from hpcgeom.stages import task
 from hpcgeom.stages.prepare import prepare

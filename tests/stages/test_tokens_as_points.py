@@ -15,7 +15,8 @@ from arrays_run import Heard, copy_run, run_again
 from token_runs import N, hidden_states, points, write_run
 
 import hpcgeom as hg
-from hpcgeom.api.running import resume, run_manifest, run_task
+from hpcgeom.api.job import run_task
+from hpcgeom.api.running import resume, run_manifest
 from hpcgeom.errors import ProblemsError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.plan.costs import costs_of
@@ -205,7 +206,7 @@ def test_two_workers_write_the_same_bytes_as_one(manifest, root, tmp_path):
 
 def test_what_is_laid_out_and_extracted_costs_what_the_plan_says(root):
     run = Run(root)
-    price = costs_of(run.plan, {}, {})[0]
+    price = costs_of(run.plan)[0]
     folders = (root / "activations", root / "records" / "extract")
     found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert price.n_files == len([path for path in found if path.name != "done.json"]) + 1

@@ -42,6 +42,7 @@ def content(**changes) -> dict:
     me = {
         "token": "t",
         "host": socket.gethostname(),
+        "processes": leases._process_table(),
         "pid": os.getpid(),
         "started": psutil.Process().create_time(),
     }
@@ -115,21 +116,43 @@ def test_a_lease_that_says_nothing_is_taken_over(tmp_path, monkeypatch, text):
 def test_a_lease_of_another_host_whose_counter_stands_still_is_taken_over(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "PATIENCE_S", 0.2)
     path = tmp_path / "a.lease"
-    path.write_text(json.dumps(content(host="another-host", beat=5)))
+    path.write_text(json.dumps(content(host="another-host", processes="its own", beat=5)))
     began = time.monotonic()
     with lease(path):
         assert time.monotonic() - began >= 0.2
         assert json.loads(path.read_text())["host"] == socket.gethostname()
 
 
+def test_a_process_of_another_container_of_the_same_host_name_is_not_looked_for_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "PATIENCE_S", 0.1)
+    path = tmp_path / "a.lease"
+    path.write_text(json.dumps(content(processes="those of another container")))
+    began = time.monotonic()
+    with lease(path):  # its number is that of a living process here, but its counter stands still
+        assert time.monotonic() - began >= 0.1
+
+
+def test_a_lease_is_waited_for_as_long_as_is_asked(held):
+    path, process = held
+    began = time.monotonic()
+    with pytest.raises(LeaseHeld), lease(path, wait_s=1.5):
+        pass
+    assert time.monotonic() - began >= 1.5
+    process.kill()
+    with lease(path, wait_s=60.0):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
 def test_a_lease_of_another_host_whose_counter_moves_is_held(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "PATIENCE_S", 5.0)
     path = tmp_path / "a.lease"
-    path.write_text(json.dumps(content(host="another-host", pid=99, job="12")))
+    path.write_text(json.dumps(content(host="another-host", processes="its own", pid=99, job="12")))
 
     def beat():
         beside = tmp_path / "beside"
-        beside.write_text(json.dumps(content(host="another-host", pid=99, job="12", beat=1)))
+        beside.write_text(
+            json.dumps(content(host="another-host", processes="its own", pid=99, job="12", beat=1))
+        )
         beside.replace(path)
 
     timer = threading.Timer(0.1, beat)

@@ -1,0 +1,209 @@
+"""What one job of a scheduler does: its units, until they are done or the scheduler wants the job to end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hpcgeom.api.launchers import launcher
+from hpcgeom.api.progress import Progress, Silent
+from hpcgeom.api.units import do_stage
+from hpcgeom.errors import IncompleteError, InputError, ResourceError
+from hpcgeom.interrupts import Stopped
+from hpcgeom.launch.slurm import requeue
+from hpcgeom.launch.slurm.commands import SchedulerError
+from hpcgeom.launch.stopping import Stop, listening
+from hpcgeom.plan.packing import share, unpack
+from hpcgeom.stages.run import Run
+from hpcgeom.store.jobs import read_job
+from hpcgeom.types import Unit
+
+MAX_REQUEUES = 20
+"""Of a job that was submitted by hand."""
+
+
+def run_job(
+    root: Path, name: str, progress: Progress | None = None, *, allow_code_change: bool = False
+) -> str:
+    """Do what the job `name` was submitted for; in an array, what this element of it was.
+
+    Returns
+    -------
+    str
+        Its stage.
+
+    Raises
+    ------
+    InputError
+        There is no such job, or this is no element of its array.
+    IncompleteError
+        A unit failed, or the stage before is not finished.
+    ResourceError
+        No unit fits into the walltime.
+    Stopped
+        The scheduler ended the job; where it goes on later, it is in the queue again.
+    """
+    run, job = Run(root), read_job(root, name)
+    units = run.units(job.stage)
+    if job.elements:
+        units = tuple(run.select(job.stage, unpack(job.elements[_element(name, len(job.elements))])))
+    with heeding(job.walltime_s, job.max_requeues) as stop:
+        _do(run, job.stage, units, job.processes, job.workers, progress, stop, allow_code_change)
+    return job.stage
+
+
+def run_task(
+    root: Path,
+    stages: str,
+    indices: Sequence[int] | None = None,
+    progress: Progress | None = None,
+    *,
+    part: str | None = None,
+    processes: int = 1,
+    workers: dict[str, Any] | None = None,
+    allow_code_change: bool = False,
+) -> None:
+    """Do some units of one stage, or all of several; done ones are left alone.
+
+    Parameters
+    ----------
+    stages
+        Name of the stage; several are done one after the other: ``geometry,collect``.
+    indices
+        Numbers of the units; by default all of the stage.
+    part
+        Only a share of them: ``i/n``, or ``slurm`` for what falls to this task of a job or of an array.
+    processes
+        Of this machine that do units; one is this process.
+    workers
+        What makes workers on other machines, instead.
+
+    Raises
+    ------
+    InputError
+        There is no such run, stage, unit or share.
+    IncompleteError
+        A unit failed, or the stage before is not finished.
+    Stopped
+        The scheduler ended the job.
+    """
+    run, names = Run(root), stages.split(",")
+    if len(names) > 1 and (indices is not None or part is not None):
+        raise InputError(
+            f"--stage {stages}: indices and shares are those of one stage: name one, or all units"
+        )
+    units: dict[str, Sequence[Unit]] = {}
+    for stage in names:
+        run.select(stage, [])  # which says where there is no such stage
+        wanted = list(range(len(run.units(stage)))) if indices is None else list(indices)
+        if part is not None:
+            wanted = share(wanted, share_of_slurm() if part == "slurm" else part)
+        units[stage] = run.select(stage, wanted)
+    with heeding() as stop:
+        for stage, some in units.items():
+            _do(run, stage, some, processes, workers, progress, stop, allow_code_change)
+            if stop.why:
+                return
+
+
+def _do(
+    run: Run,
+    stage: str,
+    units: Sequence[Unit],
+    processes: int,
+    workers: dict[str, Any] | None,
+    progress: Progress | None,
+    stop: Stop,
+    allow_code_change: bool,
+) -> None:
+    run.refuse_other_versions(stage, allow=allow_code_change)
+    with launcher(processes, run.root, workers) as launch:
+        do_stage(run, stage, run.records(stage).missing(units), launch, progress or Silent(), stop)
+    if not run.missing(stage):
+        run.records(stage).finalize(run.units(stage))
+
+
+@contextmanager
+def heeding(walltime_s: float = 0.0, max_requeues: int = MAX_REQUEUES) -> Iterator[Stop]:
+    """Within a job of SLURM, let the body do what the scheduler says; elsewhere do nothing.
+
+    Raises
+    ------
+    ResourceError
+        The walltime ended before any unit was done.
+    IncompleteError
+        The job has been in the queue too often, or cannot be put back.
+    Stopped
+        The job ends here, and goes on later if it should.
+    """
+    if "SLURM_JOB_ID" not in os.environ:
+        yield Stop()
+        return
+    with listening(walltime_s) as stop:
+        try:
+            yield stop
+        except Stopped:
+            if not stop.why:
+                raise
+    if stop.why:
+        _leave(stop, max_requeues)
+
+
+def _leave(stop: Stop, max_requeues: int) -> None:
+    if stop.why == "walltime" and not stop.n_done:
+        raise ResourceError(
+            f"no unit was finished in the {stop.elapsed_s:.0f} s that this job had before its walltime"
+            f"{f' of {stop.walltime_s:.0f} s' if stop.walltime_s else ''} ended: raise the walltime, or make "
+            "units smaller (extract.unit_rows of the manifest)"
+        )
+    if stop.goes_on_later and requeue.situation().kind != "requeued":
+        if requeue.restarts() >= max_requeues:
+            raise IncompleteError(
+                f"the job was put back into the queue {requeue.restarts()} times, the most that is allowed "
+                "(slurm.max_requeues of the profile): hpcgeom resume goes on"
+            )
+        try:
+            requeue.requeue()
+        except SchedulerError as error:
+            raise IncompleteError(
+                f"the job ends and cannot be put back into the queue ({error}): hpcgeom resume goes on"
+            ) from error
+        print("hpcgeom: the job is in the queue again and goes on later", file=sys.stderr)  # noqa: T201
+    raise Stopped
+
+
+def _element(name: str, n_elements: int) -> int:
+    text = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    if not text.isdecimal() or int(text) >= n_elements:
+        raise InputError(
+            f"job '{name}' is an array of {n_elements}, but SLURM_ARRAY_TASK_ID is '{text}': expected 0 to "
+            f"{n_elements - 1}, as its script sets it"
+        )
+    return int(text)
+
+
+def share_of_slurm() -> str:
+    """The share of this task: among the tasks of all elements of its array, as ``i/n``.
+
+    Raises
+    ------
+    InputError
+        The array's elements are not numbered without gaps.
+    """
+
+    def number(name: str, otherwise: int) -> int:
+        return int(os.environ.get(f"SLURM_{name}") or otherwise)
+
+    tasks = number("NTASKS", 1)
+    element = number("ARRAY_TASK_ID", 0) - number("ARRAY_TASK_MIN", 0)
+    elements = number("ARRAY_TASK_COUNT", 1)
+    if element >= elements:
+        raise InputError(
+            f"element {number('ARRAY_TASK_ID', 0)} of an array of {elements} that begins at "
+            f"{number('ARRAY_TASK_MIN', 0)}: number them without gaps, such as --array=0-{elements - 1}"
+        )
+    return f"{element * tasks + number('PROCID', 0)}/{elements * tasks}"

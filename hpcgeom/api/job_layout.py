@@ -1,0 +1,224 @@
+"""From a plan and a profile to jobs: which units each does, and what it asks the scheduler for."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hpcgeom.errors import InputError
+from hpcgeom.launch.slurm.scripts import JobScript, Placement
+from hpcgeom.manifest.profile import LoadedProfile
+from hpcgeom.manifest.profile_sections import JobSection, Profile
+from hpcgeom.plan import memory
+from hpcgeom.plan.packing import pack, spread
+from hpcgeom.plan.plan import ModelPlan, Plan
+from hpcgeom.plan.units import representations
+from hpcgeom.store.jobs import Job
+
+HEADROOM = 1.15
+"""Of memory asked for over the plan's estimate of a process."""
+DRIVER_GB = 1.0
+"""GiB of a process that sends units to others, with a scheduler of Dask."""
+NANNY_GB = 0.25
+"""GiB of what watches a worker."""
+_ROUND_TO = 4
+"""Memory is asked for in quarters of a GiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A job as it is kept in the run, and its script."""
+
+    job: Job
+    script: JobScript
+
+
+@dataclass(frozen=True, slots=True)
+class JobLayout:
+    """What jobs of a run have in common.
+
+    Attributes
+    ----------
+    root
+        The run directory, absolute.
+    max_array_size
+        Of the cluster: one more than the largest number of an element.
+    """
+
+    root: Path
+    plan: Plan
+    profile: LoadedProfile
+    max_array_size: int
+
+    def jobs_of_stage(self, stage: str, missing: Sequence[Any], first: int) -> list[PlannedJob]:
+        """The jobs that do the missing units of a stage.
+
+        Parameters
+        ----------
+        first
+            Number of the first job; names are numbered so that none is used twice.
+
+        Raises
+        ------
+        InputError
+            A process needs more memory than a node has.
+        """
+        if stage != "extract":
+            return [self._of_workers(stage, first)]
+        planned: list[PlannedJob] = []
+        for model in self.plan.models:
+            units = [unit.index for unit in missing if unit.model == model.name]
+            for elements in self._arrays(units):
+                planned.append(self._extract(model, elements, first + len(planned)))
+        return planned
+
+    def _arrays(self, units: Sequence[int]) -> Iterator[list[list[int]]]:
+        section = self._profile.extract
+        elements = spread(units, section.jobs, section.units_per_job)
+        for at in range(0, len(elements), self.max_array_size):
+            yield elements[at : at + self.max_array_size]
+
+    def _extract(self, model: ModelPlan, elements: list[list[int]], number: int) -> PlannedJob:
+        section = self._profile.extract
+        each = section.memory_gb or _gb(memory.extract(self.plan, model))
+        needed = each if section.processes == 1 else section.processes * (each + NANNY_GB) + DRIVER_GB
+        name = self._name("extract", number, model.name)
+        job = Job(
+            name,
+            "extract",
+            model.name,
+            tuple(map(pack, elements)),
+            section.processes,
+            section.walltime_s,
+            self._profile.slurm.max_requeues,
+        )
+        script = self._script(job, section, needed, cpus=section.processes * section.cpus)
+        return PlannedJob(
+            replace(job, log=script.log),
+            replace(script, n_elements=len(elements), at_once=section.jobs_at_once),
+        )
+
+    def _of_workers(self, stage: str, number: int) -> PlannedJob:
+        """One job that does whatever its stage lacks: with workers, or, for collect, in one process."""
+        section, dask = self._profile.job(stage), self._profile.dask
+        each = section.memory_gb or _gb(self._memory(stage))
+        job = Job(
+            self._name(stage, number),
+            stage,
+            walltime_s=section.walltime_s,
+            max_requeues=self._profile.slurm.max_requeues,
+        )
+        if stage == "collect":
+            script = self._script(job, section, each, section.cpus)
+        elif dask.mode == "local":
+            job = replace(job, processes=dask.workers)
+            needed = dask.workers * (each + NANNY_GB) + DRIVER_GB
+            script = self._script(job, section, needed, cpus=dask.workers * section.cpus)
+        else:
+            job = replace(job, workers=self._workers(stage, section, each))
+            script = self._of_many_nodes(job, section, each)
+        return PlannedJob(replace(job, log=script.log), replace(script, is_step=False))
+
+    def _of_many_nodes(self, job: Job, section: JobSection, each: float) -> JobScript:
+        dask = self._profile.dask
+        if dask.mode == "jobqueue":
+            return replace(self._script(job, section, DRIVER_GB, cpus=1), gpus=0)
+        per_node = dask.workers // dask.nodes
+        script = self._script(job, section, per_node * (each + NANNY_GB) + DRIVER_GB, section.cpus)
+        return replace(script, nodes=dask.nodes, tasks_per_node=per_node)
+
+    def _workers(self, stage: str, section: JobSection, each: float) -> dict[str, Any]:
+        """What the driver of a Dask stage is told: everything that makes its workers."""
+        profile, dask = self._profile, self._profile.dask
+        found: dict[str, Any] = {
+            "mode": dask.mode,
+            "n_workers": dask.workers,
+            "cpus": section.cpus,
+            "start_timeout_s": dask.start_timeout_s,
+            "interface": dask.interface,
+        }
+        if dask.mode == "jobqueue":
+            placement = self._placement(stage)
+            found |= {
+                "placement": {name: getattr(placement, name) for name in placement.__slots__},
+                "walltime_s": section.walltime_s,
+                "memory_gb": round(each + NANNY_GB, 2),
+                "gpus": section.gpus,
+                "gpu_type": section.gpu_type,
+                "python": list(profile.python_command(sys.executable, stage)),
+                "setup": [*profile.setup_lines(), *_OFFLINE],
+                "logs": str(self._logs()),
+                "refill_every_s": dask.refill_every_s,
+            }
+        return found
+
+    def _script(self, job: Job, section: JobSection, memory_gb: float, cpus: int) -> JobScript:
+        self._refuse_too_large(job, memory_gb, cpus)
+        slurm = self._profile.slurm
+        python = self._profile.python_command(sys.executable, job.stage)
+        return JobScript(
+            name=job.name,
+            # -P: the folder of the submission is no place of modules, as it is none for the command itself.
+            command=(*python, "-P", "-m", "hpcgeom.cli.main", "task", str(self.root), "--job", job.name),
+            setup=(*self._profile.setup_lines(), *_OFFLINE),
+            logs=self._logs(),
+            walltime_s=section.walltime_s,
+            memory_gb=_rounded(memory_gb),
+            cpus=cpus,
+            gpus=self._profile.gpus_per_node(job.stage),
+            gpu_type=section.gpu_type,
+            warn_s=slurm.signal_before_end_s,
+            placement=self._placement(job.stage),
+        )
+
+    def _refuse_too_large(self, job: Job, memory_gb: float, cpus: int) -> None:
+        node = self._profile.node_of(job.stage)
+        what = f"a process of stage '{job.stage}'" + (f" of model '{job.model}'" if job.model else "")
+        if node.memory_gb is not None and memory_gb > node.memory_gb:
+            raise InputError(
+                f"{what} needs {memory_gb:.2f} GiB on a node, but node.memory_gb of profile "
+                f"'{self._profile.name}' is {node.memory_gb:g}: use larger nodes, fewer processes or workers "
+                "of a node, smaller extract.tokens_per_batch, or extract.unit_rows of the manifest"
+            )
+        if node.cpus is not None and cpus > node.cpus:
+            raise InputError(
+                f"{what} asks for {cpus} cores on a node, but node.cpus of profile '{self._profile.name}' is "
+                f"{node.cpus}: lower processes, workers or cpus"
+            )
+
+    def _placement(self, stage: str) -> Placement:
+        return Placement(**self._profile.slurm_of(stage))
+
+    def _logs(self) -> Path:
+        return self.profile.logs or self.root / "logs"
+
+    def _memory(self, stage: str) -> int:
+        if stage == "collect":
+            return memory.collect(self.plan)
+        of = {"search": memory.search, "geometry": memory.geometry}[stage]
+        return max(of(self.plan, model, item) for model, item, _, _ in representations(self.plan))
+
+    def _name(self, stage: str, number: int, model: str = "") -> str:
+        tag = hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
+        return f"hpcgeom-{tag}-{number:04d}-{stage}" + (f"-{model}" if model else "")
+
+    @property
+    def _profile(self) -> Profile:
+        return self.profile.profile
+
+
+_OFFLINE = ("export HF_HUB_OFFLINE=1",)
+"""Nodes compute: everything that needs a network was done by prepare."""
+
+
+def _gb(n_bytes: float) -> float:
+    return HEADROOM * n_bytes / 2**30
+
+
+def _rounded(gb: float) -> float:
+    return math.ceil(gb * _ROUND_TO) / _ROUND_TO

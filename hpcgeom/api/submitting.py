@@ -1,0 +1,352 @@
+"""Carrying out a run on a cluster: jobs for what is missing, and for nothing that a living job does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hpcgeom.api.job_layout import JobLayout, PlannedJob
+from hpcgeom.api.pricing import Price, price, price_of
+from hpcgeom.api.progress import Progress, Silent
+from hpcgeom.api.running import WAIT_FOR_PREPARE_S, read_run, run_directory_of
+from hpcgeom.errors import InputError
+from hpcgeom.launch.slurm import commands, scripts, states
+from hpcgeom.launch.slurm.commands import SchedulerError
+from hpcgeom.manifest import load_manifest
+from hpcgeom.manifest.profile import LoadedProfile, find_profile, load_profile
+from hpcgeom.plan import paths
+from hpcgeom.plan.packing import unpack
+from hpcgeom.plan.units import STAGES, units_of
+from hpcgeom.stages.prepare import prepare
+from hpcgeom.stages.reuse import take_over
+from hpcgeom.stages.run import Run
+from hpcgeom.store import files
+from hpcgeom.store.jobs import FOLDER, SUBMISSION_LEASE, Job, forget_job, jobs_of, write_job
+from hpcgeom.store.leases import lease
+from hpcgeom.types import Unit
+
+KEPT_PROFILE = f"{FOLDER}/profile.yaml"
+KEPT_PROFILE_FOLDER = f"{FOLDER}/profile-folder.txt"
+DEFAULT_MAX_ARRAY_SIZE = 1001
+"""SLURM's own, for scripts that are only looked at where there is no scheduler."""
+
+
+@dataclass(slots=True)
+class Submission:
+    """What became of a submission.
+
+    Attributes
+    ----------
+    submitted
+        Jobs that were handed to the scheduler now.
+    alive
+        Jobs of before that still do, or will do, what is missing.
+    """
+
+    root: Path
+    submitted: list[Job] = field(default_factory=list)
+    alive: list[Job] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there was nothing left to do."""
+        return not self.submitted and not self.alive
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a submission would do.
+
+    Attributes
+    ----------
+    scripts
+        Name of each job and the text of its script; ids of jobs that do not exist stand as ``<name>``.
+    """
+
+    price: Price
+    jobs: tuple[PlannedJob, ...]
+    scripts: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
+
+
+def submit(
+    manifest: Path,
+    profile: Path | None = None,
+    run_dir: Path | None = None,
+    reuse: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    allow_code_change: bool = False,
+) -> Submission:
+    """Prepare a run here and hand its stages to SLURM; what is done or under way is not submitted again.
+
+    Parameters
+    ----------
+    profile
+        The facts of the cluster; see `hpcgeom.manifest.profile.find_profile`.
+
+    Raises
+    ------
+    InputError
+        The manifest, its data, its models or the profile are wrong, or a job would not fit on a node.
+    SchedulerError
+        The scheduler does not answer, or refuses a job; what it accepted before is kept.
+    LeaseHeld
+        Another process submits the same run.
+    """
+    listener = progress or Silent()
+    loaded, cluster = load_manifest(manifest), find_profile(profile)
+    root = run_directory_of(loaded, run_dir)
+    listener.say(f"run directory: {root}")
+    listener.say(f"profile: {cluster.path or 'defaults of the cluster'}")
+    _require_controller()
+    run = prepare(loaded, root, WAIT_FOR_PREPARE_S)
+    for notice in run.plan.samples.notices:
+        listener.say(f"note: {notice}")
+    if reuse is not None:
+        for line in take_over(run, reuse):
+            listener.say(line)
+    return submit_missing(run, cluster, listener, allow_code_change=allow_code_change)
+
+
+def resubmit(
+    root: Path,
+    profile: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    allow_code_change: bool = False,
+) -> Submission:
+    """Submit what is missing in a run, with the profile that it was submitted with unless one is given.
+
+    Raises
+    ------
+    InputError
+        The directory is not a run.
+    """
+    run = read_run(root)
+    cluster = find_profile(profile) if profile is not None else kept_profile(root)
+    _require_controller()
+    return submit_missing(run, cluster, progress or Silent(), allow_code_change=allow_code_change)
+
+
+def _require_controller() -> None:
+    if not commands.has("sbatch"):
+        raise SchedulerError(
+            "sbatch is not found: submit where SLURM is, run everything on this machine with hpcgeom run, or "
+            "look at the scripts with hpcgeom submit --dry-run"
+        )
+    if not commands.controller_answers():
+        raise SchedulerError(
+            "SLURM's controller does not answer (scontrol ping): nothing was prepared or submitted; "
+            "try again later"
+        )
+
+
+def was_submitted(root: Path) -> bool:
+    """Whether a run was handed to a scheduler before."""
+    return (root / KEPT_PROFILE).exists()
+
+
+def kept_profile(root: Path) -> LoadedProfile:
+    """The profile that a run was submitted with."""
+    if not was_submitted(root):
+        return find_profile(None)
+    return load_profile(root / KEPT_PROFILE, (root / KEPT_PROFILE_FOLDER).read_text().strip())
+
+
+def rehearse(
+    manifest: Path,
+    profile: Path | None = None,
+    run_dir: Path | None = None,
+    n_samples: int | None = None,
+    length: int | None = None,
+) -> Rehearsal:
+    """Work out the jobs of a manifest, their scripts and their price; nothing is prepared or submitted.
+
+    Parameters
+    ----------
+    n_samples, length
+        As `hpcgeom.api.pricing.price` takes them, for a data set that is not here.
+
+    Raises
+    ------
+    InputError
+        As `submit`, as far as it can be known without preparing.
+    """
+    loaded, cluster = load_manifest(manifest), find_profile(profile)
+    root = run_directory_of(loaded, run_dir).resolve()
+    if n_samples is None and (root / paths.PLAN).exists():
+        run = Run(root)
+        found, missing = price_of(run.plan), {stage: run.missing(stage) for stage in STAGES}
+    else:
+        found = price(manifest, n_samples, length)
+        missing = {stage: list(units_of(found.plan, stage)) for stage in STAGES}
+    size, notices = _array_size_or_default(cluster)
+    layout = JobLayout(root, found.plan, cluster, size)
+    jobs: list[PlannedJob] = []
+    for stage in STAGES:
+        before = tuple(f"<{planned.job.name}>" for planned in jobs)
+        jobs += [
+            replace(planned, script=replace(planned.script, depends_on=before))
+            for planned in (layout.jobs_of_stage(stage, missing[stage], len(jobs)) if missing[stage] else [])
+        ]
+    texts = tuple((planned.job.name, scripts.text_of(planned.script)) for planned in jobs)
+    return Rehearsal(found, tuple(jobs), texts, notices)
+
+
+def _array_size_or_default(cluster: LoadedProfile) -> tuple[int, tuple[str, ...]]:
+    known = cluster.profile.slurm.max_array_size
+    if known is not None:
+        return known, ()
+    try:
+        return commands.max_array_size(), ()
+    except SchedulerError:
+        notice = (
+            f"no scheduler answers here: arrays are cut at {DEFAULT_MAX_ARRAY_SIZE}, SLURM's own MaxArraySize"
+        )
+        return DEFAULT_MAX_ARRAY_SIZE, (notice,)
+
+
+def submit_missing(
+    run: Run, cluster: LoadedProfile, progress: Progress, *, allow_code_change: bool = False
+) -> Submission:
+    """Submit what is missing and what no living job of the run does, stage after stage.
+
+    Raises
+    ------
+    SchedulerError
+        The scheduler does not answer or refuses a job.
+    LeaseHeld
+        Another process submits the same run.
+    """
+    for stage in STAGES:
+        run.refuse_other_versions(stage, allow=allow_code_change)
+    with lease(run.root / SUBMISSION_LEASE):
+        _keep_profile(run.root, cluster)
+        return _Submitter(run, cluster, progress).submit()
+
+
+def _keep_profile(root: Path, cluster: LoadedProfile) -> None:
+    files.write_atomic(root / KEPT_PROFILE, cluster.text.encode())
+    files.write_atomic(root / KEPT_PROFILE_FOLDER, f"{cluster.folder}\n".encode())
+
+
+class _Submitter:
+    """One pass over the stages of a run."""
+
+    def __init__(self, run: Run, cluster: LoadedProfile, progress: Progress) -> None:
+        size = cluster.profile.slurm.max_array_size or commands.max_array_size()
+        self._run, self._progress = run, progress
+        self._layout = JobLayout(run.root.resolve(), run.plan, cluster, size)
+        known = adopt(run.root)
+        self._next = 1 + max((_number(job) for job in known), default=-1)
+        self._states = states.states_of([number for job in known for number in job.ids])
+        self._alive = [job for job in known if self._alive_ids(job)]
+        self._submission = Submission(run.root)
+
+    def submit(self) -> Submission:
+        for stage in STAGES:
+            missing = self._run.missing(stage)
+            living = [job for job in self._alive if job.stage == stage]
+            if self._submission.submitted:
+                living = self._take_back(living)
+            todo = self._not_under_way(missing, living)
+            self._submission.alive += living
+            if todo:
+                self._submit_stage(stage, todo)
+        return self._submission
+
+    def _submit_stage(self, stage: str, todo: Sequence[Unit]) -> None:
+        before = [*self._submission.alive, *self._submission.submitted]
+        for planned in self._layout.jobs_of_stage(stage, todo, self._next):
+            upstream = [job for job in before if STAGES.index(job.stage) < STAGES.index(stage)]
+            job = replace(planned.job, depends_on=tuple(other.name for other in upstream))
+            write_job(self._run.root, job)
+            self._next += 1
+            script = replace(planned.script, depends_on=tuple(other.job_id for other in upstream))
+            job_id = scripts.submit(script)
+            now = time.strftime("%Y-%m-%dT%H:%M:%S")
+            job = write_job(self._run.root, replace(job, job_id=job_id, submitted=now))
+            self._submission.submitted.append(job)
+            what = f"{len(job.elements)} elements" if job.elements else "1 job"
+            self._progress.say(f"{stage}{f' {job.model}' if job.model else ''}: job {job_id}, {what}")
+
+    def _not_under_way(self, missing: Sequence[Unit], living: Sequence[Job]) -> list[Unit]:
+        if any(not job.elements for job in living):
+            return []  # it does whatever its stage lacks
+        under_way = {
+            index
+            for job in living
+            for number in self._alive_ids(job)
+            for index in unpack(job.elements[job.ids.index(number)])
+        }
+        return [unit for unit in missing if unit.index not in under_way]
+
+    def _take_back(self, living: Sequence[Job]) -> list[Job]:
+        """Cancel jobs that wait for less than they have to wait for now; they are submitted again."""
+        kept: list[Job] = []
+        for job in living:
+            if all(self._states[number].state == "pending" for number in self._alive_ids(job)):
+                commands.cancel([job.job_id])
+                self._progress.say(f"{job.stage}: job {job.job_id} is taken back: it waited for too little")
+            else:
+                kept.append(job)
+        return kept
+
+    def _alive_ids(self, job: Job) -> list[str]:
+        return [number for number in job.ids if number in self._states and self._states[number].is_alive]
+
+
+def adopt(root: Path) -> list[Job]:
+    """All jobs of a run; one whose submission was cut off gets the id by which the scheduler knows it.
+
+    Raises
+    ------
+    SchedulerError
+        The scheduler does not answer.
+    """
+    known = jobs_of(root)
+    unsure = [job.name for job in known if not job.job_id]
+    if not unsure:
+        return known
+    found = states.alive_by_name(unsure)
+    kept: list[Job] = []
+    for job in known:
+        ids = {number.partition("_")[0] for number in found.get(job.name, [])}
+        if job.job_id:
+            kept.append(job)
+        elif len(ids) == 1:
+            kept.append(write_job(root, replace(job, job_id=ids.pop())))
+        elif ids:
+            raise InputError(
+                f"the scheduler knows several jobs called '{job.name}' ({', '.join(sorted(ids))}): "
+                "cancel all but one with scancel, then run the same command again"
+            )
+        else:
+            forget_job(root, job)
+    return kept
+
+
+def cancel(root: Path) -> list[str]:
+    """Cancel all living jobs of a run; returns their ids.
+
+    Raises
+    ------
+    SchedulerError
+        The scheduler does not answer.
+    """
+    known = [job for job in adopt(root) if job.job_id]
+    names = states.alive_by_name([job.name for job in known])
+    # A job is cancelled where both its id and its name are known to the scheduler: ids are used again.
+    alive = [
+        job.job_id for job in known if job.job_id in {n.partition("_")[0] for n in names.get(job.name, [])}
+    ]
+    if alive:
+        commands.cancel(alive)
+    return alive
+
+
+def _number(job: Job) -> int:
+    return int(job.name.split("-")[2])

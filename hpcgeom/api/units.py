@@ -1,0 +1,81 @@
+"""Doing units of a stage, wherever they run, until none is missing or the process is told to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from hpcgeom.api.progress import Progress
+from hpcgeom.errors import HpcgeomError, IncompleteError, InputError, ResourceError
+from hpcgeom.launch.stopping import Stop
+from hpcgeom.stages.run import Run
+from hpcgeom.stages.task import Receipt, Task
+from hpcgeom.types import Unit
+
+OnReceipt = Callable[[Receipt], None]
+Launch = Callable[[Sequence[Task], OnReceipt, Callable[[], bool]], None]
+"""Does tasks somewhere, hands each receipt over, and begins none once the last argument says so."""
+
+SHOWN_FAILURES = 3
+LOOK_AGAIN_S = 2.0
+
+
+def do_stage(
+    run: Run,
+    stage: str,
+    missing: Sequence[Unit],
+    launch: Launch,
+    progress: Progress,
+    stop: Stop | None = None,
+) -> None:
+    """Do some units of a stage; those that other living processes do are waited for.
+
+    Parameters
+    ----------
+    stop
+        What the process was told; it learns how long units take.
+
+    Raises
+    ------
+    HpcgeomError
+        Of the gravest kind among the failures; says the first few.
+    """
+    told = stop or Stop()
+    n_units = len(run.units(stage))
+    progress.begin(stage, n_units - len(missing), n_units)
+    failures: list[Receipt] = []
+    todo: Sequence[Unit] = missing
+    while todo and not told.is_wanted():
+        held: list[Receipt] = []
+
+        def on_receipt(receipt: Receipt, held: list[Receipt] = held) -> None:
+            if receipt.is_held:
+                held.append(receipt)
+            elif receipt.failure:
+                failures.append(receipt)
+            else:
+                told.finished(receipt.seconds if receipt.did else 0.0)
+                progress.advance(stage, receipt.key)
+
+        launch([Task(str(run.root), stage, unit.index) for unit in todo], on_receipt, told.is_wanted)
+        if held and todo is missing:
+            progress.say(f"{stage}: {len(held)} units are being done by others: {held[0].failure}")
+        todo = run.select(stage, [receipt.index for receipt in held])
+        if todo:
+            time.sleep(LOOK_AGAIN_S)
+    if failures:
+        raise _error_of(stage, failures, n_units)
+    if not told.why:
+        progress.end(stage)
+
+
+def _error_of(stage: str, failures: Sequence[Receipt], n_units: int) -> HpcgeomError:
+    kinds = {InputError.exit_code: InputError, ResourceError.exit_code: ResourceError}
+    gravest = min(failures, key=lambda receipt: {4: 0, 2: 1}.get(receipt.exit_code, 2))
+    sentences = list(dict.fromkeys(receipt.failure for receipt in failures))[:SHOWN_FAILURES]
+    text = "; ".join(sentences)
+    error = kinds.get(gravest.exit_code, IncompleteError)(
+        f"stage '{stage}': {len(failures)} of {n_units} units failed: {text}"
+    )
+    error.add_note(gravest.details)
+    return error

@@ -1,0 +1,148 @@
+"""What all kinds of Dask workers have in common: their settings, and how calls are spread over them."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from distributed import Client, Future
+from distributed.scheduler import NoWorkerError
+from distributed.utils import get_ip, get_ip_interface
+
+from hpcgeom.errors import InputError, ResourceError
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+STOP_ASKED_EVERY_S = 0.5
+
+CONFIG: dict[str, Any] = {
+    # Dask's default for MALLOC_TRIM_THRESHOLD_ gives freed memory back at once: the pages of every large
+    # tensor are then mapped anew, which cost a third of the time of a forward pass where it was measured.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1
+    ),
+    "distributed.worker.preload": ["hpcgeom.launch.worker_setup"],
+    # HTTP would be neither encrypted nor ask for a certificate: nothing is served over it.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # A worker is given one unit at a time: where it dies, none that only waited there comes under suspicion.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # A unit may keep the interpreter busy in compiled code for long.
+    "distributed.scheduler.worker-ttl": "30 minutes",
+    "distributed.admin.tick.limit": "1h",
+    # Tasks carry numbers, not arrays: there is nothing to spill, and pausing would only wait for ever.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+}
+"""Of schedulers and of workers; the processes that start workers on other nodes set it themselves, because
+environment variables would be merged into Dask's defaults instead of replacing them."""
+
+
+class WorkersLostError(ResourceError):
+    """No worker is left, and none came back in time."""
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def run(
+    client: Client,
+    function: Callable[[Argument], Result],
+    arguments: Sequence[Argument],
+    on_result: Callable[[Result], None],
+    on_lost: Callable[[Argument, Exception], None],
+    stop: Callable[[], bool] = never,
+) -> None:
+    """Call `function` on each argument on whichever worker is free, and `on_result` with each result.
+
+    Parameters
+    ----------
+    on_lost
+        Called with an argument whose call raised, or whose workers died again and again, and the error; the
+        others go on.
+    stop
+        Asked between results, and twice a second while there are none. Once it is true, calls that have not
+        begun are canceled, those that have are awaited no longer, and `run` returns.
+
+    Raises
+    ------
+    WorkersLostError
+        All workers were lost, and none came back before Dask's ``no-workers-timeout``.
+    """
+    if stop():
+        return
+    futures = client.map(function, arguments, pure=False, retries=0)
+    waiting = dict(zip((future.key for future in futures), arguments, strict=True))
+    ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    while waiting:
+        if stop():
+            client.cancel([future for future in futures if future.key in waiting])
+            return
+        try:
+            future = ended.get(timeout=STOP_ASKED_EVERY_S)
+        except queue.Empty:
+            continue
+        argument = waiting.pop(future.key)
+        error = future.exception()
+        if isinstance(error, NoWorkerError):
+            raise WorkersLostError(
+                f"all Dask workers were lost with {len(waiting) + 1} calls to go, and none came back within "
+                f"{error.timeout:g} s"
+            )
+        if error is None:
+            on_result(future.result())
+        else:
+            on_lost(argument, error)
+        future.release()
+
+
+@contextmanager
+def explained(account: Callable[[], str]) -> Iterator[None]:
+    """Where all workers are lost in the body, say what became of them."""
+    try:
+        yield
+    except WorkersLostError as error:
+        raise ResourceError(f"{error}: {account()}. Submit it again; what is done is kept") from error
+
+
+def node_address(interface: str | None, *, is_alone: bool) -> str:
+    """The address at which the workers of other nodes reach this process.
+
+    Parameters
+    ----------
+    interface
+        Name of a network interface of this node; by default the address that the node's own name resolves to,
+        or where that is the loopback interface, the address of the default route.
+    is_alone
+        All workers are on this node.
+
+    Raises
+    ------
+    InputError
+        There is no such interface here, or it has no address.
+    """
+    if interface is not None:
+        try:
+            return str(get_ip_interface(interface))
+        except (ValueError, OSError) as error:
+            raise InputError(
+                f"dask: interface: '{interface}' is no network interface of {socket.gethostname()} that has "
+                f"an IPv4 address: name one that all nodes have ({error})"
+            ) from error
+    if is_alone:
+        return "127.0.0.1"
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        address = "127.0.0.1"
+    return str(get_ip()) if address.startswith("127.") else address
