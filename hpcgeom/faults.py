@@ -1,7 +1,7 @@
 """The one place where tests may interfere: a function of theirs is called at named moments.
 
-For tests only. Where the environment variable ``HPCGEOM_TEST_HOOK`` names a function (``module:function``), it
-is called with the name of the moment and what it is about; otherwise nothing happens.
+For tests only. Where the environment variable ``HPCGEOM_TEST_HOOK`` names a function (``module:function``),
+it is called with the name of the moment and what it is about; otherwise nothing happens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Being told to stop: at once, but not in the middle of writing what a unit has worked out.
 
-Killing a process at any moment loses nothing but the unit that it was doing. A unit whose numbers are there and
-whose files are being written is worth the seconds until its record is: an interruption waits for it.
+Killing a process at any moment loses nothing but the unit that it was doing. A unit whose numbers are there
+and whose files are being written is worth the seconds until its record is: an interruption waits for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Unit:
 
 
 def request(error: BaseException) -> None:
-    """Interrupt the process, from a signal handler: raise `error` now, or when the unit's files are written."""
+    """Interrupt the process, from a signal handler: raise `error` now, or when a unit's files are written."""
     if _Unit.is_held:
         _Unit.pending = error
         return

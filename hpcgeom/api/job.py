@@ -14,6 +14,7 @@ from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import IncompleteError, InputError, ResourceError
 from hpcgeom.interrupts import Stopped
+from hpcgeom.launch.devices import number_on_node, take_one
 from hpcgeom.launch.slurm import requeue
 from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.stopping import Stop, listening
@@ -51,6 +52,8 @@ def run_job(
     units = run.units(job.stage)
     if job.elements:
         units = tuple(run.select(job.stage, unpack(job.elements[_element(name, len(job.elements))])))
+    if job.workers is None and job.processes == 1:
+        take_one(number_on_node())
     with heeding(job.walltime_s, job.max_requeues) as stop:
         _do(run, job.stage, units, job.processes, job.workers, progress, stop, allow_code_change)
     return job.stage
@@ -103,6 +106,8 @@ def run_task(
         if part is not None:
             wanted = share(wanted, share_of_slurm() if part == "slurm" else part)
         units[stage] = run.select(stage, wanted)
+    if workers is None and processes == 1:
+        take_one(number_on_node())
     with heeding() as stop:
         for stage, some in units.items():
             _do(run, stage, some, processes, workers, progress, stop, allow_code_change)

@@ -141,6 +141,7 @@ class JobLayout:
             "cpus": section.cpus,
             "start_timeout_s": dask.start_timeout_s,
             "interface": dask.interface,
+            "logs": str(self._logs()),
         }
         if dask.mode == "jobqueue":
             placement = self._placement(stage)
@@ -152,7 +153,6 @@ class JobLayout:
                 "gpu_type": section.gpu_type,
                 "python": list(profile.python_command(sys.executable, stage)),
                 "setup": [*profile.setup_lines(), *_OFFLINE],
-                "logs": str(self._logs()),
                 "refill_every_s": dask.refill_every_s,
             }
         return found

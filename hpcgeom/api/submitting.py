@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hpcgeom.api.job_layout import JobLayout, PlannedJob
-from hpcgeom.api.pricing import Price, price, price_of
+from hpcgeom.api.job_layout import JobLayout
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.running import WAIT_FOR_PREPARE_S, read_run, run_directory_of
 from hpcgeom.errors import InputError
@@ -16,9 +15,8 @@ from hpcgeom.launch.slurm import commands, scripts, states
 from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile, load_profile
-from hpcgeom.plan import paths
 from hpcgeom.plan.packing import unpack
-from hpcgeom.plan.units import STAGES, units_of
+from hpcgeom.plan.units import STAGES
 from hpcgeom.stages.prepare import prepare
 from hpcgeom.stages.reuse import take_over
 from hpcgeom.stages.run import Run
@@ -29,8 +27,6 @@ from hpcgeom.types import Unit
 
 KEPT_PROFILE = f"{FOLDER}/profile.yaml"
 KEPT_PROFILE_FOLDER = f"{FOLDER}/profile-folder.txt"
-DEFAULT_MAX_ARRAY_SIZE = 1001
-"""SLURM's own, for scripts that are only looked at where there is no scheduler."""
 
 
 @dataclass(slots=True)
@@ -53,22 +49,6 @@ class Submission:
     def is_complete(self) -> bool:
         """Whether there was nothing left to do."""
         return not self.submitted and not self.alive
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What a submission would do.
-
-    Attributes
-    ----------
-    scripts
-        Name of each job and the text of its script; ids of jobs that do not exist stand as ``<name>``.
-    """
-
-    price: Price
-    jobs: tuple[PlannedJob, ...]
-    scripts: tuple[tuple[str, str], ...]
-    notices: tuple[str, ...]
 
 
 def submit(
@@ -154,59 +134,6 @@ def kept_profile(root: Path) -> LoadedProfile:
     if not was_submitted(root):
         return find_profile(None)
     return load_profile(root / KEPT_PROFILE, (root / KEPT_PROFILE_FOLDER).read_text().strip())
-
-
-def rehearse(
-    manifest: Path,
-    profile: Path | None = None,
-    run_dir: Path | None = None,
-    n_samples: int | None = None,
-    length: int | None = None,
-) -> Rehearsal:
-    """Work out the jobs of a manifest, their scripts and their price; nothing is prepared or submitted.
-
-    Parameters
-    ----------
-    n_samples, length
-        As `hpcgeom.api.pricing.price` takes them, for a data set that is not here.
-
-    Raises
-    ------
-    InputError
-        As `submit`, as far as it can be known without preparing.
-    """
-    loaded, cluster = load_manifest(manifest), find_profile(profile)
-    root = run_directory_of(loaded, run_dir).resolve()
-    if n_samples is None and (root / paths.PLAN).exists():
-        run = Run(root)
-        found, missing = price_of(run.plan), {stage: run.missing(stage) for stage in STAGES}
-    else:
-        found = price(manifest, n_samples, length)
-        missing = {stage: list(units_of(found.plan, stage)) for stage in STAGES}
-    size, notices = _array_size_or_default(cluster)
-    layout = JobLayout(root, found.plan, cluster, size)
-    jobs: list[PlannedJob] = []
-    for stage in STAGES:
-        before = tuple(f"<{planned.job.name}>" for planned in jobs)
-        jobs += [
-            replace(planned, script=replace(planned.script, depends_on=before))
-            for planned in (layout.jobs_of_stage(stage, missing[stage], len(jobs)) if missing[stage] else [])
-        ]
-    texts = tuple((planned.job.name, scripts.text_of(planned.script)) for planned in jobs)
-    return Rehearsal(found, tuple(jobs), texts, notices)
-
-
-def _array_size_or_default(cluster: LoadedProfile) -> tuple[int, tuple[str, ...]]:
-    known = cluster.profile.slurm.max_array_size
-    if known is not None:
-        return known, ()
-    try:
-        return commands.max_array_size(), ()
-    except SchedulerError:
-        notice = (
-            f"no scheduler answers here: arrays are cut at {DEFAULT_MAX_ARRAY_SIZE}, SLURM's own MaxArraySize"
-        )
-        return DEFAULT_MAX_ARRAY_SIZE, (notice,)
 
 
 def submit_missing(

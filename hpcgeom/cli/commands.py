@@ -12,18 +12,21 @@ from hpcgeom.cli.progress import make_progress
 from hpcgeom.errors import InputError
 
 
-def init(name: str) -> str:
-    """Write a manifest to start from; never over one that is there."""
+def init(name: str, *, is_profile: bool = False) -> str:
+    """Write a manifest or a profile to start from; never over a file that is there."""
     from hpcgeom.manifest import template
+    from hpcgeom.manifest.profile_template import profile_template
 
     name = name.removesuffix(".yaml")
-    text = template(name)
+    text = profile_template(name) if is_profile else template(name)
     path = Path(f"{name}.yaml")
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise InputError(f"{path} exists: choose another name, or remove it first") from None
+    if is_profile:
+        return f"{path} is written: edit it, then hpcgeom doctor --profile {path}"
     return f"{path} is written: edit it, then hpcgeom validate -m {path}"
 
 

@@ -10,6 +10,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from hpcgeom.cli import job_commands
+from hpcgeom.cli.options import (
+    AllowOption,
+    DaskOption,
+    JsonOption,
+    LengthOption,
+    ManifestOption,
+    ProfileOption,
+    ReuseOption,
+    RunArgument,
+    RunDirOption,
+    SamplesOption,
+    WorkersOption,
+)
 from hpcgeom.errors import HpcgeomError, InputError, ResourceError
 
 app = typer.Typer(
@@ -27,51 +41,6 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 VERBOSE = ("-v", "--verbose")
-
-ManifestOption = Annotated[
-    Path, typer.Option("-m", "--manifest", metavar="PATH", help="The manifest (YAML).", show_default=False)
-]
-RunDirOption = Annotated[
-    Path | None,
-    typer.Option("--run-dir", metavar="DIR", help="Where the run lives [default: runs/NAME-DIGEST8]."),
-]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, metavar="N", help="Processes [default: the cores].")
-]
-ReuseOption = Annotated[
-    Path | None,
-    typer.Option("--reuse", metavar="RUN", help="Take over what is equal in another run."),
-]
-SamplesOption = Annotated[
-    int | None,
-    typer.Option("--samples", min=1, metavar="N", help="Do not read the data set: the price of N samples."),
-]
-LengthOption = Annotated[
-    int | None,
-    typer.Option("--length", min=1, metavar="L", help="Tokens of a sample [default: the longest allowed]."),
-]
-ProfileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "-p",
-        "--profile",
-        metavar="PATH",
-        help="The facts of the cluster (YAML) [default: $HPCGEOM_PROFILE, ~/.config/hpcgeom/profile.yaml].",
-    ),
-]
-DaskOption = Annotated[
-    str | None,
-    typer.Option(
-        "--dask",
-        metavar="MODE",
-        help="allocation: units run on workers, one for each task of the SLURM job that this is in.",
-    ),
-]
-AllowOption = Annotated[
-    bool, typer.Option("--allow-code-change", help="Go on with a stage begun by another version.")
-]
 
 
 def _print_version(value: bool) -> None:
@@ -94,12 +63,15 @@ def options(
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the manifest.")] = "my-run",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Name of the manifest or profile.")
+    ] = "my-run",
+    profile: Annotated[bool, typer.Option("--profile", help="Of a cluster, in place of a manifest.")] = False,
 ) -> None:
-    """Write a commented manifest to start from: NAME.yaml."""
+    """Write a commented manifest, or profile, to start from: NAME.yaml."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.init(name))
+    typer.echo(commands.init(name, is_profile=profile))
 
 
 @app.command()
@@ -164,105 +136,15 @@ def run(
     typer.echo(commands.run(manifest, run_dir, workers, reuse, dask, allow_code_change))
 
 
-@app.command()
-def submit(
-    manifest: ManifestOption,
-    profile: ProfileOption = None,
-    run_dir: RunDirOption = None,
-    reuse: ReuseOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the scripts, the units and the price; submit nothing.")
-    ] = False,
-    samples: SamplesOption = None,
-    length: LengthOption = None,
-    allow_code_change: AllowOption = False,
-) -> None:
-    """Do everything on SLURM; what is done or under way is not submitted again."""
-    from hpcgeom.cli import submission
-
-    if dry_run:
-        typer.echo(submission.rehearse(manifest, profile, run_dir, samples, length))
-    else:
-        submission.refuse_assumptions(samples, length)
-        typer.echo(submission.submit(manifest, profile, run_dir, reuse, allow_code_change))
-
-
-@app.command()
-def task(
-    run: RunArgument,
-    stage: Annotated[
-        str | None, typer.Option("--stage", metavar="S", help="extract, search, geometry or collect.")
-    ] = None,
-    indices: Annotated[
-        str | None, typer.Option("--indices", metavar="I", help="Units, such as 0-15 or 3,7 [default: all].")
-    ] = None,
-    share: Annotated[
-        str | None,
-        typer.Option("--share", metavar="I/N", help="Every N-th unit; 'slurm': what falls to this task."),
-    ] = None,
-    workers: WorkersOption = None,
-    dask: DaskOption = None,
-    job: Annotated[
-        str | None, typer.Option("--job", metavar="NAME", help="What that submitted job is to do, instead.")
-    ] = None,
-    allow_code_change: AllowOption = False,
-) -> None:
-    """Do some units of one stage: what a job of a scheduler does."""
-    from hpcgeom.cli import commands
-
-    wanted = commands.Wanted(stage, indices, share, workers, dask, job)
-    typer.echo(commands.task(run, wanted, allow_code_change))
-
-
-@app.command()
-def status(
-    run: RunArgument,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until it is over.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Show how far a run is: truth from its records, hints from the scheduler."""
-    from hpcgeom.cli import submission
-
-    text, code = submission.watch(run) if watch else submission.status(run, as_json=json)
-    typer.echo(text)
-    raise typer.Exit(code)
-
-
-@app.command()
-def logs(
-    run: RunArgument,
-    stage: Annotated[str | None, typer.Option("--stage", metavar="S", help="Only of this stage.")] = None,
-    lines: Annotated[int, typer.Option("--lines", min=1, metavar="N", help="Last lines of each.")] = 20,
-) -> None:
-    """Print the end of the log of each job of a run."""
-    from hpcgeom.cli import submission
-
-    typer.echo(submission.logs(run, stage, lines))
-
-
-@app.command()
-def cancel(run: RunArgument) -> None:
-    """Cancel the jobs of a run; what is done stays done."""
-    from hpcgeom.cli import submission
-
-    typer.echo(submission.cancel(run))
-
-
-@app.command()
-def resume(
-    run: RunArgument,
-    workers: WorkersOption = None,
-    dask: DaskOption = None,
-    profile: ProfileOption = None,
-    allow_code_change: AllowOption = False,
-) -> None:
-    """Do what is missing in a run: on SLURM if it was submitted (without --workers), else here."""
-    from hpcgeom.cli import commands, submission
-
-    if submission.is_for_slurm(run, workers, dask, profile):
-        typer.echo(submission.resubmit(run, profile, allow_code_change))
-    else:
-        typer.echo(commands.resume(run, workers, dask, allow_code_change))
+for command in (
+    job_commands.submit,
+    job_commands.task,
+    job_commands.status,
+    job_commands.logs,
+    job_commands.cancel,
+    job_commands.resume,
+):
+    app.command()(command)
 
 
 @app.command()

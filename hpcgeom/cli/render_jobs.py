@@ -9,7 +9,7 @@ from hpcgeom.cli.render import shorten, table
 if TYPE_CHECKING:
     from hpcgeom.api.job_layout import PlannedJob
     from hpcgeom.api.job_status import JobReport, RunReport
-    from hpcgeom.api.submitting import Rehearsal
+    from hpcgeom.api.rehearsing import Rehearsal
 
 
 def rehearsal(found: Rehearsal) -> str:

@@ -22,7 +22,7 @@ def rehearse(
     manifest: Path, profile: Path | None, run_dir: Path | None, n_samples: int | None, length: int | None
 ) -> str:
     """The price, the jobs and their scripts."""
-    from hpcgeom.api.submitting import rehearse as rehearse_submission
+    from hpcgeom.api.rehearsing import rehearse as rehearse_submission
 
     found = rehearse_submission(manifest, profile, run_dir, n_samples, length)
     return "\n\n".join([render.price(found.price), render_jobs.rehearsal(found)])

@@ -1,9 +1,9 @@
 """What a job does when the scheduler tells it to end.
 
-Schedulers announce an end in several ways, at several times, and to several processes at once; what a signal means
-is asked of the scheduler, because the signal alone does not tell. Nothing here is needed for safety: a job that is
-killed without a word loses the unit that it was doing. It saves that unit where there is time, and it puts the job
-back into the queue where the scheduler does not.
+Schedulers announce an end in several ways, at several times, and to several processes at once; what a signal
+means is asked of the scheduler, because the signal alone does not tell. Nothing here is needed for safety: a
+job that is killed without a word loses the unit that it was doing. It saves that unit if there is time, and
+puts the job back into the queue where the scheduler does not.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Stop:
         self.longest_s = max(self.longest_s, seconds)
 
     def is_wanted(self) -> bool:
-        """Whether no other unit should be begun: the job was told to end, or a unit would not fit any more."""
+        """Whether no other unit should be begun: the job was told to end, or one would not fit any more."""
         if not self.why and self.walltime_s and self.n_done:
             left = self.walltime_s - self.elapsed_s - MARGIN_S
             if left < CAUTION * self.longest_s:
@@ -123,6 +123,8 @@ def _hear(stop: Stop, number: signal.Signals, situation: Situation) -> None:
 def _seconds_left(stop: Stop, situation: Situation) -> float:
     if situation.seconds_left is not None:
         return situation.seconds_left
+    if situation.kind == "preempted":
+        return 0.0  # what is left is between two signals of the scheduler
     return stop.walltime_s - stop.elapsed_s if stop.walltime_s else 2 * MARGIN_S
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 
+from hpcgeom.launch.devices import number_on_node, take_one
 
-def dask_setup(_worker: object) -> None:
-    """Leave an interrupt, which a terminal sends to all processes, to the one that started this one."""
+
+def dask_setup(worker: object) -> None:
+    """Take one GPU; leave an interrupt, which a terminal sends to all, to the process that started this one."""
+    take_one(number_on_node(getattr(worker, "name", None)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Tells of every connection that ends, with a traceback, as if it were an accident.
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)

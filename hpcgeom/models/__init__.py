@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpcgeom.models.checkpoint import weights_digest
+    from hpcgeom.models.devices import chosen_device
     from hpcgeom.models.encoders import Content, Encoder, InputSettings, encoder_of
     from hpcgeom.models.encodings import Encoding, pad
     from hpcgeom.models.failures import is_out_of_memory
@@ -29,6 +30,7 @@ _HOMES = {
     "TokenBatch": "request",
     "Content": "encoders",
     "Encoder": "encoders",
+    "chosen_device": "devices",
     "encoder_of": "encoders",
     "InputSettings": "encoders",
     "Encoding": "encodings",
@@ -62,6 +64,7 @@ __all__ = [
     "Window",
     "check_model",
     "check_weights",
+    "chosen_device",
     "encoder_of",
     "fetch",
     "is_out_of_memory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hpcgeom.errors import InputError
 
@@ -26,7 +27,7 @@ def spread(units: Sequence[int], jobs: int, units_per_job: int | None = None) ->
         return [list(units[at : at + units_per_job]) for at in range(0, len(units), units_per_job)]
     n_jobs = min(jobs, len(units))
     edges = [len(units) * number // n_jobs for number in range(n_jobs + 1)] if n_jobs else [0]
-    return [list(units[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+    return [list(units[low:high]) for low, high in pairwise(edges)]
 
 
 def share(units: Sequence[int], text: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -91,10 +92,18 @@ def made_by() -> dict[str, Any]:
         "pid": os.getpid(),
         "job": os.environ.get("SLURM_JOB_ID", ""),
         "attempt": attempt(),
-        "device": "cpu",
+        "device": _device(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+
+
+def _device() -> str:
+    """What this process computes on: a GPU where it was given one and a model may have used it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not os.environ.get("CUDA_VISIBLE_DEVICES") or not torch.cuda.is_available():
+        return "cpu"
+    return str(torch.cuda.get_device_name())
 
 
 def require_layout(run: Run, stage: str) -> None:

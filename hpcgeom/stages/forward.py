@@ -28,12 +28,12 @@ class Forward:
     """A model of a run with its encoder and its samples; weights load once."""
 
     def __init__(self, run: Run, model: ModelPlan) -> None:
-        from hpcgeom.models import Replicate, encoder_of
+        from hpcgeom.models import Replicate, chosen_device, encoder_of
 
         manifest = inputs.manifest_of(run)
         request = request_of(run.plan, model, manifest)
         self._name = model.name
-        self._model = Replicate().open_model(request, device="cpu", threads=run.plan.threads)
+        self._model = Replicate().open_model(request, device=chosen_device(), threads=run.plan.threads)
         self._encoder = encoder_of(request, settings_of(manifest))
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)

@@ -29,16 +29,22 @@ class Job:
         self.shared, self.logs, self.state = folder / "a run" / "jobs", folder / "logs", folder / "state"
         self.state.mkdir()
         self._timers: list[threading.Timer] = []
-        srun = folder / "bin" / "srun"
-        srun.parent.mkdir()
-        srun.write_text(f'#!/bin/sh\nexec {sys.executable} {HERE / "fake_srun.py"} {self.state} "$@"\n')
-        srun.chmod(0o755)
-        patch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
+        self._bin = folder / "bin"
+        self._bin.mkdir()
+        self._command("srun", f'exec {sys.executable} {HERE / "fake_srun.py"} {self.state} "$@"')
+        names = f"sed -n 's/^--job-name=/77.0 /p' {self.state}/started-0"
+        self._command("squeue", f"echo 77.batch batch; echo 77.7 other; {names}")
+        self._command("scancel", f'echo "$@" >> {self.state}/cancelled')
+        patch.setenv("PATH", f"{self._bin}:{os.environ['PATH']}")
         patch.setenv("PYTHONPATH", str(HERE))
         patch.setenv("SLURM_JOB_ID", "77")
         patch.delenv("SLURM_JOB_NUM_NODES", raising=False)
         patch.setattr(dask_step, "PAUSE_S", 0.1)
         patch.setattr(dask_step, "PATIENCE_S", (4.0, 1.0, 4.0))
+
+    def _command(self, name: str, line: str) -> None:
+        (self._bin / name).write_text(f"#!/bin/sh\n{line}\n")
+        (self._bin / name).chmod(0o755)
 
     def set_mode(self, *words: str) -> None:
         (self.state / "mode").write_text(" ".join(words))
@@ -161,6 +167,8 @@ def test_killed_workers_and_a_killed_step_are_started_again_and_every_result_com
         run(client, functions.sleep_and_say, calls, found.append, on_lost_never, stop=job.kill_step_once)
     assert sorted(found[1:]) == list(range(10))
     assert len(job.starts()) == 2
+    # Tasks may outlive their srun.
+    assert (job.state / "cancelled").read_text().split()[0] == "77.0"
 
 
 def test_workers_that_are_lost_for_good_end_the_run_with_what_srun_said(job):

@@ -177,23 +177,13 @@ def test_workers_that_are_jobs_are_submitted_from_within_a_job_and_replaced(driv
 
 def test_preempted_workers_come_back_as_new_jobs(driver, lab):
     calls = [[16, number] for number in range(2)]  # longer than their grace
-    placement = {"partition": "low"}
-    driver.submit(
-        "jobqueue",
-        "sleep_and_say",
-        calls,
-        "--mem=500",
-        n_workers=2,
-        allowed_failures=0,
-        placement=placement,
-        **JOBS,
-    )
+    where = {"placement": {"partition": "low", "exclude": "n1"}, "n_workers": 2, "allowed_failures": 0}
+    driver.submit("jobqueue", "sleep_and_say", calls, "--mem=500", "--nodelist=n1", **where, **JOBS)
     driver.wait_until_up()
     time.sleep(1.0)
-    nodes = lab.run("squeue", "-h", "-p", "low", "-t", "R", "-o", "%N").stdout.split()
-    cpus = lab.options.cpus
-    for node in sorted(set(nodes)):
-        lab_jobs.submit(lab, "-p", "high", "-w", node, f"-c{cpus}", "--mem=1", "--time=1", script="sleep 3")
+    lab_jobs.submit(
+        lab, "-p", "high", "-w", "n2", f"-c{lab.options.cpus}", "--mem=1", "--time=1", script="sleep 1"
+    )
     report = driver.report()
     assert (report["error"], report["lost"]) == ("", [])
     assert sorted(report["results"]) == [0, 1]

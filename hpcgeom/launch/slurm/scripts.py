@@ -1,7 +1,7 @@
 """sbatch scripts, written and submitted through submitit.
 
-A script runs a command, not a pickled function: people can read it and run it by hand, nothing is unpickled on a
-node, and no element of an array waits for a file that its submitter had still to write.
+A script runs a command, not a pickled function: people can read it and run it by hand, nothing is unpickled
+on a node, and no element of an array waits for a file that its submitter had still to write.
 """
 
 from __future__ import annotations
@@ -161,6 +161,8 @@ def _parameters(script: JobScript) -> dict[str, Any]:
     where = script.placement
     warning = f"USR2@{script.warn_s}" if script.is_step else f"B:USR2@{script.warn_s}"
     extra: dict[str, Any] = {"signal": warning, "requeue": True, "mem": f"{ceil(script.memory_gb * 1024)}M"}
+    if script.nodes > 1:
+        extra["no-kill"] = True  # what still runs on the other nodes goes on when one is lost
     if where.reservation:
         extra["reservation"] = where.reservation
     found: dict[str, Any] = {
@@ -195,7 +197,7 @@ def _parameters(script: JobScript) -> dict[str, Any]:
 
 @contextmanager
 def _environment_outside_a_job() -> Iterator[None]:
-    """Submit as from a login node: what an enclosing job has in its environment would become the new job's."""
+    """Submit as from a login node: what an enclosing job has in its environment would be the new job's."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(outside_a_job(before))

@@ -1,0 +1,32 @@
+"""Which of the GPUs of a job a process takes."""
+
+from __future__ import annotations
+
+import os
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def take_one(number: int) -> None:
+    """Let this process see one of its job's GPUs, before it loads CUDA; where it sees one or none, do nothing.
+
+    Parameters
+    ----------
+    number
+        Of the process among those of its node.
+    """
+    visible = [device for device in os.environ.get(VISIBLE, "").split(",") if device]
+    if len(visible) > 1:
+        os.environ[VISIBLE] = visible[number % len(visible)]
+
+
+def number_on_node(name: object = None) -> int:
+    """The number of this process among those that a launcher started on its node.
+
+    Parameters
+    ----------
+    name
+        What the launcher calls it, where that is its number.
+    """
+    text = str(name) if str(name).isdecimal() else os.environ.get("SLURM_LOCALID", "0")
+    return int(text) if text.isdecimal() else 0
