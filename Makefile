@@ -40,9 +40,9 @@ test: install parity
 test-slow: install
 	$(BIN)/python -m pytest -q -m "slow and not parity and not slurm"
 
-# On a real SLURM cluster, which the tests start on this machine and end.
+# On real SLURM clusters, which the tests start on this machine and end; they mostly wait, so four at a time.
 test-slurm: install
-	$(BIN)/python -m pytest -q -m "slurm and not slow" tests/slurm && echo "tests on SLURM ran"
+	$(BIN)/python -m pytest -q -m "slurm and not slow" -n 4 --dist loadfile tests/slurm && echo "tests on SLURM ran"
 
 # A SLURM cluster of two nodes on this machine, to try things on; prints the line that makes a shell use it.
 slurm-lab: | install

@@ -8,7 +8,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def take_one(number: int) -> None:
-    """Let this process see one of its job's GPUs, before it loads CUDA; where it sees one or none, do nothing.
+    """Let this process see one of the GPUs of its job, before it loads CUDA; one or none stays as it is.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from hpcgeom.launch.devices import number_on_node, take_one
 
 
 def dask_setup(worker: object) -> None:
-    """Take one GPU; leave an interrupt, which a terminal sends to all, to the process that started this one."""
+    """Take one GPU; leave an interrupt, which a terminal sends to all, to whoever started this process."""
     take_one(number_on_node(getattr(worker, "name", None)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Tells of every connection that ends, with a traceback, as if it were an accident.

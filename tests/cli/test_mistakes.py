@@ -9,8 +9,8 @@ import pytest
 from small_inputs import write_inputs
 
 from hpcgeom.cli import commands
-from hpcgeom.plan.packing import unpack
 from hpcgeom.errors import IncompleteError, InputError, ResourceError
+from hpcgeom.plan.packing import unpack
 
 
 def test_all_problems_of_a_manifest_are_printed_one_a_line(hpcgeom, tmp_path):
