@@ -14,6 +14,7 @@ from hpcgeom.errors import InputError
 from hpcgeom.launch.slurm.scripts import JobScript, Placement
 from hpcgeom.manifest.profile import LoadedProfile
 from hpcgeom.manifest.profile_sections import JobSection, Profile
+from hpcgeom.manifest.shell_text import PATH
 from hpcgeom.plan import memory
 from hpcgeom.plan.packing import pack, spread
 from hpcgeom.plan.plan import ModelPlan, Plan
@@ -36,6 +37,19 @@ class PlannedJob:
 
     job: Job
     script: JobScript
+
+
+def place_for_scripts(root: Path) -> Path:
+    """The run directory, absolute and without links, if scripts can name it.
+
+    Raises
+    ------
+    InputError
+        It holds characters that sbatch or a shell would take for something else.
+    """
+    # As given first: what cannot be a path at all is not to reach the file system.
+    PATH.required(str(root), "the run directory, which jobs have to name")
+    return Path(PATH.required(str(root.resolve()), "the run directory, which jobs have to name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,7 @@ class JobLayout:
         each = section.memory_gb or _gb(memory.extract(self.plan, model))
         needed = each if section.processes == 1 else section.processes * (each + NANNY_GB) + DRIVER_GB
         name = self._name("extract", number, model.name)
+        self._refuse_weights_larger_than_a_gpu(model)
         job = Job(
             name,
             "extract",
@@ -98,10 +113,8 @@ class JobLayout:
             self._profile.slurm.max_requeues,
         )
         script = self._script(job, section, needed, cpus=section.processes * section.cpus)
-        return PlannedJob(
-            replace(job, log=script.log),
-            replace(script, n_elements=len(elements), at_once=section.jobs_at_once),
-        )
+        script = replace(script, n_elements=len(elements), at_once=section.jobs_at_once)
+        return PlannedJob(replace(job, log=script.log), script)
 
     def _of_workers(self, stage: str, number: int) -> PlannedJob:
         """One job that does whatever its stage lacks: with workers, or, for collect, in one process."""
@@ -158,7 +171,7 @@ class JobLayout:
         return found
 
     def _script(self, job: Job, section: JobSection, memory_gb: float, cpus: int) -> JobScript:
-        self._refuse_too_large(job, memory_gb, cpus)
+        self._refuse_too_large(job, memory_gb)
         slurm = self._profile.slurm
         python = self._profile.python_command(sys.executable, job.stage)
         return JobScript(
@@ -176,7 +189,8 @@ class JobLayout:
             placement=self._placement(job.stage),
         )
 
-    def _refuse_too_large(self, job: Job, memory_gb: float, cpus: int) -> None:
+    def _refuse_too_large(self, job: Job, memory_gb: float) -> None:
+        # CPUs and GPUs are held against those of a node when a profile is loaded; memory is known with the plan.
         node = self._profile.node_of(job.stage)
         what = f"a process of stage '{job.stage}'" + (f" of model '{job.model}'" if job.model else "")
         if node.memory_gb is not None and memory_gb > node.memory_gb:
@@ -185,10 +199,16 @@ class JobLayout:
                 f"'{self._profile.name}' is {node.memory_gb:g}: use larger nodes, fewer processes or workers "
                 "of a node, smaller extract.tokens_per_batch, or extract.unit_rows of the manifest"
             )
-        if node.cpus is not None and cpus > node.cpus:
+
+    def _refuse_weights_larger_than_a_gpu(self, model: ModelPlan) -> None:
+        """A whole model runs on one device, whatever the host has."""
+        section, limit_gb = self._profile.extract, self._profile.node_of("extract").gpu_memory_gb
+        weights_gb = memory.weights(model) / 2**30
+        if section.gpus and limit_gb is not None and weights_gb > limit_gb:
             raise InputError(
-                f"{what} asks for {cpus} cores on a node, but node.cpus of profile '{self._profile.name}' is "
-                f"{node.cpus}: lower processes, workers or cpus"
+                f"the weights of model '{model.name}' are {weights_gb:.1f} GiB, but node.gpu_memory_gb of "
+                f"profile '{self._profile.name}' is {limit_gb:g}, and a model runs on one GPU: use GPUs with "
+                "more memory, a smaller dtype of the model, or nodes without GPUs (extract.gpus: 0)"
             )
 
     def _placement(self, stage: str) -> Placement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hpcgeom.api.job_layout import JobLayout, PlannedJob
+from hpcgeom.api.job_layout import JobLayout, PlannedJob, place_for_scripts
 from hpcgeom.api.pricing import Price, price, price_of
 from hpcgeom.api.running import run_directory_of
 from hpcgeom.launch.slurm import commands, scripts
@@ -56,7 +56,7 @@ def rehearse(
         As `submit`, as far as it can be known without preparing.
     """
     loaded, cluster = load_manifest(manifest), find_profile(profile)
-    root = run_directory_of(loaded, run_dir).resolve()
+    root = place_for_scripts(run_directory_of(loaded, run_dir))
     if n_samples is None and (root / paths.PLAN).exists():
         run = Run(root)
         found, missing = price_of(run.plan), {stage: run.missing(stage) for stage in STAGES}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hpcgeom.api.job_layout import JobLayout
+from hpcgeom.api.job_layout import JobLayout, place_for_scripts
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.running import WAIT_FOR_PREPARE_S, read_run, run_directory_of
 from hpcgeom.errors import InputError
@@ -79,6 +79,7 @@ def submit(
     listener = progress or Silent()
     loaded, cluster = load_manifest(manifest), find_profile(profile)
     root = run_directory_of(loaded, run_dir)
+    place_for_scripts(root)
     listener.say(f"run directory: {root}")
     listener.say(f"profile: {cluster.path or 'defaults of the cluster'}")
     _require_controller()
@@ -105,6 +106,7 @@ def resubmit(
     InputError
         The directory is not a run.
     """
+    place_for_scripts(root)
     run = read_run(root)
     cluster = find_profile(profile) if profile is not None else kept_profile(root)
     _require_controller()
@@ -166,7 +168,7 @@ class _Submitter:
     def __init__(self, run: Run, cluster: LoadedProfile, progress: Progress) -> None:
         size = cluster.profile.slurm.max_array_size or commands.max_array_size()
         self._run, self._progress = run, progress
-        self._layout = JobLayout(run.root.resolve(), run.plan, cluster, size)
+        self._layout = JobLayout(place_for_scripts(run.root), run.plan, cluster, size)
         known = adopt(run.root)
         self._next = 1 + max((_number(job) for job in known), default=-1)
         self._states = states.states_of([number for job in known for number in job.ids])
@@ -174,6 +176,7 @@ class _Submitter:
         self._submission = Submission(run.root)
 
     def submit(self) -> Submission:
+        self._refuse_what_does_not_fit()
         for stage in STAGES:
             missing = self._run.missing(stage)
             living = [job for job in self._alive if job.stage == stage]
@@ -184,6 +187,12 @@ class _Submitter:
             if todo:
                 self._submit_stage(stage, todo)
         return self._submission
+
+    def _refuse_what_does_not_fit(self) -> None:
+        """Lay everything out that is missing, so that no stage is submitted before a later one is refused."""
+        for stage in STAGES:
+            if missing := self._run.missing(stage):
+                self._layout.jobs_of_stage(stage, missing, self._next)
 
     def _submit_stage(self, stage: str, todo: Sequence[Unit]) -> None:
         before = [*self._submission.alive, *self._submission.submitted]

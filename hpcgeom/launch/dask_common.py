@@ -70,7 +70,7 @@ def run(
         others go on.
     stop
         Asked between results, and twice a second while there are none. Once it is true, calls that have not
-        begun are canceled, those that have are awaited no longer, and `run` returns.
+        begun are canceled, and `run` returns when those that have are over.
 
     Raises
     ------
@@ -84,14 +84,20 @@ def run(
     ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
     for future in futures:
         future.add_done_callback(ended.put)
+    is_stopping = False
     while waiting:
-        if stop():
-            client.cancel([future for future in futures if future.key in waiting])
-            return
+        if not is_stopping and stop():
+            is_stopping = True
+            begun = {key for keys in client.processing().values() for key in keys}
+            client.cancel([future for future in futures if future.key in waiting and future.key not in begun])
+            waiting = {key: argument for key, argument in waiting.items() if key in begun}
+            continue
         try:
             future = ended.get(timeout=STOP_ASKED_EVERY_S)
         except queue.Empty:
             continue
+        if future.key not in waiting:
+            continue  # canceled
         argument = waiting.pop(future.key)
         error = future.exception()
         if isinstance(error, NoWorkerError):

@@ -110,7 +110,7 @@ def _hear(stop: Stop, number: signal.Signals, situation: Situation) -> None:
         left = _seconds_left(stop, situation) - MARGIN_S
         if left <= 0.0:
             interrupts.request(interrupts.Stopped())
-        elif first:
+        elif first or left < signal.getitimer(signal.ITIMER_REAL)[0]:
             _say(f"{number.name}: no other unit is begun; the one in flight has {left:.0f} s ({stop.why})")
             signal.setitimer(signal.ITIMER_REAL, left)
         return

@@ -48,20 +48,28 @@ def _unit_bytes(plan: Plan, model: ModelPlan, dtype: str) -> int:
     return int(of_units.max())
 
 
+def weights(model: ModelPlan) -> int:
+    """Memory of the weights alone, in the dtype that they are used in."""
+    return model.n_parameters * _itemsize(model)
+
+
+def _itemsize(model: ModelPlan) -> int:
+    return 4 if model.dtype == "float32" else 2
+
+
 def extract(plan: Plan, model: ModelPlan) -> int:
     """Memory of one unit: weights, one batch inside a block, and the points of all layers."""
     if model.family == "arrays":
         # As read, put together, and as written.
         return PROCESS_BYTES + 3 * _unit_bytes(plan, model, model.store_dtype)
     pooled = _unit_bytes(plan, model, "float32")
-    itemsize = 4 if model.dtype == "float32" else 2
     tokens = int(plan.manifest["extract"]["tokens_per_batch"])
-    working = tokens * model.values_per_token * itemsize
+    working = tokens * model.values_per_token * _itemsize(model)
     # Where every token is a point, those of a batch are held before they are put in their places.
     of_batch = tokens * sum(
         _bytes_per_point(item, "float32") for item in model.representations if points.are_tokens(item)
     )
-    return PROCESS_BYTES + TORCH_BYTES + model.n_parameters * itemsize + pooled + of_batch + working
+    return PROCESS_BYTES + TORCH_BYTES + weights(model) + pooled + of_batch + working
 
 
 def choose_tile_rows(width: int, k: int) -> int:

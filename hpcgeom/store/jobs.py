@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcgeom.errors import DamagedError, InputError
+from hpcgeom.manifest.shell_text import JOB_NAME
 from hpcgeom.store import files
 
 FOLDER = "jobs"
@@ -94,7 +95,7 @@ def read_job(root: Path, name: str) -> Job:
     DamagedError
         Its file is not one of a job.
     """
-    path = root / FOLDER / f"{name}.json"
+    path = root / FOLDER / f"{JOB_NAME.required(name, 'a job of the run')}.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         known = {field.name for field in fields(Job)}

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hpcgeom.api.job_status import RunReport
 from hpcgeom.manifest import Manifest, load_manifest
+from hpcgeom.manifest.profile_sections import Profile
 from hpcgeom.version import __version__
 
 STAGES = ["extract", "search", "geometry", "collect"]
@@ -57,6 +59,14 @@ def test_schema_is_that_of_a_manifest(hpcgeom):
     parsed = json.loads(hpcgeom("schema").out)
     assert parsed == Manifest.model_json_schema()
     assert set(parsed["required"]) == {"name", "dataset", "models"}
+    assert json.loads(hpcgeom("schema", "manifest").out) == parsed
+
+
+@pytest.mark.parametrize(("of", "what"), [("profile", Profile), ("status", RunReport)])
+def test_profiles_and_the_status_have_a_schema_too(hpcgeom, of, what):
+    shown = hpcgeom("schema", of)
+    assert (shown.code, shown.err) == (0, "")
+    assert json.loads(shown.out) == what.model_json_schema()
 
 
 def test_plan_shows_units_bytes_files_memory_and_operations(hpcgeom, manifest):
@@ -88,16 +98,20 @@ def test_prepare_run_task_status_and_resume_lead_to_the_same_results(hpcgeom, ma
     )
     before = hpcgeom("status", root)
     assert before.code == 3
-    assert [line.split() for line in before.out.splitlines()[1:]] == [
-        ["extract", "0", "2", "0.0", "0-1"],
-        ["search", "0", "3", "0.0", "0-2"],
-        ["geometry", "0", "4", "0.0", "0-3"],
-        ["collect", "0", "1", "0.0", "0"],
+    lines = before.out.splitlines()
+    assert lines[0].split() == "stage done units running pending failed seconds missing".split()
+    assert [line.split() for line in lines[1:5]] == [
+        ["extract", "0", "2", "0", "0", "0", "0.0", "0-1"],
+        ["search", "0", "3", "0", "0", "0", "0.0", "0-2"],
+        ["geometry", "0", "4", "0", "0", "0", "0.0", "0-3"],
+        ["collect", "0", "1", "0", "0", "0", "0.0", "0"],
     ]
+    assert lines[5:] == ["", f"nobody works on it: hpcgeom resume {root}"]
     done = hpcgeom("task", root, "--stage", "extract", "--indices", "1,0-0")
     assert (done.code, done.out) == (0, f"extract: units 1,0-0 of {root} are done\n")
     parsed = json.loads(hpcgeom("status", root, "--json").out)
-    assert [stage["n_done"] for stage in parsed] == [2, 0, 0, 0]
+    assert [stage["n_done"] for stage in parsed["stages"]] == [2, 0, 0, 0]
+    assert (parsed["schema_version"], parsed["is_complete"], parsed["jobs"]) == (1, False, [])
     resumed = hpcgeom("resume", root, "--workers", "1")
     assert resumed.code == 0
     assert "extract: all 2 units are done" in resumed.err

@@ -10,21 +10,30 @@ import typer.main
 from hpcgeom.cli.main import app
 
 COMMANDS = {
-    "init": ["[name]"],
+    "init": ["[name]", "--profile"],
     "models": ["--json"],
-    "schema": [],
+    "schema": ["[of]"],
     "validate": ["-m --manifest*"],
     "plan": ["-m --manifest*", "--samples", "--length", "--json"],
     "prepare": ["-m --manifest*", "--run-dir"],
-    "run": ["-m --manifest*", "--run-dir", "--workers", "--reuse", "--allow-code-change"],
-    "task": ["run*", "--stage*", "--indices*", "--allow-code-change"],
-    "status": ["run*", "--json"],
-    "resume": ["run*", "--workers", "--allow-code-change"],
+    "run": ["-m --manifest*", "--run-dir", "--workers", "--reuse", "--dask", "--allow-code-change"],
+    "submit": [
+        *("-m --manifest*", "-p --profile", "--run-dir", "--reuse", "--dry-run", "--samples", "--length"),
+        "--allow-code-change",
+    ],
+    "task": [
+        *("run*", "--stage", "--indices", "--share", "--workers", "--dask", "--job"),
+        "--allow-code-change",
+    ],
+    "status": ["run*", "--watch", "--json"],
+    "logs": ["run*", "--stage", "--lines"],
+    "cancel": ["run*"],
+    "resume": ["run*", "--workers", "--dask", "-p --profile", "--allow-code-change"],
     "verify": ["run*", "--json"],
     "compare": ["run*", "other*"],
     "show": ["run*", "--json"],
     "plot": ["run*"],
-    "doctor": ["--run-dir", "--json"],
+    "doctor": ["--run-dir", "-p --profile", "--json"],
 }
 OPTIONS = ["-v --verbose", "--version"]
 

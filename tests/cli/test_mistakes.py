@@ -24,7 +24,7 @@ def test_all_problems_of_a_manifest_are_printed_one_a_line(hpcgeom, tmp_path):
     assert any(problem.startswith("m.yaml:4: modles: ") for problem in problems)
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "prepare", "run"])
+@pytest.mark.parametrize("command", ["validate", "plan", "prepare", "run", "submit"])
 def test_a_missing_manifest_is_the_user_s_mistake(hpcgeom, command):
     refused = hpcgeom(command, "-m", "nothing.yaml")
     assert (refused.code, refused.out) == (2, "")
@@ -36,7 +36,12 @@ def test_a_missing_manifest_is_the_user_s_mistake(hpcgeom, command):
     "arguments",
     [
         ("status", "."),
+        ("status", ".", "--watch"),
+        ("logs", "."),
+        ("cancel", "."),
         ("resume", "."),
+        ("resume", ".", "--workers", "1"),
+        ("task", ".", "--job", "hpcgeom-12345678-0000-extract"),
         ("verify", "."),
         ("show", "."),
         ("plot", "."),
@@ -113,7 +118,7 @@ def test_the_traceback_of_a_failed_unit_is_that_of_its_process(hpcgeom, manifest
     ],
 )
 def test_every_kind_of_error_has_its_exit_code_and_one_line(hpcgeom, monkeypatch, error, code, message):
-    def fail():
+    def fail(of):
         raise error
 
     monkeypatch.setattr(commands, "schema", fail)
@@ -124,7 +129,7 @@ def test_every_kind_of_error_has_its_exit_code_and_one_line(hpcgeom, monkeypatch
 
 
 def test_an_error_of_ours_is_not_hidden(hpcgeom, monkeypatch):
-    monkeypatch.setattr(commands, "schema", lambda: 1 / 0)
+    monkeypatch.setattr(commands, "schema", lambda of: 1 / 0)
     with pytest.raises(ZeroDivisionError, match="division by zero"):
         hpcgeom("schema")
 

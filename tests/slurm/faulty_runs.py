@@ -1,4 +1,4 @@
-"""Runs on the lab whose jobs are disturbed: submitted from the process of the tests, finished there or by jobs."""
+"""Runs on the lab whose jobs are disturbed: submitted by the process of the tests, finished by it or by jobs."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class FaultyRun:
     """
 
     def __init__(self, lab: Lab, folder: Path, manifest: Path, reference: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.lab, self.folder = lab, folder
         self.manifest, self.reference = manifest, reference
         self.root = folder / "run"
@@ -108,7 +109,9 @@ class FaultyRun:
 
     def log(self, job_id: str) -> str:
         """What a job has written so far."""
-        found = {number: job.log_of(place) for job in jobs_of(self.root) for place, number in enumerate(job.ids)}
+        found = {
+            number: job.log_of(place) for job in jobs_of(self.root) for place, number in enumerate(job.ids)
+        }
         path = Path(found[job_id])
         return path.read_text() if path.exists() else ""
 

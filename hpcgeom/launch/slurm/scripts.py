@@ -22,6 +22,9 @@ from hpcgeom.launch.slurm.commands import SchedulerError, outside_a_job
 
 TIMEOUT_S = 120
 """For sbatch: a busy controller may take long, a hanging one for ever."""
+_KILL_AFTER_S = 10
+_TIMED_OUT = frozenset({124, 137})
+"""Exit codes of ``timeout`` where its command did not end, and did not even then."""
 
 _IGNORED_UNTIL_PYTHON_LISTENS = ("sh", "-c", "trap '' USR1 USR2; exec \"$@\"", "hpcgeom")
 """A warning that comes while Python starts must not kill it."""
@@ -110,6 +113,12 @@ def submit(script: JobScript) -> str:
         try:
             return str(executor.submit_script().job_id)
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+            if getattr(error.__cause__, "returncode", 0) in _TIMED_OUT:
+                raise SchedulerError(
+                    f"sbatch did not answer within {TIMEOUT_S} s: the controller is busy or down, and may have "
+                    f"accepted the job '{script.name}' all the same; try the same command again in a few "
+                    "minutes, it finds the job by its name"
+                ) from None
             said = " ".join(str(error).split())
             raise SchedulerError(
                 f"the job '{script.name}' was not accepted: {said}: correct the profile, and see "
@@ -146,7 +155,8 @@ class _Executor(submitit.SlurmExecutor):
         return f"trap '' USR1 USR2\nexec {words}"
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        return ["timeout", str(TIMEOUT_S), "sbatch", str(submission_file_path)]
+        patience = (f"--kill-after={_KILL_AFTER_S}", str(TIMEOUT_S))
+        return ["timeout", *patience, "sbatch", str(submission_file_path)]
 
     @staticmethod
     def _get_job_id_from_submission_command(string: bytes | str) -> str:
