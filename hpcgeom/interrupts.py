@@ -48,5 +48,5 @@ def unit() -> Iterator[None]:
     finally:
         _Unit.is_held = False
         pending, _Unit.pending = _Unit.pending, None
-    if pending is not None:
-        raise pending
+        if pending is not None:
+            raise pending  # also where the unit has failed: whoever asked for the end is heard

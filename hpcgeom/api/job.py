@@ -165,7 +165,8 @@ def _leave(stop: Stop, max_requeues: int) -> None:
             f"{f' of {stop.walltime_s:.0f} s' if stop.walltime_s else ''} ended: raise the walltime, or make "
             "units smaller (extract.unit_rows of the manifest)"
         )
-    if stop.goes_on_later and requeue.situation().kind != "requeued":
+    # It may have been put back, or cancelled, since it was told: a cancelled job would come back.
+    if stop.goes_on_later and requeue.situation().kind not in ("requeued", "cancelled"):
         if requeue.restarts() >= max_requeues:
             raise IncompleteError(
                 f"the job was put back into the queue {requeue.restarts()} times, the most that is allowed "

@@ -192,7 +192,7 @@ class JobLayout:
     def _refuse_too_large(self, job: Job, memory_gb: float) -> None:
         # CPUs and GPUs are held against those of a node when a profile is loaded; memory is known with the plan.
         node = self._profile.node_of(job.stage)
-        what = f"a process of stage '{job.stage}'" + (f" of model '{job.model}'" if job.model else "")
+        what = f"a job of stage '{job.stage}'" + (f" of model '{job.model}'" if job.model else "")
         if node.memory_gb is not None and memory_gb > node.memory_gb:
             raise InputError(
                 f"{what} needs {memory_gb:.2f} GiB on a node, but node.memory_gb of profile "

@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from hpcgeom.launch.slurm import states
-from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.slurm.states import JobState
 from hpcgeom.plan.packing import pack, unpack
 from hpcgeom.stages.status import StageStatus, status_of
@@ -78,7 +77,7 @@ class StageReport(_Report):
     n_running, n_pending
         Missing units whose job runs, or waits.
     n_failed
-        Missing units whose last job has ended.
+        Missing units whose last job has ended; none of jobs that the scheduler could not be asked about.
     missing
         Numbers of all that are missing, such as ``0-3,7``.
     holders
@@ -148,12 +147,9 @@ def report_of(root: Path) -> RunReport:
 
 
 def _ask(ids: Sequence[str]) -> tuple[Mapping[str, JobState], list[str]]:
-    if not ids:
-        return {}, []
-    try:
-        return states.states_of(ids), []
-    except SchedulerError as error:
-        return {}, [f"what the scheduler says is not known: {error}"]
+    known = states.states_of(ids)
+    silence = dict.fromkeys(state.reason for state in known.values() if state.is_unasked)
+    return known, [f"what the scheduler says is not known: {reason}" for reason in silence]
 
 
 def _is_last(job: Job, jobs: Sequence[Job]) -> bool:
@@ -174,8 +170,10 @@ def _stage(stage: StageStatus, jobs: Sequence[Job], known: Mapping[str, JobState
     for job in jobs:
         for number, job_id in enumerate(job.ids):
             state, units = known.get(job_id), _units_of(job, number, missing)
-            if state is None or not state.is_alive:
+            if state is None or not (state.is_alive or state.is_unasked):
                 ended |= units
+            elif state.is_unasked:
+                continue
             elif state.state == "pending":
                 pending |= units
             else:
@@ -199,7 +197,8 @@ def _job(job: Job, known: Mapping[str, JobState], missing: set[int], is_last: bo
     failed = [
         _element(job, number, state, units)
         for number, state in enumerate(found)
-        if is_last and not (state and state.is_alive) and (units := _units_of(job, number, missing))
+        if is_last and not (state and (state.is_alive or state.is_unasked))
+        if (units := _units_of(job, number, missing))
     ]
     return JobReport(
         name=job.name,

@@ -50,7 +50,7 @@ def workers_of_allocation(mode: str) -> dict[str, Any]:
     """
     if mode != "allocation":
         raise InputError(
-            f"--dask {mode}: expected 'allocation'; other modes are in a profile: hpcgeom submit -P"
+            f"--dask {mode}: expected 'allocation'; other modes are in a profile: hpcgeom submit -p"
         )
     if "SLURM_JOB_ID" not in os.environ:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hpcgeom.api.running import WAIT_FOR_PREPARE_S, read_run, run_directory_of
 from hpcgeom.errors import InputError
 from hpcgeom.launch.slurm import commands, scripts, states
 from hpcgeom.launch.slurm.commands import SchedulerError
+from hpcgeom.launch.slurm.states import JobState
 from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile, load_profile
 from hpcgeom.plan.packing import unpack
@@ -171,7 +172,7 @@ class _Submitter:
         self._layout = JobLayout(place_for_scripts(run.root), run.plan, cluster, size)
         known = adopt(run.root)
         self._next = 1 + max((_number(job) for job in known), default=-1)
-        self._states = states.states_of([number for job in known for number in job.ids])
+        self._states = _states_of(known)
         self._alive = [job for job in known if self._alive_ids(job)]
         self._submission = Submission(run.root)
 
@@ -206,7 +207,8 @@ class _Submitter:
             now = time.strftime("%Y-%m-%dT%H:%M:%S")
             job = write_job(self._run.root, replace(job, job_id=job_id, submitted=now))
             self._submission.submitted.append(job)
-            what = f"{len(job.elements)} elements" if job.elements else "1 job"
+            n_elements = max(len(job.elements), 1)
+            what = "1 job" if n_elements == 1 else f"an array of {n_elements}"
             self._progress.say(f"{stage}{f' {job.model}' if job.model else ''}: job {job_id}, {what}")
 
     def _not_under_way(self, missing: Sequence[Unit], living: Sequence[Job]) -> list[Unit]:
@@ -233,6 +235,15 @@ class _Submitter:
 
     def _alive_ids(self, job: Job) -> list[str]:
         return [number for number in job.ids if number in self._states and self._states[number].is_alive]
+
+
+def _states_of(jobs: Sequence[Job]) -> Mapping[str, JobState]:
+    found = states.states_of([number for job in jobs for number in job.ids])
+    if silent := next((state.reason for state in found.values() if state.is_unasked), ""):
+        raise SchedulerError(
+            f"it is not known which jobs of before still run: {silent}; nothing was submitted, try again later"
+        )
+    return found
 
 
 def adopt(root: Path) -> list[Job]:

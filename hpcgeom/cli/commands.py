@@ -69,12 +69,12 @@ def plan(manifest: Path, n_samples: int | None, length: int | None, *, as_json: 
 
 def prepare(manifest: Path, run_dir: Path | None) -> str:
     """Prepare a run and say what is next."""
-    from hpcgeom.api.running import run_directory_of
+    from hpcgeom.api.running import WAIT_FOR_PREPARE_S, run_directory_of
     from hpcgeom.manifest import load_manifest
     from hpcgeom.stages.prepare import prepare as prepare_run
 
     loaded = load_manifest(manifest)
-    run = prepare_run(loaded, run_directory_of(loaded, run_dir))
+    run = prepare_run(loaded, run_directory_of(loaded, run_dir), WAIT_FOR_PREPARE_S)
     notices = [f"note: {notice}" for notice in run.plan.samples.notices]
     return "\n".join([*notices, f"{run.root} is prepared: hpcgeom resume {run.root} does the rest"])
 

@@ -75,7 +75,7 @@ def report(found: RunReport) -> str:
         parts.append(table([("job", "stage", "model", "elements", "states", "why"), *map(_job, found.jobs)]))
     parts += [text for job in found.jobs if (text := _failed(job))]
     parts += [f"note: {notice}" for notice in found.notices]
-    if not found.is_complete and not found.is_under_way and not holders:
+    if not (found.is_complete or found.is_under_way or holders or found.notices):
         parts.append(f"nobody works on it: hpcgeom resume {found.run}")
     return "\n\n".join(parts)
 

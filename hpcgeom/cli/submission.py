@@ -98,12 +98,15 @@ def status(root: Path, *, as_json: bool) -> tuple[str, int]:
 def watch(root: Path) -> tuple[str, int]:
     """Show the status again and again, until the run is complete or nobody works on it."""
     from hpcgeom.api.job_status import report_of
+    from hpcgeom.store.leases import Pulse
 
+    pulse = Pulse(root / "records")
     while True:
         found = report_of(root)
-        is_over = found.is_complete or not (
-            found.is_under_way or any(stage.holders for stage in found.stages)
-        )
+        holders = any(stage.holders for stage in found.stages) and pulse.is_felt()
+        # A scheduler that does not answer for a while may still have the jobs.
+        is_worked_on = found.is_under_way or found.notices or holders
+        is_over = found.is_complete or not is_worked_on
         if is_over:
             return render_jobs.report(found), 0 if found.is_complete else 3
         clear = _CLEAR if sys.stdout.isatty() else ""

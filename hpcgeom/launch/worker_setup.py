@@ -9,9 +9,11 @@ from hpcgeom.launch.devices import number_on_node, take_one
 
 
 def dask_setup(worker: object) -> None:
-    """Take one GPU; leave an interrupt, which a terminal sends to all, to whoever started this process."""
+    """Take one GPU; leave interrupts and warnings, which all processes get, to whoever started this one."""
     take_one(number_on_node(getattr(worker, "name", None)))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The end of a job is announced to all of its processes; the one that gives work out heeds it.
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     # Tells of every connection that ends, with a traceback, as if it were an accident.
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
 

@@ -87,7 +87,9 @@ def refuse_other_directory(loaded: LoadedManifest, root: Path) -> None:
     if not root.is_dir():
         raise InputError(f"{root} is a file: name a folder as --run-dir")
     known = root / paths.MANIFEST
-    if not known.exists() and not Records(root, "prepare").folder.exists() and any(root.iterdir()):
+    # What is in it is looked at first: another process may begin to prepare it in between.
+    is_empty = all(path.name == "records" for path in root.iterdir())
+    if not is_empty and not known.exists() and not Records(root, "prepare").folder.exists():
         raise InputError(
             f"{root} is not empty and is not a run of hpcgeom (it has no {paths.MANIFEST}): "
             "name another --run-dir"

@@ -10,6 +10,7 @@ from typing import Any
 from hpcgeom.plan.packing import pack
 from hpcgeom.plan.units import STAGES
 from hpcgeom.stages.run import Run
+from hpcgeom.store.leases import is_dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class StageStatus:
     missing
         Numbers of the units that lack one, such as ``0-3,7``.
     running
-        Who holds the leases of unfinished units: host and process.
+        Who holds the leases of unfinished units: host and process; not those known to have ended.
     bad
         Units whose record was set aside by verify.
     seconds
@@ -59,13 +60,14 @@ def _stage(run: Run, stage: str) -> StageStatus:
     records = run.records(stage)
     units = run.units(stage)
     missing = {unit.index for unit in records.missing(units)}
+    held = sorted(records.folder.glob("[0-9]*.lease"))
     facts = [record.facts for unit in units if unit.index not in missing and (record := records.load(unit))]
     return StageStatus(
         stage=stage,
         n_done=len(units) - len(missing),
         n_units=len(units),
         missing=pack(sorted(missing)),
-        running=tuple(_holder(path) for path in sorted(records.folder.glob("[0-9]*.lease"))),
+        running=tuple(_holder(path) for path in held if not is_dead(path)),
         bad=sum(records.path(units[index]).with_suffix(".bad").exists() for index in missing),
         seconds=round(sum(float(fact.get("seconds", 0.0)) for fact in facts), 3),
     )

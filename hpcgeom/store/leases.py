@@ -81,6 +81,41 @@ def lease(path: Path, attempt: int = 0, wait_s: float = 0.0) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def is_dead(path: Path) -> bool:
+    """Whether the holder of a lease is known to have ended, as it is of processes of this machine alone."""
+    holder = _holder(path)
+    return holder.get("processes") == _process_table() and not _runs_here(holder)
+
+
+class Pulse:
+    """Whether a holder of a lease below a folder lives, as far as can be seen from here.
+
+    Parameters
+    ----------
+    folder
+        All units' leases are below it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._beats, self._beat_at = folder, _beats(folder), time.monotonic()
+
+    def is_felt(self) -> bool:
+        """Whether a counter was raised in the last `PATIENCE_S` seconds, or nobody has looked for so long."""
+        beats = _beats(self._folder)
+        if beats != self._beats:
+            self._beats, self._beat_at = beats, time.monotonic()
+        return time.monotonic() - self._beat_at < PATIENCE_S
+
+
+def _beats(folder: Path) -> frozenset[tuple[str, int]]:
+    """Something that changes with every lease that comes, goes, or is written again."""
+    found: set[tuple[str, int]] = set()
+    for path in folder.rglob("[0-9]*.lease"):
+        with suppress(FileNotFoundError):
+            found.add((str(path), path.stat().st_mtime_ns))
+    return frozenset(found)
+
+
 def _create(path: Path, content: dict[str, Any]) -> bool:
     # A link appears with its content inside: no reader ever sees an empty lease.
     beside = path.with_name(f".{path.name}.{content['token']}")
@@ -133,13 +168,17 @@ def _process_table() -> str:
 
 def _is_alive(path: Path, holder: dict[str, Any]) -> bool:
     if holder.get("processes") == _process_table():
-        try:
-            process = psutil.Process(int(holder["pid"]))
-            is_same = abs(process.create_time() - float(holder["started"])) < 1.0
-            return is_same and bool(process.status() != psutil.STATUS_ZOMBIE)
-        except (psutil.NoSuchProcess, KeyError, ValueError):
-            return False
+        return _runs_here(holder)
     return _counter_moves(path, holder)
+
+
+def _runs_here(holder: dict[str, Any]) -> bool:
+    try:
+        process = psutil.Process(int(holder["pid"]))
+        is_same = abs(process.create_time() - float(holder["started"])) < 1.0
+        return is_same and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return False
 
 
 def _counter_moves(path: Path, holder: dict[str, Any]) -> bool:

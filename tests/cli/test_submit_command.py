@@ -189,8 +189,20 @@ def test_a_job_of_which_nobody_knows_was_never_submitted(submit, cluster, root):
     forgotten = without_ids(root, 4)
     cluster.knows_all(root)
     assert submit().out.startswith("1 jobs are submitted, 4 of before are under way\n")
-    assert forgotten.name not in [job.name for job in jobs_of(root)] or jobs_of(root)[-1].job_id == "105"
+    assert (jobs_of(root)[-1].name, jobs_of(root)[-1].job_id) == (forgotten.name, "105")
     assert cluster.directive(105, "dependency") == ["afterany:100:101:102:103"]
+
+
+def test_nothing_is_submitted_twice_because_the_scheduler_does_not_say_what_runs(submit, cluster):
+    assert submit().code == 0
+    cluster.says("squeue", stderr="slurm_load_jobs error: Socket timed out", code=1)
+    refused = submit()
+    assert (refused.code, refused.out) == (4, "")
+    assert (
+        "it is not known which jobs of before still run: squeue does not answer (slurm_load_jobs error: Socket "
+        "timed out); nothing was submitted, try again later"
+    ) in refused.err
+    assert cluster.n_submitted == 5
 
 
 @pytest.mark.parametrize("command", ["submit", "resume", "cancel"])
@@ -230,18 +242,18 @@ def test_while_the_controller_is_down_nothing_is_prepared(hpcgeom, submit, clust
         (
             "{memory_gb: 0.5}",
             "",
-            r"a process of stage 'extract' of model 'wide' needs 0.5\d GiB on a node, but node.memory_gb of "
+            r"a job of stage 'extract' of model 'wide' needs 0.5\d GiB on a node, but node.memory_gb of "
             "profile 'fake' is 0.5: use larger nodes, fewer processes or workers",
         ),
         (
             "{memory_gb: 3}",
             "",
-            r"a process of stage 'search' needs 3.\d\d GiB on a node, but node.memory_gb of profile 'fake' is 3:",
+            r"a job of stage 'search' needs 4.8\d GiB on a node, but node.memory_gb of profile 'fake' is 3:",
         ),
         (
             "{cpus: 4}",
             "dask: {mode: local, workers: 8}",
-            r"p.yaml:3: search.cpus: expected at most the 4 CPUs of a node \(node.cpus\), found 8 "
+            r"p.yaml:\d: search.cpus: expected at most the 4 CPUs of a node \(node.cpus\), found 8 "
             r"\(8 processes of 1\): ask for less, or correct node",
         ),
     ],

@@ -215,7 +215,7 @@ def test_a_grace_of_unknown_length_is_none():
 def test_a_unit_that_would_not_fit_is_not_begun(monkeypatch, walltime_s, units, elapsed_s, expected):
     now = 0.0
     monkeypatch.setattr(stopping.time, "monotonic", lambda: now)
-    stop = Stop(walltime_s)
+    stop = Stop(walltime_s, began=now)
     for seconds in units:
         stop.finished(seconds)
     now = elapsed_s

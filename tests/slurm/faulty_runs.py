@@ -1,4 +1,4 @@
-"""Runs on the lab whose jobs are disturbed: submitted by the process of the tests, finished by it or by jobs."""
+"""Runs on the lab whose jobs are disturbed: submitted by the process of the tests, finished by it or jobs."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from hpcgeom.launch.slurm.commands import SchedulerError, outside_a_job
 TIMEOUT_S = 120
 """For sbatch: a busy controller may take long, a hanging one for ever."""
 _KILL_AFTER_S = 10
-_TIMED_OUT = frozenset({124, 137})
-"""Exit codes of ``timeout`` where its command did not end, and did not even then."""
+_TIMED_OUT = frozenset({124, 137, -9})
+"""Exit codes of ``timeout`` where its command did not end; it is killed with one that ignores being told to."""
 
 _IGNORED_UNTIL_PYTHON_LISTENS = ("sh", "-c", "trap '' USR1 USR2; exec \"$@\"", "hpcgeom")
 """A warning that comes while Python starts must not kill it."""

@@ -30,6 +30,7 @@ State = Literal[
 ]
 Source = Literal["squeue", "sacct", "scontrol", ""]
 
+_SILENCE = "squeue does not answer"
 _ALIVE = frozenset({"pending", "running", "completing", "requeued"})
 _STATES: Mapping[str, State] = {
     "PENDING": "pending",
@@ -95,6 +96,11 @@ class JobState:
         return self.state in _ALIVE
 
     @property
+    def is_unasked(self) -> bool:
+        """Whether nobody could be asked, so that it may well be alive."""
+        return self.state == "unknown" and self.reason.startswith(_SILENCE)
+
+    @property
     def is_held(self) -> bool:
         """Whether it waits until somebody releases it (``scontrol release``)."""
         return self.is_alive and ("held" in self.reason.lower() or self.reason == "RESV_DEL_HOLD")
@@ -154,7 +160,7 @@ def _add_queue(known: dict[str, JobState], ids: Sequence[str]) -> str:
     try:
         records = job_records.of_queue()
     except SchedulerError as error:
-        return f"squeue does not answer ({(error.stderr or str(error)).splitlines()[-1]})"
+        return f"{_SILENCE} ({(error.stderr or str(error)).splitlines()[-1]})"
     arrays = {array_of(job) for job in ids}
     _add(known, (record for record in records if array_of(record.job_id) in arrays), "squeue")
     return ""
