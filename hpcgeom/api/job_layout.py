@@ -190,7 +190,7 @@ class JobLayout:
         )
 
     def _refuse_too_large(self, job: Job, memory_gb: float) -> None:
-        # CPUs and GPUs are held against those of a node when a profile is loaded; memory is known with the plan.
+        # CPUs and GPUs are held against those of a node when a profile is loaded; memory needs the plan.
         node = self._profile.node_of(job.stage)
         what = f"a job of stage '{job.stage}'" + (f" of model '{job.model}'" if job.model else "")
         if node.memory_gb is not None and memory_gb > node.memory_gb:

@@ -241,7 +241,8 @@ def _states_of(jobs: Sequence[Job]) -> Mapping[str, JobState]:
     found = states.states_of([number for job in jobs for number in job.ids])
     if silent := next((state.reason for state in found.values() if state.is_unasked), ""):
         raise SchedulerError(
-            f"it is not known which jobs of before still run: {silent}; nothing was submitted, try again later"
+            f"it is not known which jobs of before still run: {silent}; nothing was submitted, "
+            "try again later"
         )
     return found
 

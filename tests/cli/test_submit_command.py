@@ -59,7 +59,7 @@ def test_every_stage_is_a_job_that_waits_for_those_before_it(submit, cluster, ro
     waits = [cluster.directive(FIRST_ID + number, "dependency") for number in range(5)]
     assert waits == [[], [], ["afterany:100:101"], ["afterany:100:101:102"], ["afterany:100:101:102:103"]]
     assert [len(job.depends_on) for job in jobs] == [0, 0, 2, 3, 4]
-    assert "extract wide: job 100, 2 elements" in done.err
+    assert "extract wide: job 100, an array of 2" in done.err
     assert "collect: job 104, 1 job" in done.err
     for number, job in enumerate(jobs):
         assert cluster.directive(FIRST_ID + number, "job-name") == [job.name]

@@ -27,7 +27,7 @@ def at(moment: str, **about: object) -> None:
         pass
     else:
         os.kill(os.getpid(), signal.SIGKILL)
-    if name.startswith("unit-begins"):
+    if name.startswith("unit-begins.extract"):
         time.sleep(float(os.environ.get("LAB_FAULTS_SECONDS", "0")))
     while (folder / f"hold.{name}").exists():
         time.sleep(_POLL_S)
@@ -58,7 +58,7 @@ class Faults:
         folder.mkdir()
 
     def environment(self, seconds: float = 0.0) -> dict[str, str]:
-        """Of jobs; with `seconds`, each unit takes so much longer."""
+        """Of jobs; with `seconds`, each unit of extract takes so much longer."""
         here = Path(__file__).parent
         return {
             "PYTHONPATH": f"{here.parents[1]}:{here}",

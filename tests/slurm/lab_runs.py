@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -100,7 +101,7 @@ class LabRun:
         """``hpcgeom submit`` of the run; what it prints."""
         return self.call(*self.words, **how)
 
-    def submit_dry(self) -> str:
+    def rehearse(self) -> str:
         """What ``hpcgeom submit --dry-run`` prints."""
         return self.call(*self.words, "--dry-run")
 
@@ -177,9 +178,9 @@ def scripts_submitted(root: Path) -> dict[str, str]:
 def ids_as_names(script: str, jobs: list[Job]) -> str:
     """A script with the ids that it waits for as a rehearsal words them."""
     names = {job.job_id: f"<{job.name}>" for job in jobs}
-    return re.sub(
-        r"^#SBATCH --dependency=afterany:(.*)$",
-        lambda found: "#SBATCH --dependency=afterany:" + ":".join(names[i] for i in found[1].split(":")),
-        script,
-        flags=re.MULTILINE,
-    )
+
+    def named(found: re.Match[str]) -> str:
+        waits_for = ":".join(names[job_id] for job_id in found[1].split(":"))
+        return "#SBATCH --dependency=" + shlex.quote(f"afterany:{waits_for}")
+
+    return re.sub(r"^#SBATCH --dependency=afterany:(.*)$", named, script, flags=re.MULTILINE)

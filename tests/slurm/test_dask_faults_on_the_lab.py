@@ -134,7 +134,10 @@ def test_after_the_driver_is_killed_resume_goes_on(run, mode):
     assert f"nobody works on it: hpcgeom resume {run.root}" in run.status()
     submitted = [job.stage for job in run.resubmit().submitted]
     assert submitted == ["search", "geometry", "collect"]
-    run.wait_until_complete()
+    again = run.id_of("search")
+    assert run.wait_until_over(again)["JobState"] == "COMPLETED", run.log(again)
+    run.drop_jobs()
+    run.finish_here()
 
 
 @pytest.mark.parametrize("mode", ["allocation", pytest.param("jobqueue", marks=pytest.mark.slow)])
