@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "launch"))
@@ -28,7 +28,7 @@ DOWN = "Slurmctld(primary) at vm is DOWN\n"
 
 
 class FakeCluster(FakeScheduler):
-    """Everything answers; sbatch gives ids from `FIRST_ID` on and keeps each script and the job files it saw."""
+    """Everything answers; sbatch gives ids from `FIRST_ID` on and keeps each script and job files."""
 
     def __init__(self, folder: Path, monkeypatch) -> None:
         folder.mkdir()
@@ -88,14 +88,5 @@ class FakeCluster(FakeScheduler):
 
 def without_ids(root: Path, number: int) -> Job:
     """Make a job's file one of a submission that was cut off."""
-    from dataclasses import replace
-
     job = jobs_of(root)[number]
     return write_job(root, replace(job, job_id="", submitted=""))
-
-
-def undo(root: Path, *stages: str) -> Path:
-    """Take the records of some stages away: their units are missing."""
-    for stage in stages:
-        shutil.rmtree(root / "records" / stage)
-    return root

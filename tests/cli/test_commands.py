@@ -12,6 +12,7 @@ import xarray as xr
 
 from hpcgeom.api.job_status import RunReport
 from hpcgeom.manifest import Manifest, load_manifest
+from hpcgeom.manifest.profile import load_profile
 from hpcgeom.manifest.profile_sections import Profile
 from hpcgeom.version import __version__
 
@@ -32,6 +33,14 @@ def test_init_writes_a_manifest_that_is_valid(hpcgeom, tmp_path):
     checked = hpcgeom("validate", "-m", "first-try.yaml")
     assert (checked.code, checked.err) == (0, "")
     assert re.fullmatch(r"first-try.yaml is valid: first-try, digest [0-9a-f]{8}\n", checked.out)
+
+
+def test_init_writes_a_profile_that_is_valid(hpcgeom, tmp_path):
+    done = hpcgeom("init", "cluster", "--profile")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "cluster.yaml is written: edit it, then hpcgeom doctor --profile cluster.yaml\n"
+    assert load_profile(tmp_path / "cluster.yaml").profile.name == "cluster"
+    assert hpcgeom("init", "cluster", "--profile").code == 2
 
 
 def test_init_has_a_name_of_its_own_and_knows_the_suffix(hpcgeom, tmp_path):
@@ -99,7 +108,16 @@ def test_prepare_run_task_status_and_resume_lead_to_the_same_results(hpcgeom, ma
     before = hpcgeom("status", root)
     assert before.code == 3
     lines = before.out.splitlines()
-    assert lines[0].split() == "stage done units running pending failed seconds missing".split()
+    assert lines[0].split() == [
+        "stage",
+        "done",
+        "units",
+        "running",
+        "pending",
+        "failed",
+        "seconds",
+        "missing",
+    ]
     assert [line.split() for line in lines[1:5]] == [
         ["extract", "0", "2", "0", "0", "0", "0.0", "0-1"],
         ["search", "0", "3", "0", "0", "0", "0.0", "0-2"],

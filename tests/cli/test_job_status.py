@@ -1,4 +1,4 @@
-"""`hpcgeom status` and `logs` of a run that was submitted: records are the truth, the scheduler gives hints."""
+"""`hpcgeom status` and `logs` of a submitted run: records are the truth, the scheduler gives hints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cluster(tmp_path, monkeypatch) -> FakeCluster:
 
 @pytest.fixture
 def root(hpcgeom, cluster, finished, tmp_path) -> Path:
-    """The run of the clouds as it was submitted: 100 and 101 extract, 102 searches, 103 measures, 104 collects."""
+    """The run of the clouds, submitted: 100 and 101 extract, 102 searches, 103 measures, 104 collects."""
     (tmp_path / "p.yaml").write_text(PROFILE)
     assert hpcgeom("submit", "-m", finished.manifest, "-p", "p.yaml", "--run-dir", tmp_path / "r").code == 0
     return tmp_path / "r"

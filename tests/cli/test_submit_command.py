@@ -111,8 +111,8 @@ def test_an_array_is_cut_at_the_size_that_the_cluster_allows(submit, cluster, ro
 
 def test_jobs_that_ended_are_submitted_again_for_what_they_lack(hpcgeom, submit, cluster, root):
     assert submit().code == 0
-    cluster.knows({"100_0": "COMPLETED", "100_1": "RUNNING", "101_0": "RUNNING", "101_1": "PENDING|x",
-                   "102": "PENDING|Dependency", "103": "PENDING|Dependency", "104": "PENDING|Dependency"})  # fmt: skip
+    arrays = {"100_0": "COMPLETED", "100_1": "RUNNING", "101_0": "RUNNING", "101_1": "PENDING|x"}
+    cluster.knows(arrays | dict.fromkeys(("102", "103", "104"), "PENDING|Dependency"))
     again = hpcgeom("resume", root)
     assert again.code == 0
     assert again.out.startswith("4 jobs are submitted, 2 of before are under way\n")
@@ -199,8 +199,8 @@ def test_nothing_is_submitted_twice_because_the_scheduler_does_not_say_what_runs
     refused = submit()
     assert (refused.code, refused.out) == (4, "")
     assert (
-        "it is not known which jobs of before still run: squeue does not answer (slurm_load_jobs error: Socket "
-        "timed out); nothing was submitted, try again later"
+        "it is not known which jobs of before still run: squeue does not answer (slurm_load_jobs error: "
+        "Socket timed out); nothing was submitted, try again later"
     ) in refused.err
     assert cluster.n_submitted == 5
 
@@ -242,8 +242,7 @@ def test_while_the_controller_is_down_nothing_is_prepared(hpcgeom, submit, clust
         (
             "{memory_gb: 0.5}",
             "",
-            r"a job of stage 'extract' of model 'wide' needs 0.5\d GiB on a node, but node.memory_gb of "
-            "profile 'fake' is 0.5: use larger nodes, fewer processes or workers",
+            r"of model 'wide' needs 0.5\d GiB on a node, but node.memory_gb of profile 'fake' is 0.5",
         ),
         (
             "{memory_gb: 3}",
@@ -253,8 +252,7 @@ def test_while_the_controller_is_down_nothing_is_prepared(hpcgeom, submit, clust
         (
             "{cpus: 4}",
             "dask: {mode: local, workers: 8}",
-            r"p.yaml:\d: search.cpus: expected at most the 4 CPUs of a node \(node.cpus\), found 8 "
-            r"\(8 processes of 1\): ask for less, or correct node",
+            r"p.yaml:\d: search.cpus: expected at most the 4 CPUs of a node \(node.cpus\), found 8 \(8 proce",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 """Interruptions that wait for the files of a unit, and the hook by which tests interfere."""
 
+# ruff: noqa: PT012 (what is raised at the end of a block is what is tested)
+
 from __future__ import annotations
 
 import os

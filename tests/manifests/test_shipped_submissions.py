@@ -1,4 +1,4 @@
-"""Every shipped manifest with every shipped profile: the scripts, without data, weights, network or scheduler."""
+"""Every shipped manifest with every shipped profile: scripts, without data, weights, network or scheduler."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ N_SAMPLES = 1000
 WITH_DATA_ELSEWHERE = ("esm2", "gpt2", "igpt", "lab", "llama2")
 SHIPPED = (*WITH_DATA_ELSEWHERE, "lab_arrays", "quickstart")
 LARGE = "name: large\nnode: {cpus: 128, memory_gb: 500}\n"
-HOST = r"a job of stage 'extract' of model '{}' needs {} GiB on a node, but node\.memory_gb of profile '{}' is {:g}: use larger"
-GPU = r"the weights of model '{}' are {} GiB, but node\.gpu_memory_gb of profile '{}' is {:g}, and a model runs on"
+HOST = (
+    r"a job of stage 'extract' of model '{}' needs {} GiB on a node, but node\.memory_gb of profile '{}' is "
+    "{:g}: use larger nodes"
+)
+GPU = (
+    r"the weights of model '{}' are {} GiB, but node\.gpu_memory_gb of profile '{}' is {:g}, and a "
+    "model runs on one GPU: use GPUs with more memory"
+)
 REFUSED = {
     ("esm2", "local-lab"): HOST.format("esm2-3b", r"15\.\d\d", "local-lab", 15),
     ("llama2", "local-lab"): HOST.format("llama2-7b", r"16\.\d\d", "local-lab", 15),
@@ -56,10 +62,6 @@ def manifest_of(shipped, tmp_path):
     """The manifest of a name, and what is asked beside it; points that exist already take no disk."""
 
     def find(name: str) -> tuple[Path, list[object]]:
-        if name == "quickstart":
-            folder = tmp_path / "quickstart"
-            (folder / "data").mkdir(parents=True)
-            return shipped / "quickstart.yaml", ["--samples", N_SAMPLES]
         if name != "lab_arrays":
             return shipped / f"{name}.yaml", ["--samples", N_SAMPLES]
         path = tmp_path / "lab_arrays.yaml"
@@ -139,9 +141,7 @@ def test_models_that_were_refused_are_accepted_on_large_nodes(hpcgeom, manifest_
     assert 60 < memory_gb < 80 if name == "esm2" else 130 < memory_gb < 160
 
 
-def test_each_of_the_large_models_is_refused_by_the_lab_with_its_own_number(
-    hpcgeom, shipped, tmp_path, subtests=None
-):
+def test_each_of_the_large_models_is_refused_by_the_lab_with_its_own_number(hpcgeom, shipped, tmp_path):
     """Those that stand behind the first one which does not fit."""
     for name, model, needs in (("esm2", "esm2-15b", r"70\.\d\d"), ("llama2", "llama2-70b", r"1[45]\d\.\d\d")):
         text = (shipped / f"{name}.yaml").read_text()

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,10 @@ class LabRun:
     def queue(self) -> set[str]:
         """Names of all jobs that the lab has and that are not over."""
         return set(self.lab.run("squeue", "-h", "-o", "%j").stdout.split())
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for something in the run."""
+        wait_until(is_so, lambda: self.call("status", str(self.root), code=3), TIMEOUT_S, 0.2)
 
     def wait_until_over(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until no job waits or runs."""

@@ -108,7 +108,8 @@ def test_an_element_in_its_grace_finishes_its_unit_begins_no_other_and_comes_bac
 )
 def test_without_grace_what_is_worked_out_is_still_written(run, sends_signal):
     run.faults.hold("unit-computed.extract.0")
-    with run.lab.reconfigured(grace_time_s=0, preempt_send_user_signal=sends_signal):
+    # Ten seconds from the signal to the kill: enough for the release below on a busy machine.
+    with run.lab.reconfigured(grace_time_s=0, kill_wait_s=10, preempt_send_user_signal=sends_signal):
         run.submit(**ON_N1)
         run.faults.wait_for("unit-computed.extract.0")
         element = run.id_of("extract", "wide")

@@ -60,7 +60,6 @@ def test_activations_by_hand_are_those_of_run(run, options, n_processes):
     for path in files:
         assert (run.root / path).read_bytes() == (run.reference / path).read_bytes(), path
     assert len(makers(run, "extract")) == n_processes
-    # The same command again, as after a requeue, has nothing to do.
     assert run.times_computed()[:4] == [1] * 4
 
 
@@ -72,7 +71,7 @@ def test_an_array_and_two_jobs_on_dask_by_hand_are_a_whole_run(run):
     completed(run, search)
     completed(run, geometry)
     run.check()
-    assert {job for job, _ in makers(run, "extract")} == {f"{extract}_{number}" for number in range(3)}
+    assert len({job for job, _ in makers(run, "extract")}) == 3  # SLURM_JOB_ID of elements
     assert {job for job, _ in makers(run, "search")} == {search}
     assert run.times_computed() == [1] * len(run.times_computed())
     assert (run.root / "report" / "figures").is_dir()
@@ -87,5 +86,6 @@ def test_a_whole_run_in_one_job_by_hand_is_that_of_run(run):
 def test_a_search_by_hand_without_activations_names_what_is_missing(run):
     run.call("prepare", "-m", str(run.manifest), "--run-dir", str(run.root))
     (log,) = ended(run, sbatch(run, "search"))["FAILED"]
-    assert "4 of 4 units of stage 'extract' are missing" in log
+    assert "stage 'extract' of" in log
+    assert "is not finished: 4 of 4 units have no valid record (0 (" in log
     assert "Traceback" not in log

@@ -10,6 +10,7 @@ import lab_jobs
 import pytest
 from lab_runs import LOCAL, LabRun, ids_as_names, scripts_shown, scripts_submitted, with_more_samples
 
+from hpcgeom.plan.packing import unpack
 from hpcgeom.stages.run import Run
 
 pytestmark = pytest.mark.slurm
@@ -44,7 +45,7 @@ def try_mode(run: LabRun) -> None:
     assert run.times_computed() == [1] * len(run.times_computed())
     assert (run.root / "report" / "figures").is_dir()
     kept = files_of(run.root)
-    assert "complete" in run.submit()
+    assert "jobs are submitted" not in run.submit()
     assert run.queue() == set()
     assert files_of(run.root) == kept
 
@@ -109,9 +110,8 @@ def test_a_submission_killed_before_it_heard_of_its_job_is_gone_on_with(run, tmp
     assert run.lab.run("squeue", "-h", "-j", jobs[1].job_id, "-o", "%j").stdout.split()[0] == second.name
     assert jobs[2].depends_on == (first.name, second.name)
     assert run.queue() == {job.name for job in jobs}
-    run.lab.partition_up("main")
-    run.finish()
-    assert run.times_computed() == [1] * len(run.times_computed())
+    units = [unit for job in jobs for text in job.elements for unit in unpack(text)]
+    assert units == [0, 1, 2, 3]
 
 
 def test_more_units_than_an_array_may_have_are_several_arrays(lab, tmp_path):
@@ -126,30 +126,41 @@ def test_more_units_than_an_array_may_have_are_several_arrays(lab, tmp_path):
     assert run.times_computed() == [1] * len(run.times_computed())
 
 
-INSIDE = {
-    "a job": ((), "exec hpcgeom"),
-    "a step of an element of an array": (("--array=1", "--mem=500", "--comment=outer"), "exec srun hpcgeom"),
-}
-
-
-@pytest.mark.parametrize("where", INSIDE)
-def test_jobs_that_are_submitted_within_a_job_know_nothing_of_it(run, where):
-    options, command = INSIDE[where]
+def submitted_within(run: LabRun, *options: str, start: str = "exec") -> str:
+    """Submit the run from within a job of partition `low`; the number of that job."""
+    script = f"{start} hpcgeom {' '.join(run.words)}\n"
     outer = lab_jobs.submit(
-        run.lab,
-        *options,
-        script=f"{command} {' '.join(run.words)}\n",
-        cwd=run.folder,
-        environment=run.environment,
+        run.lab, "-plow", *options, script=script, cwd=run.folder, environment=run.environment
     )
     (state,) = lab_jobs.wait_until_over(run.lab, outer)
     assert state["JobState"] == "COMPLETED", lab_jobs.output(state)
+    return state["JobId"]
+
+
+def test_jobs_submitted_within_a_job_are_those_submitted_outside(run, finished, tmp_path):
+    run.lab.partition_down("main")
+    outside = LabRun(run.lab, tmp_path / "outside", finished.manifest, finished.root)
+    outside.submit()
+    submitted_within(run, "-c2", "--mem=2G", "--time=7", "--nodes=1", "--gres=gpu:1")
+    shown = [[_asked_for(run.lab, job.job_id) for job in one.jobs()] for one in (run, outside)]
+    assert shown[0] == shown[1]
+    assert [asked["TimeLimit"] for asked in shown[0]] == ["00:10:00"] * 5
+
+
+def _asked_for(lab, job_id: str) -> dict[str, str]:
+    """What the scheduler was asked for, but for names."""
+    keys = ("Partition", "NumNodes", "NumCPUs", "NumTasks", "CPUs/Task", "MinMemoryNode", "TimeLimit")
+    more = ("Requeue", "TresPerNode", "ArrayTaskId", "Reason", "ExcNodeList", "Features")
+    (found,) = lab_jobs.records(lab, job_id)
+    return {key: found.get(key, "") for key in keys + more}
+
+
+def test_a_run_submitted_within_a_step_of_an_element_of_an_array_does_its_own_units(run):
+    outer = submitted_within(run, "--array=1", "--mem=500", start="exec srun")
     run.finish()
     assert run.times_computed() == [1] * len(run.times_computed())
     done = Run(run.root)
-    for stage in ("extract", "collect"):
-        for unit in done.units(stage):
-            record = done.records(stage).load(unit)
-            (job,) = run.jobs(stage, unit.model if stage == "extract" else "")
-            assert record.made_by["job"] in job.ids
-    assert outer not in {job.job_id for job in run.jobs()}
+    for unit in done.units("extract"):
+        (job,) = run.jobs("extract", unit.model)
+        numbers = {state["JobId"] for state in lab_jobs.records(run.lab, job.job_id)}
+        assert done.records("extract").load(unit).made_by["job"] in numbers - {outer}

@@ -206,7 +206,8 @@ class Daemons:
 
     def _start_database(self) -> None:
         address = f"{self.folder}/run/mariadb.socket"
-        common = ["--no-defaults", f"--datadir={self.folder}/database"]
+        # In a folder that it shares, a server that starts removes the temporary tables of another lab's.
+        common = ["--no-defaults", f"--datadir={self.folder}/database", f"--tmpdir={self.folder}/run"]
         if os.geteuid() == 0:
             common.append("--user=root")
         self.run("mariadb-install-db", *common, "--auth-root-authentication-method=normal", "--skip-test-db")

@@ -24,7 +24,7 @@ TIMEOUT_S = 120
 """For sbatch: a busy controller may take long, a hanging one for ever."""
 _KILL_AFTER_S = 10
 _TIMED_OUT = frozenset({124, 137, -9})
-"""Exit codes of ``timeout`` where its command did not end; with one that ignores that, it is killed itself."""
+"""Exit codes of ``timeout`` where its command did not end; -9 where that ignored being told to."""
 
 _IGNORED_UNTIL_PYTHON_LISTENS = ("sh", "-c", "trap '' USR1 USR2; exec \"$@\"", "hpcgeom")
 """A warning that comes while Python starts must not kill it."""
@@ -116,8 +116,8 @@ def submit(script: JobScript) -> str:
             if getattr(error.__cause__, "returncode", 0) in _TIMED_OUT:
                 raise SchedulerError(
                     f"sbatch did not answer within {TIMEOUT_S} s: the controller is busy or down, and may "
-                    f"have accepted the job '{script.name}' all the same; try the same command again in a few "
-                    "minutes, it finds the job by its name"
+                    f"have accepted the job '{script.name}' all the same; try the same command again in a "
+                    "few minutes, it finds the job by its name"
                 ) from None
             said = " ".join(str(error).split())
             raise SchedulerError(
