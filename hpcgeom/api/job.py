@@ -25,6 +25,8 @@ from hpcgeom.types import Unit
 
 MAX_REQUEUES = 20
 """Of a job that was submitted by hand."""
+INPUTS = {"search": ("extract",), "geometry": ("extract", "search"), "collect": ("geometry",)}
+"""Stages that a stage reads: it says itself what is missing, but workers need not start for that."""
 
 
 def run_job(
@@ -126,8 +128,11 @@ def _do(
     allow_code_change: bool,
 ) -> None:
     run.refuse_other_versions(stage, allow=allow_code_change)
+    missing = run.records(stage).missing(units)
+    for earlier in INPUTS.get(stage, ()) if missing else ():
+        run.records(earlier).require(run.units(earlier))
     with launcher(processes, run.root, workers) as launch:
-        do_stage(run, stage, run.records(stage).missing(units), launch, progress or Silent(), stop)
+        do_stage(run, stage, missing, launch, progress or Silent(), stop)
     if not run.missing(stage):
         run.records(stage).finalize(run.units(stage))
 
