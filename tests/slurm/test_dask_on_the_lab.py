@@ -134,6 +134,7 @@ def test_a_call_that_always_kills_its_worker_is_given_up_and_the_others_are_done
     assert "KilledWorker" in error
 
 
+@pytest.mark.slow
 def test_when_a_node_is_lost_the_others_go_on(driver, lab):
     calls = [[4, number] for number in range(6)]
     driver.submit("allocation", "sleep_and_say", calls, *TWO_NODES, "--no-kill", n_workers=4).wait_until_up()
@@ -175,6 +176,7 @@ def test_workers_that_are_jobs_are_submitted_from_within_a_job_and_replaced(driv
     assert not set(driver.queue("-t", "R")) & set(workers)
 
 
+@pytest.mark.slow
 def test_preempted_workers_come_back_as_new_jobs(driver, lab):
     calls = [[16, number] for number in range(2)]  # longer than their grace
     where = {"placement": {"partition": "low", "exclude": "n1"}, "n_workers": 2, "allowed_failures": 0}
@@ -190,6 +192,7 @@ def test_preempted_workers_come_back_as_new_jobs(driver, lab):
     assert all(int(name.rpartition("-")[2]) > 2 for name in report["hosts"])
 
 
+@pytest.mark.slow
 def test_workers_leave_before_their_walltime_and_others_take_over(driver):
     # Longer than one worker lives, each much shorter than that.
     calls = [[3, number] for number in range(6)]
@@ -210,6 +213,7 @@ def test_workers_whose_partition_is_down_are_an_error_that_says_so(driver, lab):
     assert "is pending (PartitionDown)" in report["error"]
 
 
+@pytest.mark.slow
 def test_when_the_driver_is_killed_its_workers_end_by_themselves(driver, lab):
     driver.submit("jobqueue", "sleep_and_say", [[300, 1]], "--mem=500", n_workers=1, **JOBS).wait_until_up()
     (worker,) = [job for job in driver.queue() if job != driver.job_id]

@@ -75,6 +75,7 @@ def test_a_cancelled_element_is_named_and_resume_submits_what_it_lacked(lab, tmp
     assert other.model == "deep"
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_silent_for_a_while_loses_nothing_and_cancelled_jobs_are_resumed(run):
     run.faults.hold(FIRST)
     run.submit()

@@ -84,6 +84,7 @@ def test_jobs_of_a_node_set_down_are_requeued_and_the_node_comes_back(lab_withou
     assert lab.node_state("n1").startswith(("IDLE", "MIXED"))
 
 
+@pytest.mark.slow
 def test_jobs_of_a_killed_node_die_with_it_or_live_on(lab_without_accounting):
     lab = lab_without_accounting
     script = "echo pid $$; exec sleep 600"
@@ -127,6 +128,7 @@ def test_without_accounting_sacct_fails(lab_without_accounting):
         lab_without_accounting.stop_accounting()
 
 
+@pytest.mark.slow
 def test_a_job_outlives_a_restart_of_the_controller_that_changes_max_array_size(lab_without_accounting):
     lab = lab_without_accounting
     job = submit(lab, script=RUNS_ON)

@@ -48,7 +48,11 @@ def makers(run: LabRun, stage: str) -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize(
-    ("options", "n_processes"), [((), 1), (("--ntasks=2",), 2)], ids=["alone", "with two tasks"]
+    ("options", "n_processes"),
+    [
+        pytest.param((), 1, id="alone"),
+        pytest.param(("--ntasks=2",), 2, id="with two tasks", marks=pytest.mark.slow),
+    ],
 )
 def test_activations_by_hand_are_those_of_run(run, options, n_processes):
     completed(run, sbatch(run, "extract", *options))

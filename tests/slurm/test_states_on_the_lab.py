@@ -130,6 +130,7 @@ def test_a_requeued_job_waits_with_its_count_of_restarts(cluster):
     assert states_of([job])[job].is_held
 
 
+@pytest.mark.slow
 def test_without_the_controller_the_accounting_tells_what_it_knows(accounted):
     array = submit(accounted, *SMALL, "--array=0-1", "--wrap", "exit $SLURM_ARRAY_TASK_ID")
     running = submit(accounted, *SMALL, "--requeue", "--wrap", "sleep 100")
@@ -226,6 +227,7 @@ def test_a_warning_ahead_of_the_end_finds_a_running_job(cluster, tmp_path):
     assert 580 <= float(left) <= 600
 
 
+@pytest.mark.slow
 def test_a_preempted_job_knows_how_long_its_grace_is_and_can_requeue_itself(cluster, tmp_path):
     notes = tmp_path / "notes"
     cpus = str(cluster.options.cpus)
@@ -239,6 +241,7 @@ def test_a_preempted_job_knows_how_long_its_grace_is_and_can_requeue_itself(clus
     assert states_of([job])[job].restarts == 1
 
 
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_in_its_grace_is_cancelled(cluster, tmp_path):
     notes = tmp_path / "notes"
     cpus = str(cluster.options.cpus)
@@ -252,6 +255,7 @@ def test_a_job_that_is_cancelled_in_its_grace_is_cancelled(cluster, tmp_path):
         wait_until_over(cluster, job)
 
 
+@pytest.mark.slow
 def test_a_job_that_may_not_be_requeued_is_preempted_for_good(cluster, tmp_path):
     notes = tmp_path / "notes"
     cpus = str(cluster.options.cpus)

@@ -50,6 +50,7 @@ def try_mode(run: LabRun) -> None:
     assert files_of(run.root) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["allocation", "jobqueue"])
 def test_what_is_rehearsed_is_submitted_and_ends_as_run_does_and_then_there_is_no_job(
     lab, finished, tmp_path, mode
