@@ -38,7 +38,7 @@ test: install parity
 	$(MAKE) test-slurm
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m "slow and not parity and not slurm"
+	$(BIN)/python -m pytest -q -m "slow and not parity"
 
 # On real SLURM clusters, which the tests start on this machine and end; they mostly wait, so four at a time.
 test-slurm: install
