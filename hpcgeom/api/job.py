@@ -19,14 +19,15 @@ from hpcgeom.launch.slurm import requeue
 from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.stopping import Stop, listening
 from hpcgeom.plan.packing import share, unpack
+from hpcgeom.stages.base import require_inputs
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.task import STAGE_OF
 from hpcgeom.store.jobs import read_job
+from hpcgeom.this_job import restarts
 from hpcgeom.types import Unit
 
 MAX_REQUEUES = 20
 """Of a job that was submitted by hand."""
-INPUTS = {"search": ("extract",), "geometry": ("extract", "search"), "collect": ("geometry",)}
-"""Stages that a stage reads: it says itself what is missing, but workers need not start for that."""
 
 
 def run_job(
@@ -129,8 +130,8 @@ def _do(
 ) -> None:
     run.refuse_other_versions(stage, allow=allow_code_change)
     missing = run.records(stage).missing(units)
-    for earlier in INPUTS.get(stage, ()) if missing else ():
-        run.records(earlier).require(run.units(earlier))
+    if missing:  # the stage says so itself, but workers need not start for that
+        require_inputs(run, STAGE_OF[stage])
     with launcher(processes, run.root, workers) as launch:
         do_stage(run, stage, missing, launch, progress or Silent(), stop)
     if not run.missing(stage):
@@ -172,9 +173,9 @@ def _leave(stop: Stop, max_requeues: int) -> None:
         )
     # It may have been put back, or cancelled, since it was told: a cancelled job would come back.
     if stop.goes_on_later and requeue.situation().kind not in ("requeued", "cancelled"):
-        if requeue.restarts() >= max_requeues:
+        if restarts() >= max_requeues:
             raise IncompleteError(
-                f"the job was put back into the queue {requeue.restarts()} times, the most that is allowed "
+                f"the job was put back into the queue {restarts()} times, the most that is allowed "
                 "(slurm.max_requeues of the profile): hpcgeom resume goes on"
             )
         try:

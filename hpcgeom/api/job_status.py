@@ -140,7 +140,10 @@ def report_of(root: Path) -> RunReport:
         run=str(root),
         is_complete=not any(missing.values()),
         is_under_way=any(state.is_alive for state in known.values()),
-        stages=[_stage(stage, [job for job in jobs if job.stage == stage.stage], known) for stage in stages],
+        stages=[
+            _stage(stage, [job for job in jobs if job.stage == stage.stage], known, missing[stage.stage])
+            for stage in stages
+        ],
         jobs=reports,
         notices=notices,
     )
@@ -162,8 +165,9 @@ def _units_of(job: Job, number: int, missing: set[int]) -> set[int]:
     return missing & set(unpack(job.elements[number])) if job.elements else missing
 
 
-def _stage(stage: StageStatus, jobs: Sequence[Job], known: Mapping[str, JobState]) -> StageReport:
-    missing = set(unpack(stage.missing)) if stage.missing else set()
+def _stage(
+    stage: StageStatus, jobs: Sequence[Job], known: Mapping[str, JobState], missing: set[int]
+) -> StageReport:
     running: set[int] = set()
     pending: set[int] = set()
     ended: set[int] = set()

@@ -72,6 +72,13 @@ def run_manifest(
     listener = progress or Silent()
     loaded = load_manifest(manifest)
     root = run_directory_of(loaded, run_dir)
+    run = begin(loaded, root, reuse, listener)
+    complete(run, workers, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
+    return root
+
+
+def begin(loaded: LoadedManifest, root: Path, reuse: Path | None, listener: Progress) -> Run:
+    """Prepare a run, or open one that is prepared, and take over what another has done already."""
     listener.say(f"run directory: {root}")
     run = prepare(loaded, root, WAIT_FOR_PREPARE_S)
     for notice in run.plan.samples.notices:
@@ -79,8 +86,7 @@ def run_manifest(
     if reuse is not None:
         for line in take_over(run, reuse):
             listener.say(line)
-    complete(run, workers, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
-    return root
+    return run
 
 
 def resume(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcgeom.api.job_layout import JobLayout, place_for_scripts
 from hpcgeom.api.progress import Progress, Silent
-from hpcgeom.api.running import WAIT_FOR_PREPARE_S, read_run, run_directory_of
+from hpcgeom.api.running import begin, read_run, run_directory_of
 from hpcgeom.errors import InputError
 from hpcgeom.launch.slurm import commands, scripts, states
 from hpcgeom.launch.slurm.commands import SchedulerError
@@ -18,8 +18,6 @@ from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile, load_profile
 from hpcgeom.plan.packing import unpack
 from hpcgeom.plan.units import STAGES
-from hpcgeom.stages.prepare import prepare
-from hpcgeom.stages.reuse import take_over
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.jobs import FOLDER, SUBMISSION_LEASE, Job, forget_job, jobs_of, write_job
@@ -81,15 +79,9 @@ def submit(
     loaded, cluster = load_manifest(manifest), find_profile(profile)
     root = run_directory_of(loaded, run_dir)
     place_for_scripts(root)
-    listener.say(f"run directory: {root}")
     listener.say(f"profile: {cluster.path or 'defaults of the cluster'}")
     _require_controller()
-    run = prepare(loaded, root, WAIT_FOR_PREPARE_S)
-    for notice in run.plan.samples.notices:
-        listener.say(f"note: {notice}")
-    if reuse is not None:
-        for line in take_over(run, reuse):
-            listener.say(line)
+    run = begin(loaded, root, reuse, listener)
     return submit_missing(run, cluster, listener, allow_code_change=allow_code_change)
 
 
@@ -177,23 +169,23 @@ class _Submitter:
         self._submission = Submission(run.root)
 
     def submit(self) -> Submission:
-        self._refuse_what_does_not_fit()
+        missing = {stage: self._run.missing(stage) for stage in STAGES}
+        self._refuse_what_does_not_fit(missing)
         for stage in STAGES:
-            missing = self._run.missing(stage)
             living = [job for job in self._alive if job.stage == stage]
             if self._submission.submitted:
                 living = self._take_back(living)
-            todo = self._not_under_way(missing, living)
+            todo = self._not_under_way(missing[stage], living)
             self._submission.alive += living
             if todo:
                 self._submit_stage(stage, todo)
         return self._submission
 
-    def _refuse_what_does_not_fit(self) -> None:
+    def _refuse_what_does_not_fit(self, missing: Mapping[str, Sequence[Unit]]) -> None:
         """Lay everything out that is missing, so that no stage is submitted before a later one is refused."""
-        for stage in STAGES:
-            if missing := self._run.missing(stage):
-                self._layout.jobs_of_stage(stage, missing, self._next)
+        for stage, units in missing.items():
+            if units:
+                self._layout.jobs_of_stage(stage, units, self._next)
 
     def _submit_stage(self, stage: str, todo: Sequence[Unit]) -> None:
         before = [*self._submission.alive, *self._submission.submitted]

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +16,17 @@ from pathlib import Path
 import dask
 from distributed import Client, LocalCluster
 
-from hpcgeom.errors import ResourceError
-from hpcgeom.launch.dask_common import CONFIG, explained, node_address
+from hpcgeom.launch.dask_common import CONFIG, explained, node_address, wait_for_one
 from hpcgeom.launch.dask_security import Credentials, credentials
 from hpcgeom.launch.dask_step import Step
 from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.slurm.commands import run as call
 
-LOOK_EVERY_S = 0.1
+ADVICE = (
+    "Look whether Python starts on the nodes (profile: environment), whether they reach this address "
+    "(profile: dask: interface), and whether they only need longer (profile: dask: start_timeout_s)"
+)
+"""Where no worker comes."""
 NO_MORE_WORKERS_S = 1.0
 
 
@@ -108,23 +110,9 @@ def cluster(
         client = stack.enter_context(Client(stack.enter_context(workers)))
         stack.callback(step.let_go)
         step.start()
-        _wait_for_one(workers, step, n_workers, start_timeout_s)
+        wait_for_one(workers.scheduler, step, n_workers, start_timeout_s, ADVICE)
         with explained(step.account):
             yield client
-
-
-def _wait_for_one(workers: LocalCluster, step: Step, n_workers: int, start_timeout_s: float) -> None:
-    deadline = time.monotonic() + start_timeout_s
-    while not workers.scheduler.workers:
-        if step.has_given_up or time.monotonic() > deadline:
-            waited = "any more" if step.has_given_up else f"within {start_timeout_s:g} s"
-            raise ResourceError(
-                f"none of {n_workers} Dask workers came to {workers.scheduler_address} {waited}: "
-                f"{step.account()}. Look whether Python starts on the nodes (profile: environment), whether "
-                "they reach this address (profile: dask: interface), and whether they only need longer "
-                "(profile: dask: start_timeout_s)"
-            )
-        time.sleep(LOOK_EVERY_S)
 
 
 def _srun(n_workers: int, n_nodes_at_first: int, cpus: int) -> list[str]:

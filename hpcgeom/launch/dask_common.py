@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import queue
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from distributed import Client, Future
+from distributed import Client, Future, Scheduler
 from distributed.scheduler import NoWorkerError
 from distributed.utils import get_ip, get_ip_interface
 
@@ -18,6 +19,7 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 STOP_ASKED_EVERY_S = 0.5
+LOOK_EVERY_S = 0.1
 
 CONFIG: dict[str, Any] = {
     # Dask's default for MALLOC_TRIM_THRESHOLD_ gives freed memory back at once: the pages of every large
@@ -110,6 +112,41 @@ def run(
         else:
             on_lost(argument, error)
         future.release()
+
+
+class Supply(Protocol):
+    """What starts workers, and starts them again."""
+
+    has_given_up: bool
+
+    def account(self) -> str:
+        """What became of those that it started."""
+
+
+def wait_for_one(
+    scheduler: Scheduler, supply: Supply, n_workers: int, start_timeout_s: float, advice: str
+) -> None:
+    """Wait until the first worker is there.
+
+    Parameters
+    ----------
+    advice
+        What to look at where none comes.
+
+    Raises
+    ------
+    ResourceError
+        None came in time, or none will.
+    """
+    deadline = time.monotonic() + start_timeout_s
+    while not scheduler.workers:
+        if supply.has_given_up or time.monotonic() > deadline:
+            waited = "any more" if supply.has_given_up else f"within {start_timeout_s:g} s"
+            raise ResourceError(
+                f"none of {n_workers} Dask workers came to {scheduler.address} {waited}: "
+                f"{supply.account()}. {advice}"
+            )
+        time.sleep(LOOK_EVERY_S)
 
 
 @contextmanager

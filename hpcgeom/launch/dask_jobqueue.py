@@ -11,7 +11,6 @@ import contextlib
 import math
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +20,17 @@ import dask
 import yaml
 from distributed import Client
 
-from hpcgeom.errors import ResourceError
-from hpcgeom.launch.dask_common import CONFIG, explained, node_address
+from hpcgeom.launch.dask_common import CONFIG, explained, node_address, wait_for_one
 from hpcgeom.launch.dask_security import Credentials, credentials
 from hpcgeom.launch.dask_top_up import TopUp
 from hpcgeom.launch.worker_jobs import Submissions, WorkerCluster, WorkerJob, directives, quoted
 from hpcgeom.manifest import shell_text
 
-LOOK_EVERY_S = 0.2
+ADVICE = (
+    "Look whether the jobs only wait (profile: dask: start_timeout_s), whether Python starts in them "
+    "(environment), and whether they reach this address (dask: interface)"
+)
+"""Where no worker comes."""
 MOST_IN_VAIN = 10
 """Times the number of workers: how many jobs are submitted whose worker is never seen."""
 WORKER_WAITS_S = 120
@@ -140,23 +142,9 @@ def cluster(
         client = stack.enter_context(Client(workers))
         stack.callback(top_up.close)
         top_up.start()
-        _wait_for_one(workers, top_up, n_workers, start_timeout_s)
+        wait_for_one(workers.scheduler, top_up, n_workers, start_timeout_s, ADVICE)
         with explained(top_up.account):
             yield client
-
-
-def _wait_for_one(workers: WorkerCluster, top_up: TopUp, n_workers: int, start_timeout_s: float) -> None:
-    deadline = time.monotonic() + start_timeout_s
-    while not workers.scheduler.workers:
-        if top_up.has_given_up or time.monotonic() > deadline:
-            waited = "any more" if top_up.has_given_up else f"within {start_timeout_s:g} s"
-            raise ResourceError(
-                f"none of {n_workers} Dask workers came to {workers.scheduler_address} {waited}: "
-                f"{top_up.account()}. Look whether the jobs only wait (profile: dask: start_timeout_s), "
-                "whether Python starts in them (environment), and whether they reach this address "
-                "(dask: interface)"
-            )
-        time.sleep(LOOK_EVERY_S)
 
 
 def _config(start_timeout_s: float) -> dict[str, Any]:

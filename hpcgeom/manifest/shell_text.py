@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from hpcgeom.errors import InputError
 from hpcgeom.manifest.fields import found, has_shorthand, refuse
@@ -55,6 +57,16 @@ class Kind:
         first = "" if self.first_others == self.others else f" (the first {_list(self.first_others)})"
         characters = " ".join(_WORDS.get(character, character) for character in self.others)
         return f"{self.what}: {self.min_length} to {self.max_length} of A-Z a-z 0-9 {characters}{first}"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let ``Annotated[str, kind]`` be the type of a field."""
+        return core_schema.no_info_after_validator_function(self.checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Tell editors the pattern."""
+        return {**handler(schema), "pattern": f"^{self.pattern}$"}
 
     def accepts(self, value: str) -> bool:
         """Whether `value` is such a text."""
@@ -130,37 +142,15 @@ CONDA_NAME = Kind("the name or the path of a conda environment", "/_.+@=,-", "/_
 MODULE = Kind("the name of a module", "/_.+:@=-", "/_", 200)
 VALUE = Kind("the value of a variable", " _.,:/@%+=^{}-", "_.,:/@%+=^{}-", 1000, min_length=0)
 
-Partition = Annotated[
-    str, AfterValidator(PARTITION.checked), Field(json_schema_extra={"pattern": f"^{PARTITION.pattern}$"})
-]
-Account = Annotated[
-    str, AfterValidator(ACCOUNT.checked), Field(json_schema_extra={"pattern": f"^{ACCOUNT.pattern}$"})
-]
-Qos = Annotated[str, AfterValidator(QOS.checked), Field(json_schema_extra={"pattern": f"^{QOS.pattern}$"})]
-Constraint = Annotated[
-    str, AfterValidator(CONSTRAINT.checked), Field(json_schema_extra={"pattern": f"^{CONSTRAINT.pattern}$"})
-]
-Reservation = Annotated[
-    str, AfterValidator(RESERVATION.checked), Field(json_schema_extra={"pattern": f"^{RESERVATION.pattern}$"})
-]
-Nodes = Annotated[
-    str, AfterValidator(NODES.checked), Field(json_schema_extra={"pattern": f"^{NODES.pattern}$"})
-]
-GpuType = Annotated[
-    str, AfterValidator(GPU_TYPE.checked), Field(json_schema_extra={"pattern": f"^{GPU_TYPE.pattern}$"})
-]
-Interface = Annotated[
-    str, AfterValidator(INTERFACE.checked), Field(json_schema_extra={"pattern": f"^{INTERFACE.pattern}$"})
-]
-ScriptPath = Annotated[
-    str, AfterValidator(PATH.checked), Field(json_schema_extra={"pattern": f"^{PATH.pattern}$"})
-]
-CondaName = Annotated[
-    str, AfterValidator(CONDA_NAME.checked), Field(json_schema_extra={"pattern": f"^{CONDA_NAME.pattern}$"})
-]
-ModuleName = Annotated[
-    str, AfterValidator(MODULE.checked), Field(json_schema_extra={"pattern": f"^{MODULE.pattern}$"})
-]
-VariableValue = Annotated[
-    str, AfterValidator(VALUE.checked), Field(json_schema_extra={"pattern": f"^{VALUE.pattern}$"})
-]
+Partition = Annotated[str, PARTITION]
+Account = Annotated[str, ACCOUNT]
+Qos = Annotated[str, QOS]
+Constraint = Annotated[str, CONSTRAINT]
+Reservation = Annotated[str, RESERVATION]
+Nodes = Annotated[str, NODES]
+GpuType = Annotated[str, GPU_TYPE]
+Interface = Annotated[str, INTERFACE]
+ScriptPath = Annotated[str, PATH]
+CondaName = Annotated[str, CONDA_NAME]
+ModuleName = Annotated[str, MODULE]
+VariableValue = Annotated[str, VALUE]

@@ -16,6 +16,7 @@ from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.leases import lease
+from hpcgeom.this_job import job_id, restarts
 from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
@@ -34,19 +35,21 @@ class Stage(Protocol):
     def name(self) -> str:
         """Name of the stage."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the stages that it reads."""
+
     def open(self, run: Run, unit: Unit) -> AbstractContextManager[Work]:
         """Get ready to do `unit` and others of the same model."""
 
 
-def do_unit(run: Run, unit: Unit, work: Work, wait_s: float = 0.0) -> bool:
+def do_unit(run: Run, unit: Unit, work: Work) -> bool:
     """Do one unit unless it is done; safe to kill at any moment and to repeat.
 
     Parameters
     ----------
     work
         Writes the unit's files; it calls `interrupts.hold` where working out ends and writing begins.
-    wait_s
-        How long to wait for another living process that does the unit.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def do_unit(run: Run, unit: Unit, work: Work, wait_s: float = 0.0) -> bool:
     if records.is_done(unit):
         return False
     about = {"stage": unit.stage, "index": unit.index, "key": unit.key}
-    with interrupts.unit(), lease(records.path(unit).with_suffix(".lease"), attempt(), wait_s):
+    with interrupts.unit(), lease(records.path(unit).with_suffix(".lease"), restarts()):
         if records.is_done(unit):
             return False
         records.remove(unit)
@@ -79,19 +82,14 @@ def do_unit(run: Run, unit: Unit, work: Work, wait_s: float = 0.0) -> bool:
     return True
 
 
-def attempt() -> int:
-    """How often the scheduler has restarted this job."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", "0") or 0)
-
-
 def made_by() -> dict[str, Any]:
     """Who did a unit, for people: never compared, never part of a store."""
     return {
         "hpcgeom": __version__,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "job": os.environ.get("SLURM_JOB_ID", ""),
-        "attempt": attempt(),
+        "job": job_id(),
+        "attempt": restarts(),
         "device": _device(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -104,6 +102,18 @@ def _device() -> str:
     if torch is None or not os.environ.get("CUDA_VISIBLE_DEVICES") or not torch.cuda.is_available():
         return "cpu"
     return str(torch.cuda.get_device_name())
+
+
+def require_inputs(run: Run, stage: Stage) -> None:
+    """Refuse to begin a stage where units of those that it reads are missing.
+
+    Raises
+    ------
+    IncompleteError
+        The first missing units of the first such stage are named.
+    """
+    for name in stage.inputs:
+        run.records(name).require(run.units(name))
 
 
 def require_layout(run: Run, stage: str) -> None:

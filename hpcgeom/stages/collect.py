@@ -16,7 +16,7 @@ from hpcgeom.geometry.overlap import overlap_from_counts
 from hpcgeom.plan import paths
 from hpcgeom.plan.points import are_tokens, cohorts, members
 from hpcgeom.plan.units import representations
-from hpcgeom.stages.base import Work
+from hpcgeom.stages.base import Work, require_inputs
 from hpcgeom.stages.points import sample_of_points
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz, results
@@ -31,11 +31,12 @@ class Collect:
     """Turns partial results into one labelled dataset."""
 
     name = "collect"
+    inputs = ("geometry",)
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
         """Check that all partial results are there."""
-        run.records("geometry").require(run.units("geometry"))
+        require_inputs(run, self)
         yield lambda item: _work(run)
 
 

@@ -35,6 +35,7 @@ class Extract:
     """Runs a model over a unit's rows, or copies points that exist already."""
 
     name = "extract"
+    inputs: tuple[str, ...] = ()
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:

@@ -14,7 +14,7 @@ from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.plan.points import cohorts
 from hpcgeom.stages import profile
-from hpcgeom.stages.base import Work, require_layout
+from hpcgeom.stages.base import Work, require_inputs, require_layout
 from hpcgeom.stages.run import Run
 from hpcgeom.store import neighbors, npz
 from hpcgeom.types import Unit
@@ -26,13 +26,14 @@ class Geometry:
     """Turns neighbor lists into numbers, in parts that `collect` puts together."""
 
     name = "geometry"
+    inputs = ("extract", "search")
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
         """Check that all neighbor lists, and the activations that decimation searches again, are there."""
-        for stage in ("extract", "search"):
+        for stage in self.inputs:
             require_layout(run, stage)
-            run.records(stage).require(run.units(stage))
+        require_inputs(run, self)
         yield lambda item: _work(run, item)
 
 

@@ -11,13 +11,14 @@ from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan
 from hpcgeom.plan.points import point_arrays
 from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS
-from hpcgeom.stages.base import attempt, made_by
+from hpcgeom.stages.base import made_by
 from hpcgeom.stages.details import lay_out_details
 from hpcgeom.stages.points import point_axis
 from hpcgeom.stages.run import Run
 from hpcgeom.store import activations, neighbors
 from hpcgeom.store.axes import Group
 from hpcgeom.store.leases import lease
+from hpcgeom.this_job import restarts
 from hpcgeom.types import Unit
 
 
@@ -33,7 +34,7 @@ def lay_out_stores(run: Run, wait_s: float = 0.0) -> None:
         records = run.records(unit.stage)
         if records.is_done(unit):
             continue
-        with lease(records.path(unit).with_suffix(".lease"), attempt(), wait_s):
+        with lease(records.path(unit).with_suffix(".lease"), restarts(), wait_s):
             if records.is_done(unit):
                 continue  # by another process, in between
             records.remove(unit)

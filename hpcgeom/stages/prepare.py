@@ -20,7 +20,7 @@ from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import Plan
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import STAGES, units_of
-from hpcgeom.stages.base import attempt, made_by
+from hpcgeom.stages.base import made_by
 from hpcgeom.stages.drafting import draft_model
 from hpcgeom.stages.layout import lay_out_stores
 from hpcgeom.stages.provenance import provenance
@@ -28,6 +28,7 @@ from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.leases import lease
 from hpcgeom.store.records import Records
+from hpcgeom.this_job import restarts
 from hpcgeom.types import Unit
 
 
@@ -61,7 +62,7 @@ def prepare(loaded: LoadedManifest, root: Path, wait_s: float = 0.0) -> Run:
     with files.full_disk_is_a_resource_error(root):
         if not is_prepared:
             root.mkdir(parents=True, exist_ok=True)
-            with lease(records.path(unit).with_suffix(".lease"), attempt(), wait_s):
+            with lease(records.path(unit).with_suffix(".lease"), restarts(), wait_s):
                 if not records.is_done(unit):
                     began = time.monotonic()
                     _write_plan(loaded, root)

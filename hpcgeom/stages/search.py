@@ -15,7 +15,7 @@ from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.plan.points import point_arrays
 from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS
 from hpcgeom.search import NeighborTile, search_representation
-from hpcgeom.stages.base import Work, require_layout
+from hpcgeom.stages.base import Work, require_inputs, require_layout
 from hpcgeom.stages.extract import column_means
 from hpcgeom.stages.run import Run
 from hpcgeom.store import neighbors
@@ -27,13 +27,14 @@ class Search:
     """Finds the neighbors of all points of a representation."""
 
     name = "search"
+    inputs = ("extract",)
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
         """Check that all activations are there."""
         require_layout(run, "extract")
         require_layout(run, "search")
-        run.records("extract").require(run.units("extract"))
+        require_inputs(run, self)
         yield lambda item: _work(run, item)
 
 

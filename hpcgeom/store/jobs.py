@@ -70,7 +70,7 @@ class Job:
         return tuple(f"{self.job_id}_{number}" for number in range(len(self.elements)))
 
     def log_of(self, number: int) -> str:
-        """Where an element writes, relative to nothing: as the script says."""
+        """Where an element writes."""
         return self.log.replace("%A", self.job_id).replace("%j", self.job_id).replace("%a", str(number))
 
 
@@ -81,7 +81,7 @@ def write_job(root: Path, job: Job) -> Job:
 
 
 def forget_job(root: Path, job: Job) -> None:
-    """Take the file of a job away that the scheduler refused."""
+    """Take the file of a job away that the scheduler does not know."""
     (root / FOLDER / f"{job.name}.json").unlink(missing_ok=True)
 
 

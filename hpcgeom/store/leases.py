@@ -21,6 +21,7 @@ import psutil
 
 from hpcgeom.errors import IncompleteError
 from hpcgeom.store.files import full_disk_is_a_resource_error
+from hpcgeom.this_job import job_id
 
 BEAT_S = 10.0
 PATIENCE_S = 60.0
@@ -57,7 +58,7 @@ def lease(path: Path, attempt: int = 0, wait_s: float = 0.0) -> Iterator[None]:
         "processes": _process_table(),
         "pid": os.getpid(),
         "started": psutil.Process().create_time(),
-        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "job": job_id(),
         "attempt": attempt,
         "beat": 0,
     }

@@ -106,7 +106,7 @@ def test_an_element_of_an_array_is_asked_for_by_its_number(scheduler, monkeypatc
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "31")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "5")
     scheduler.says("scontrol", running(elements="5"), when="show job -o 31_5")
-    assert requeue.this_job() == "31_5"
+    assert requeue.job_id() == "31_5"
     assert situation() == Situation("running", 500.0)
 
 

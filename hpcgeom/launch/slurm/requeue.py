@@ -17,7 +17,6 @@ walltime is over                                  COMPLETING, Reason=TimeLimit
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Literal
 
 from hpcgeom.launch.slurm.calling import SchedulerError, run
 from hpcgeom.launch.slurm.facts import duration_s, fields_of
+from hpcgeom.this_job import job_id, restarts
 
 Kind = Literal["running", "preempted", "requeued", "cancelled", "time_limit", "unknown"]
 
@@ -61,20 +61,6 @@ class Situation:
     seconds_left: float | None = None
 
 
-def restarts() -> int:
-    """How often this job was started before (``SLURM_RESTART_COUNT``, which a first run does not have)."""
-    text = os.environ.get("SLURM_RESTART_COUNT", "")
-    return int(text) if text.isdecimal() else 0
-
-
-def this_job() -> str:
-    """The id of the job that this process is in, ``12_3`` for an element of an array; "" outside of jobs."""
-    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    if array and element:
-        return f"{array}_{element}"
-    return os.environ.get("SLURM_JOB_ID", "")
-
-
 def requeue() -> None:
     """Have this job started again, from its beginning; its present processes are told to end.
 
@@ -83,7 +69,7 @@ def requeue() -> None:
     SchedulerError
         This process is in no job, the controller does not answer, or does not let the job be requeued.
     """
-    if not (job := this_job()):
+    if not (job := job_id()):
         raise SchedulerError(
             "there is no job to requeue: expected SLURM_JOB_ID in the environment, found none; "
             "call this from inside a job"
@@ -96,7 +82,7 @@ def situation() -> Situation:
 
     It takes some hundredths of a second, and at most twice `TIMEOUT_S`; a signal handler may call it.
     """
-    job = this_job()
+    job = job_id()
     if not job:
         return Situation("unknown")
     try:
