@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hpcgeom.errors import InputError
-from hpcgeom.manifest.fields import SLUG
+from hpcgeom.manifest.template import filled
 
 
 def profile_template(name: str) -> str:
@@ -19,12 +18,7 @@ def profile_template(name: str) -> str:
     InputError
         `name` cannot be the name of a file everywhere.
     """
-    if not SLUG.fullmatch(name):
-        raise InputError(
-            "expected a name of 1 to 100 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit, "
-            f"found {name!r}: choose another name"
-        )
-    return _TEMPLATE.replace("<name>", f"'{name}'")
+    return filled(_TEMPLATE, name)
 
 
 _TEMPLATE = """\

@@ -19,12 +19,23 @@ def template(name: str) -> str:
     InputError
         `name` cannot be the name of a file everywhere.
     """
+    return filled(_TEMPLATE, name)
+
+
+def filled(text: str, name: str) -> str:
+    """A text with its ``<name>`` filled in.
+
+    Raises
+    ------
+    InputError
+        `name` cannot be the name of a file everywhere.
+    """
     if not SLUG.fullmatch(name):
         raise InputError(
             "expected a name of 1 to 100 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit, "
             f"found {name!r}: choose another name"
         )
-    return _TEMPLATE.replace("<name>", f"'{name}'")
+    return text.replace("<name>", f"'{name}'")
 
 
 _TEMPLATE = """\

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hpcgeom.plan.packing import pack
 from hpcgeom.plan.units import STAGES
@@ -38,10 +37,6 @@ class StageStatus:
     running: tuple[str, ...]
     bad: int
     seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def status_of(root: Path) -> list[StageStatus]:

@@ -17,10 +17,8 @@ __all__ = [
     "Partition",
     "SchedulerError",
     "cancel",
-    "cluster_name",
     "controller_answers",
     "has",
-    "kill_wait_s",
     "max_array_size",
     "nodes",
     "outside_a_job",
@@ -39,40 +37,14 @@ def max_array_size() -> int:
     SchedulerError
         The controller does not answer, or does not say.
     """
-    return int(_configured("MaxArraySize", r"\d+"))
-
-
-def cluster_name() -> str:
-    """The cluster's name (``ClusterName``).
-
-    Raises
-    ------
-    SchedulerError
-        The controller does not answer, or does not say.
-    """
-    return _configured("ClusterName", r"\S+")
-
-
-def kill_wait_s() -> float:
-    """Seconds between the signal that ends a job and the one that kills it (``KillWait``).
-
-    Raises
-    ------
-    SchedulerError
-        The controller does not answer, or does not say.
-    """
-    return float(_configured("KillWait", r"\d+"))
-
-
-def _configured(name: str, form: str) -> str:
     text = run("scontrol", "show", "config")
-    found = re.search(rf"^{name}\s*=\s*({form})(?:\s+sec)?\s*$", text, re.MULTILINE)
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", text, re.MULTILINE)
     if not found:
         raise SchedulerError(
-            f"`scontrol show config` does not say {name}: expected a line '{name} = ...' among the "
+            "`scontrol show config` does not say MaxArraySize: expected a line 'MaxArraySize = ...' among the "
             f"{len(text.splitlines())} that it wrote; call it by hand to see them"
         )
-    return found[1]
+    return int(found[1])
 
 
 def partitions() -> Mapping[str, Partition]:

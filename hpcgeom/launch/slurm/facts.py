@@ -25,26 +25,15 @@ class Partition:
         The longest walltime, in seconds; None where there is no limit.
     default
         Whether it is the one of jobs that name none.
-    allow_accounts, deny_accounts, allow_qos
-        Names; `allow_accounts` and `allow_qos` are None where everybody's may use it.
     n_nodes
         How many nodes it has.
-    preempt_mode
-        What happens to its jobs when others take their place: ``OFF``, ``REQUEUE``, ``CANCEL``, ...
-    grace_s
-        Seconds between the signal of a preemption and the end of the job.
     """
 
     name: str
     state: str
     max_time_s: float | None
     default: bool
-    allow_accounts: tuple[str, ...] | None
-    deny_accounts: tuple[str, ...]
-    allow_qos: tuple[str, ...] | None
     n_nodes: int
-    preempt_mode: str
-    grace_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +96,7 @@ def partition_of(fields: Mapping[str, str]) -> Partition:
         state=fields.get("State", ""),
         max_time_s=duration_s(fields.get("MaxTime", "")),
         default=fields.get("Default") == "YES",
-        allow_accounts=_names_or_all(fields.get("AllowAccounts", "ALL")),
-        deny_accounts=_names(fields.get("DenyAccounts", "")),
-        allow_qos=_names_or_all(fields.get("AllowQos", "ALL")),
         n_nodes=int(fields.get("TotalNodes", "0")),
-        preempt_mode=fields.get("PreemptMode", ""),
-        grace_s=float(fields.get("GraceTime", "0")),
     )
 
 
@@ -138,7 +122,3 @@ def _n_gpus(gres: str) -> int:
 
 def _names(text: str) -> tuple[str, ...]:
     return () if text in _ABSENT else tuple(text.split(","))
-
-
-def _names_or_all(text: str) -> tuple[str, ...] | None:
-    return None if text == "ALL" else _names(text)
