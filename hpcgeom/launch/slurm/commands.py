@@ -41,8 +41,8 @@ def max_array_size() -> int:
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", text, re.MULTILINE)
     if not found:
         raise SchedulerError(
-            "`scontrol show config` does not say MaxArraySize: expected a line 'MaxArraySize = ...' among the "
-            f"{len(text.splitlines())} that it wrote; call it by hand to see them"
+            "`scontrol show config` does not say MaxArraySize: expected a line 'MaxArraySize = ...' among "
+            f"the {len(text.splitlines())} that it wrote; call it by hand to see them"
         )
     return int(found[1])
 
