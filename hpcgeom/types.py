@@ -75,6 +75,13 @@ class Unit:
         The representation, where the unit is about one.
     start, stop
         Range of rows in sample order; of points in their order, for the stages after extract.
+    n_blocks, blocks
+        Into how many blocks a split search is cut, 1 for a whole one; and the two that the unit is about.
+    needs
+        Numbers of units of the same stage that are done before.
+    superseded_by
+        Units that hold all that came of this one: where they are done it is done too, and its files may be
+        gone.
     """
 
     stage: str
@@ -88,3 +95,7 @@ class Unit:
     layer: int = -1
     start: int = 0
     stop: int = 0
+    n_blocks: int = 1
+    blocks: tuple[int, int] | None = None
+    needs: tuple[int, ...] = ()
+    superseded_by: tuple[Unit, ...] = ()

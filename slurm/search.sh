@@ -17,4 +17,4 @@
 set -euo pipefail
 source "${HPCGEOM_SLURM:-${SLURM_SUBMIT_DIR:-.}/slurm}/common.sh"
 
-exec hpcgeom task "$run" --stage search --dask allocation
+exec hpcgeom task "$run" --stage search,merge --dask allocation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from hpcgeom.launch.slurm import requeue
 from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.stopping import Stop, listening
 from hpcgeom.plan.packing import share, unpack
-from hpcgeom.stages.base import require_inputs
+from hpcgeom.plan.units import STAGES_OF_JOBS
+from hpcgeom.stages.base import finalize, require_inputs
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.task import STAGE_OF
 from hpcgeom.store.jobs import read_job
@@ -57,8 +58,9 @@ def run_job(
         units = tuple(run.select(job.stage, unpack(job.elements[_element(name, len(job.elements))])))
     if job.workers is None and job.processes == 1:
         take_one(number_on_node())
+    todo = {stage: run.units(stage) for stage in STAGES_OF_JOBS[job.stage]} | {job.stage: units}
     with heeding(job.walltime_s, job.max_requeues) as stop:
-        _do(run, job.stage, units, job.processes, job.workers, progress, stop, allow_code_change)
+        _do(run, todo, job.processes, job.workers, progress, stop, allow_code_change)
     return job.stage
 
 
@@ -112,30 +114,31 @@ def run_task(
     if workers is None and processes == 1:
         take_one(number_on_node())
     with heeding() as stop:
-        for stage, some in units.items():
-            _do(run, stage, some, processes, workers, progress, stop, allow_code_change)
-            if stop.why:
-                return
+        _do(run, units, processes, workers, progress, stop, allow_code_change)
 
 
 def _do(
     run: Run,
-    stage: str,
-    units: Sequence[Unit],
+    units: Mapping[str, Sequence[Unit]],
     processes: int,
     workers: dict[str, Any] | None,
     progress: Progress | None,
     stop: Stop,
     allow_code_change: bool,
 ) -> None:
-    run.refuse_other_versions(stage, allow=allow_code_change)
-    missing = run.records(stage).missing(units)
-    if missing:  # the stage says so itself, but workers need not start for that
-        require_inputs(run, STAGE_OF[stage])
+    """Do units of stages, one stage after the other, on the same workers."""
+    for stage in units:
+        run.refuse_other_versions(stage, allow=allow_code_change)
     with launcher(processes, run.root, workers) as launch:
-        do_stage(run, stage, missing, launch, progress or Silent(), stop)
-    if not run.missing(stage):
-        run.records(stage).finalize(run.units(stage))
+        for stage, some in units.items():
+            missing = run.records(stage).missing(some)
+            if missing:  # the stage says so itself, but workers need not start for that
+                require_inputs(run, STAGE_OF[stage])
+            do_stage(run, stage, missing, launch, progress or Silent(), stop)
+            if not run.missing(stage):
+                finalize(run, stage)
+            if stop.why:
+                return
 
 
 @contextmanager

@@ -18,8 +18,10 @@ from hpcgeom.manifest.shell_text import PATH
 from hpcgeom.plan import memory
 from hpcgeom.plan.packing import pack, spread
 from hpcgeom.plan.plan import ModelPlan, Plan
-from hpcgeom.plan.units import representations
+from hpcgeom.plan.units import STAGES_OF_JOBS, representations
+from hpcgeom.stages.run import Run
 from hpcgeom.store.jobs import Job
+from hpcgeom.types import Unit
 
 HEADROOM = 1.15
 """Of memory asked for over the plan's estimate of a process."""
@@ -50,6 +52,14 @@ def place_for_scripts(root: Path) -> Path:
     # As given first: what cannot be a path at all is not to reach the file system.
     PATH.required(str(root), "the run directory, which jobs have to name")
     return Path(PATH.required(str(root.resolve()), "the run directory, which jobs have to name"))
+
+
+def missing_of_jobs(run: Run) -> dict[str, list[Unit]]:
+    """What is missing, by the stage that jobs are called after: each does the stages of `STAGES_OF_JOBS`."""
+    return {
+        name: [unit for stage in stages for unit in run.missing(stage)]
+        for name, stages in STAGES_OF_JOBS.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +230,12 @@ class JobLayout:
     def _memory(self, stage: str) -> int:
         if stage == "collect":
             return memory.collect(self.plan)
-        of = {"search": memory.search, "geometry": memory.geometry}[stage]
-        return max(of(self.plan, model, item) for model, item, _, _ in representations(self.plan))
+        of = {"search": memory.search, "merge": memory.merge, "geometry": memory.geometry}
+        return max(
+            of[each](self.plan, model, item)
+            for each in STAGES_OF_JOBS[stage]
+            for model, item, _, _ in representations(self.plan)
+        )
 
     def _name(self, stage: str, number: int, model: str = "") -> str:
         tag = hashlib.sha256(str(self.root).encode()).hexdigest()[:8]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from hpcgeom.launch.slurm import states
 from hpcgeom.launch.slurm.states import JobState
 from hpcgeom.plan.packing import pack, unpack
+from hpcgeom.plan.units import STAGES_OF_JOBS
 from hpcgeom.stages.status import StageStatus, status_of
 from hpcgeom.store.jobs import Job, jobs_of
 
@@ -135,18 +136,27 @@ def report_of(root: Path) -> RunReport:
     stages, jobs = status_of(root), jobs_of(root)
     known, notices = _ask([number for job in jobs for number in job.ids])
     missing = {stage.stage: set(unpack(stage.missing)) if stage.missing else set() for stage in stages}
-    reports = [_job(job, known, missing[job.stage], _is_last(job, jobs)) for job in jobs]
+    reports = [_job(job, known, _missing_of(job, missing), _is_last(job, jobs)) for job in jobs]
     return RunReport(
         run=str(root),
         is_complete=not any(missing.values()),
         is_under_way=any(state.is_alive for state in known.values()),
         stages=[
-            _stage(stage, [job for job in jobs if job.stage == stage.stage], known, missing[stage.stage])
+            _stage(stage, [job for job in jobs if _does(job, stage.stage)], known, missing[stage.stage])
             for stage in stages
         ],
         jobs=reports,
         notices=notices,
     )
+
+
+def _does(job: Job, stage: str) -> bool:
+    return stage in STAGES_OF_JOBS[job.stage]
+
+
+def _missing_of(job: Job, missing: Mapping[str, set[int]]) -> set[int]:
+    """What is missing of the first stage of a job that lacks units: its elements are of one stage."""
+    return next((missing[stage] for stage in STAGES_OF_JOBS[job.stage] if missing[stage]), set())
 
 
 def _ask(ids: Sequence[str]) -> tuple[Mapping[str, JobState], list[str]]:
@@ -253,11 +263,11 @@ def logs_of(root: Path, stage: str | None = None, n_lines: int = 20) -> list[tup
     Parameters
     ----------
     stage
-        Only of this stage.
+        Only of jobs that do this stage.
     """
     found: list[tuple[str, str, list[str]]] = []
     for job in jobs_of(root):
-        if stage is not None and job.stage != stage:
+        if stage is not None and not _does(job, stage):
             continue
         for number, job_id in enumerate(job.ids):
             path = Path(job.log_of(number))

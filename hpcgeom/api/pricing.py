@@ -129,6 +129,7 @@ def _samples(loaded: LoadedManifest) -> SamplesPlan:
         ) from error
     return SamplesPlan(
         n=len(samples),
+        n_base=samples.n_base,
         digest=samples.digest,
         label_digests={name: samples.label_digest(name) for name in samples.labels},
         files=(),

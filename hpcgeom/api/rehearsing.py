@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hpcgeom.api.job_layout import JobLayout, PlannedJob, place_for_scripts
+from hpcgeom.api.job_layout import JobLayout, PlannedJob, missing_of_jobs, place_for_scripts
 from hpcgeom.api.pricing import Price, price, price_of
 from hpcgeom.api.running import run_directory_of
 from hpcgeom.launch.slurm import commands, scripts
@@ -13,7 +13,7 @@ from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile
 from hpcgeom.plan import paths
-from hpcgeom.plan.units import STAGES, units_of
+from hpcgeom.plan.units import STAGES_OF_JOBS, units_of
 from hpcgeom.stages.run import Run
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -59,14 +59,17 @@ def rehearse(
     root = place_for_scripts(run_directory_of(loaded, run_dir))
     if n_samples is None and (root / paths.PLAN).exists():
         run = Run(root)
-        found, missing = price_of(run.plan), {stage: run.missing(stage) for stage in STAGES}
+        found, missing = price_of(run.plan), missing_of_jobs(run)
     else:
         found = price(manifest, n_samples, length)
-        missing = {stage: list(units_of(found.plan, stage)) for stage in STAGES}
+        missing = {
+            name: [unit for stage in stages for unit in units_of(found.plan, stage)]
+            for name, stages in STAGES_OF_JOBS.items()
+        }
     size, notices = _array_size_or_default(cluster)
     layout = JobLayout(root, found.plan, cluster, size)
     jobs: list[PlannedJob] = []
-    for stage in STAGES:
+    for stage in STAGES_OF_JOBS:
         before = tuple(f"<{planned.job.name}>" for planned in jobs)
         jobs += [
             replace(planned, script=replace(planned.script, depends_on=before))

@@ -14,6 +14,7 @@ from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, load_manifest, manifest_digest
 from hpcgeom.plan import paths
 from hpcgeom.plan.units import STAGES
+from hpcgeom.stages.base import finalize
 from hpcgeom.stages.prepare import prepare
 from hpcgeom.stages.provenance import read_manifest_folder
 from hpcgeom.stages.reuse import take_over
@@ -151,4 +152,4 @@ def complete(
             do_stage(run, stage, run.missing(stage), launch, progress, stop)
             if stop.why:
                 return
-            run.records(stage).finalize(run.units(stage))
+            finalize(run, stage)

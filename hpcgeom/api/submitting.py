@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hpcgeom.api.job_layout import JobLayout, place_for_scripts
+from hpcgeom.api.job_layout import JobLayout, missing_of_jobs, place_for_scripts
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.running import begin, read_run, run_directory_of
 from hpcgeom.errors import InputError
@@ -17,7 +17,7 @@ from hpcgeom.launch.slurm.states import JobState
 from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile, load_profile
 from hpcgeom.plan.packing import unpack
-from hpcgeom.plan.units import STAGES
+from hpcgeom.plan.units import STAGES, STAGES_OF_JOBS
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.jobs import FOLDER, SUBMISSION_LEASE, Job, forget_job, jobs_of, write_job
@@ -169,9 +169,9 @@ class _Submitter:
         self._submission = Submission(run.root)
 
     def submit(self) -> Submission:
-        missing = {stage: self._run.missing(stage) for stage in STAGES}
+        missing = missing_of_jobs(self._run)
         self._refuse_what_does_not_fit(missing)
-        for stage in STAGES:
+        for stage in STAGES_OF_JOBS:
             living = [job for job in self._alive if job.stage == stage]
             if self._submission.submitted:
                 living = self._take_back(living)
@@ -188,9 +188,9 @@ class _Submitter:
                 self._layout.jobs_of_stage(stage, units, self._next)
 
     def _submit_stage(self, stage: str, todo: Sequence[Unit]) -> None:
-        before = [*self._submission.alive, *self._submission.submitted]
+        before, order = [*self._submission.alive, *self._submission.submitted], list(STAGES_OF_JOBS)
         for planned in self._layout.jobs_of_stage(stage, todo, self._next):
-            upstream = [job for job in before if STAGES.index(job.stage) < STAGES.index(stage)]
+            upstream = [job for job in before if order.index(job.stage) < order.index(stage)]
             job = replace(planned.job, depends_on=tuple(other.name for other in upstream))
             write_job(self._run.root, job)
             self._next += 1

@@ -42,9 +42,13 @@ def do_stage(
     """
     told = stop or Stop()
     n_units = len(run.units(stage))
+    if not n_units:
+        return  # as where no search is split and there is nothing to merge
     progress.begin(stage, n_units - len(missing), n_units)
     failures: list[Receipt] = []
-    todo: Sequence[Unit] = missing
+    # Units that others need come first, so that nobody waits for them.
+    todo: Sequence[Unit] = sorted(missing, key=lambda unit: bool(unit.needs))
+    is_first = True
     while todo and not told.is_wanted():
         held: list[Receipt] = []
 
@@ -58,9 +62,10 @@ def do_stage(
                 progress.advance(stage, receipt.key)
 
         launch([Task(str(run.root), stage, unit.index) for unit in todo], on_receipt, told.is_wanted)
-        if held and todo is missing:
-            progress.say(f"{stage}: {len(held)} units are being done by others: {held[0].failure}")
-        todo = run.select(stage, [receipt.index for receipt in held])
+        elsewhere = [receipt for receipt in held if not run.units(stage)[receipt.index].needs]
+        if elsewhere and is_first:  # those with needs may wait for a worker of this very process
+            progress.say(f"{stage}: {len(elsewhere)} units are being done by others: {elsewhere[0].failure}")
+        is_first, todo = False, run.select(stage, [receipt.index for receipt in held])
         if todo:
             time.sleep(LOOK_AGAIN_S)
     if failures:

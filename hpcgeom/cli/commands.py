@@ -151,7 +151,7 @@ def task(root: Path, wanted: Wanted, allow_code_change: bool) -> str:
         return finished(root) if stage == "collect" else f"{stage}: the units of {wanted.job} are done"
     if wanted.stage is None:
         raise InputError(
-            "a task needs --stage S (or --job NAME): expected extract, search, geometry or collect"
+            "a task needs --stage S (or --job NAME): expected extract, search, merge, geometry or collect"
         )
     indices = None if wanted.indices is None else unpack(wanted.indices)
     elsewhere = _workers_elsewhere(wanted.workers, wanted.dask)

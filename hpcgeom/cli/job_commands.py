@@ -46,7 +46,7 @@ def submit(
 def task(
     run: RunArgument,
     stage: Annotated[
-        str | None, typer.Option("--stage", metavar="S", help="extract, search, geometry or collect.")
+        str | None, typer.Option("--stage", metavar="S", help="extract, search, merge, geometry or collect.")
     ] = None,
     indices: Annotated[
         str | None, typer.Option("--indices", metavar="I", help="Units, such as 0-15 or 3,7 [default: all].")

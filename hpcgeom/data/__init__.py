@@ -18,6 +18,7 @@ from hpcgeom.data.image_folders import IMAGE_SUFFIXES, class_folders, read_class
 from hpcgeom.data.images import ImageList, image_samples, list_images, verified_bytes
 from hpcgeom.data.labels import encode, labels_from_file, values_in_order
 from hpcgeom.data.pixels import check_array, decode, paper_pixels
+from hpcgeom.data.queries import with_queries
 from hpcgeom.data.samples import (
     Samples,
     exclude,
@@ -72,5 +73,6 @@ __all__ = [
     "token_samples",
     "values_in_order",
     "verified_bytes",
+    "with_queries",
     "write_samples",
 ]

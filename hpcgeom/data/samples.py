@@ -20,6 +20,8 @@ from hpcgeom.errors import DamagedError, InputError
 
 _LABEL = "label:"
 _COLUMNS = ("row", "id", "length", "role", "digest")
+BASE, QUERY = "base", "query"
+"""Roles of samples."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,12 +43,14 @@ class Samples:
         First 32 hex of the sha256 of ``id NUL content``, per sample. Labels are not part.
     notices
         What the user must be told about how the samples were read.
+    n_queries
+        How many of them, the last ones, are queries: their neighbors are looked for among those before.
 
     Raises
     ------
     InputError
-        If there are no samples, the fields differ in length, an id or label is empty, an id occurs
-        twice or holds a control character.
+        If there are no samples, or none but queries, the fields differ in length, an id or label is empty, an
+        id occurs twice or holds a control character.
     """
 
     ids: tuple[str, ...]
@@ -55,9 +59,15 @@ class Samples:
     labels: Mapping[str, tuple[str, ...]]
     digests: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    n_queries: int = 0
 
     def __post_init__(self) -> None:
         check_ids(self.ids)
+        if not 0 <= self.n_queries < len(self.ids):
+            raise InputError(
+                f"{self.n_queries} of {counted(len(self.ids), 'sample')} are queries: expected at least one "
+                "sample that they are searched in"
+            )
         lengths = np.array(self.lengths, dtype=np.int64)
         lengths.setflags(write=False)
         object.__setattr__(self, "lengths", lengths)
@@ -72,9 +82,23 @@ class Samples:
         return len(self.ids)
 
     @property
+    def n_base(self) -> int:
+        """How many samples, the first ones, may be neighbors."""
+        return len(self.ids) - self.n_queries
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """``base`` or ``query``, per sample."""
+        return (BASE,) * self.n_base + (QUERY,) * self.n_queries
+
+    @property
     def digest(self) -> str:
-        """Identity of ids, contents and order: sha256 (64 hex) over the digests, one a line."""
-        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
+        """Identity of ids, contents, order and roles: sha256 (64 hex) over the digests, one a line.
+
+        Where there are queries, a line with their number follows.
+        """
+        lines = [*self.digests, *([f"{self.n_queries} queries"] if self.n_queries else [])]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def label_digest(self, name: str) -> str:
         """Identity of one label: sha256 (64 hex) over its values in sample order, as a JSON list.
@@ -174,7 +198,16 @@ def exclude(samples: Samples, ids: Iterable[str]) -> Samples:
 
 
 def take(samples: Samples, rows: Sequence[int], notices: Iterable[str] = ()) -> Samples:
-    """Return some samples, in the order of `rows`, with further notices."""
+    """Return some samples, in the order of `rows`, with further notices.
+
+    Raises
+    ------
+    InputError
+        If a query would stand before a sample that is none, or nothing but queries would be left.
+    """
+    is_query = [row >= samples.n_base for row in rows]
+    if is_query != sorted(is_query):
+        raise InputError("rows put a query before a sample that is none: name the queries last")
     return Samples(
         ids=tuple(samples.ids[row] for row in rows),
         texts=tuple(samples.texts[row] for row in rows),
@@ -182,13 +215,15 @@ def take(samples: Samples, rows: Sequence[int], notices: Iterable[str] = ()) -> 
         labels={name: tuple(values[row] for row in rows) for name, values in samples.labels.items()},
         digests=tuple(samples.digests[row] for row in rows),
         notices=(*samples.notices, *notices),
+        n_queries=sum(is_query),
     )
 
 
 def write_samples(samples: Samples, path: Path | str) -> None:
-    """Write samples as Parquet: row, id, length, role (``base``), digest, and ``label:<name>`` per label.
+    """Write samples as Parquet: row, id, length, role, digest, and ``label:<name>`` per label.
 
-    Texts and notices are not written. Equal samples give equal bytes; the file appears whole or not at all.
+    Roles are ``base`` and ``query``. Texts and notices are not written. Equal samples give equal bytes; the
+    file appears whole or not at all.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -198,7 +233,7 @@ def write_samples(samples: Samples, path: Path | str) -> None:
         "row": pa.array(np.arange(len(samples), dtype=np.int64)),
         "id": pa.array(samples.ids, pa.string()),
         "length": pa.array(samples.lengths, pa.int64()),
-        "role": pa.array(["base"] * len(samples), pa.string()),
+        "role": pa.array(samples.roles, pa.string()),
         "digest": pa.array(samples.digests, pa.string()),
     }
     for name in sorted(samples.labels):
@@ -240,6 +275,11 @@ def read_samples(path: Path | str) -> Samples:
         raise DamagedError(
             f"{path} is not in sample order: expected rows 0, 1, 2, ...; prepare the run again"
         )
+    n_queries = columns["role"].count(QUERY)
+    if columns["role"] != [BASE] * (len(columns["role"]) - n_queries) + [QUERY] * n_queries:
+        raise DamagedError(
+            f"{path} has roles out of order: expected {BASE}, then {QUERY}; prepare the run again"
+        )
     try:
         return Samples(
             ids=tuple(columns["id"]),
@@ -251,6 +291,7 @@ def read_samples(path: Path | str) -> Samples:
                 if name.startswith(_LABEL)
             },
             digests=tuple(columns["digest"]),
+            n_queries=n_queries,
         )
     except (InputError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is not a table of samples ({error}); prepare the run again") from error

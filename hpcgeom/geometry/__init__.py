@@ -19,6 +19,8 @@ from hpcgeom.geometry.overlap import overlap as overlap
 from hpcgeom.geometry.overlap import overlap_counts as overlap_counts
 from hpcgeom.geometry.overlap import overlap_from_counts as overlap_from_counts
 from hpcgeom.geometry.overlap import overlap_matrix as overlap_matrix
+from hpcgeom.geometry.retrieval import Retrieval as Retrieval
+from hpcgeom.geometry.retrieval import retrieval as retrieval
 from hpcgeom.geometry.twonn import twonn as twonn
 from hpcgeom.geometry.twonn import twonn_by_mu_fraction as twonn_by_mu_fraction
 from hpcgeom.geometry.twonn import twonn_mle as twonn_mle

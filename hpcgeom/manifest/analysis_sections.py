@@ -77,12 +77,21 @@ def _tag_of_layers(value: Any) -> str:
     return "all" if isinstance(value, str) else "list"
 
 
+def _tag_of_standardize(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "bool"
+
+
 SiteText = Annotated[str, AfterValidator(_checked_site)]
 LayerNumber = Annotated[int, Field(ge=0, le=MAX_INT64)]
 Layers = Annotated[
     Annotated[Literal["all"], described("all or a list of layer numbers"), Tag("all")]
     | Annotated[tuple[LayerNumber, ...], List, Field(min_length=1), AfterValidator(ascending), Tag("list")],
     Discriminator(_tag_of_layers),
+]
+Standardize = Annotated[
+    Annotated[bool, described("true, false or a list of sites"), Tag("bool")]
+    | Annotated[tuple[SiteText, ...], List, Field(min_length=1), AfterValidator(unique), Tag("list")],
+    Discriminator(_tag_of_standardize),
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = Annotated[tuple[Fraction, ...], List, Field(min_length=1)]
@@ -188,12 +197,31 @@ class Extract(Section):
 
 
 class Neighbors(Section):
-    """How many neighbors are found, and by which distance."""
+    """How many neighbors are found, by which distance, and by which means."""
 
     k: Annotated[int, Field(ge=2, le=MAX_INT64, description="Neighbors kept per point, self excluded.")] = 64
     metric: Annotated[Literal["euclidean", "cosine"], Field(description="Distance between points.")] = (
         "euclidean"
     )
+    standardize: Annotated[
+        Standardize,
+        Field(
+            description="Whether every feature is centered and divided by its standard deviation first: "
+            "true, false, or the sites where."
+        ),
+    ] = False
+    kernel: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16", "faiss"],
+        Field(description="What proposes neighbors; it changes no number."),
+    ] = "auto"
+    unit_work: Annotated[
+        float,
+        Field(
+            ge=1,
+            allow_inf_nan=False,
+            description="Most N x N x D of one unit; larger searches are split, which changes no number.",
+        ),
+    ] = 1e12
 
 
 class Geometry(Section):

@@ -15,6 +15,7 @@ from hpcgeom.manifest.family_checks import (
     families_read_the_dataset,
     modules_have_tokenizers,
     positions_differ,
+    queries_of_arrays_have_points,
     sites_exist,
 )
 from hpcgeom.manifest.fields import SLUG, Key, Problem, key_text
@@ -41,6 +42,7 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
         (("dataset",), _label_names_differ),
         (("models",), _model_names_differ),
         (("dataset", "models"), arrays_go_with_arrays),
+        (("dataset", "models"), queries_of_arrays_have_points),
         (("dataset", "models"), families_read_the_dataset),
         (("dataset", "models"), modules_have_tokenizers),
         (("dataset", "models"), encoded_samples_need_no_encoder),
@@ -48,6 +50,7 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
         (("representations", "models"), details_exist),
         (("representations", "dataset", "models"), positions_differ),
         (("representations", "dataset"), _poolings_suit_the_samples),
+        (("neighbors", "representations", "models"), _standardized_sites_are_read),
         (("geometry", "neighbors"), _overlaps_fit_in_k),
         (("geometry", "neighbors"), _gride_fits_in_k),
         (("geometry", "dataset"), _labels_exist),
@@ -92,6 +95,25 @@ def _poolings_suit_the_samples(representations: Any, dataset: Any) -> Iterator[P
                 key,
                 f"expected a token of samples of at most dataset.max_length = {dataset.max_length}, found "
                 f"'{pooling}', which needs {needed}: raise dataset.max_length, or read another token",
+            )
+
+
+def _standardized_sites_are_read(neighbors: Any, representations: Any, models: Any) -> Iterator[Problem]:
+    if isinstance(neighbors.standardize, bool):
+        return
+    if is_arrays_only(models):
+        yield Problem(
+            ("neighbors", "standardize"),
+            "expected true or false, because all models are arrays, which have no sites, found a list of "
+            "sites: write true or false",
+        )
+        return
+    for position, site in enumerate(neighbors.standardize):
+        if site not in representations.sites:
+            yield Problem(
+                ("neighbors", "standardize", position),
+                f"expected one of representations.sites ({', '.join(representations.sites)}), found "
+                f"'{site}': add it there or take it out of neighbors.standardize",
             )
 
 

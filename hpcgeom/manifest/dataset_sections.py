@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
+from hpcgeom.manifest.dataset_parts import ArraysLabel, FastaLabel, ImagesLabel, TextColumns, TextLabel
 from hpcgeom.manifest.fields import (
     MAX_INT64,
     List,
@@ -17,13 +16,18 @@ from hpcgeom.manifest.fields import (
     Section,
     Slug,
     Text,
-    refuse,
     unique,
 )
-
-_LABEL_FILE = (
-    "Table with the columns id and label (jsonl, csv, tsv, parquet), or .npy or .txt in sample order."
+from hpcgeom.manifest.query_sections import (
+    ArraysQuery,
+    FastaQuery,
+    ImagesQuery,
+    TextQuery,
+    TokensQuery,
+    ids_problem,
+    query_problems,
 )
+
 TooLong = Literal["error", "truncate", "window"]
 TooLongField = Annotated[
     TooLong,
@@ -34,77 +38,32 @@ TooLongField = Annotated[
 ]
 
 
-def _checked_pattern(value: str) -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pattern = re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise refuse("a regular expression", value, str(error)) from None
-    if pattern.groups < 1:
-        raise refuse(
-            "a regular expression with a group", value, r"the label is the first group, as in 'sf=(\S+)'"
-        )
-    return value
-
-
-class _Label(Section):
-    """Base of the label sources: exactly one of the keys says where the label is."""
-
-    def problems(self) -> Iterator[Problem]:
-        keys = list(type(self).model_fields)
-        given = [key for key in keys if getattr(self, key) is not None]
-        if len(given) != 1:
-            was_found = " and ".join(given) if given else "none"
-            yield Problem((), f"expected exactly one of the keys {' and '.join(keys)}, found {was_found}")
-
-
-class TextLabel(_Label):
-    """Where a label of a text table comes from: exactly one key."""
-
-    column: Annotated[Text | None, Field(description="Column of the table that holds the label.")] = None
-    file: Annotated[PathText | None, Field(description=_LABEL_FILE)] = None
-
-
-class FastaLabel(_Label):
-    """Where a label of FASTA records comes from: exactly one key."""
-
-    header: Annotated[
-        Annotated[str, AfterValidator(_checked_pattern)] | None,
-        Field(description="Regular expression searched in the header line; its first group is the label."),
-    ] = None
-    file: Annotated[PathText | None, Field(description=_LABEL_FILE)] = None
-
-
-class ArraysLabel(Section):
-    """Where a label of points that exist already comes from."""
-
-    file: Annotated[PathText, Field(description=_LABEL_FILE)]
-
-
-class TextColumns(Section):
-    """Which columns of a text table are read."""
-
-    id: Annotated[Text, Field(description="Column of the sample ids.")] = "id"
-    text: Annotated[Text, Field(description="Column of the texts.")] = "text"
-
-    def problems(self) -> Iterator[Problem]:
-        """The id and the text cannot be one column."""
-        if self.id == self.text:
-            yield Problem(
-                ("text",), f"expected another column than that of the ids, found '{self.id}' for both"
-            )
-
-
 Exclude = Annotated[
     tuple[Text, ...],
     List,
     AfterValidator(unique),
     Field(description="Ids of samples that are left out of everything."),
 ]
+QUERY = "Samples that are searched in the data set: their neighbors are of the data set alone."
 
 
-class TextDataset(Section):
+class _Searched(Section):
+    """Base of the data sets: what an absent query would add to the identity of a manifest is left out."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent_query(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        if found.get("query") is None:
+            found.pop("query", None)
+        return found
+
+    def problems(self) -> Iterator[Problem]:
+        """Labels are those of the data set and of its queries."""
+        section: Any = self
+        yield from query_problems(section.labels, section.query)
+
+
+class TextDataset(_Searched):
     """Texts: a table (jsonl, csv, tsv or parquet), or a .txt with one a line."""
 
     kind: Annotated[Literal["text"], Field(description="What the samples are: rows of a table of texts.")]
@@ -120,9 +79,10 @@ class TextDataset(Section):
     too_long: TooLongField = "error"
     labels: Annotated[dict[Slug, TextLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
+    query: Annotated[TextQuery | None, Field(description=QUERY)] = None
 
 
-class FastaDataset(Section):
+class FastaDataset(_Searched):
     """A FASTA file of protein sequences."""
 
     kind: Annotated[Literal["fasta"], Field(description="What the samples are: records of a FASTA file.")]
@@ -138,28 +98,10 @@ class FastaDataset(Section):
     ] = "keep"
     labels: Annotated[dict[Slug, FastaLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
+    query: Annotated[FastaQuery | None, Field(description=QUERY)] = None
 
 
-def _only_true(value: Any) -> Any:
-    if value is not True:  # 1 would do for a Literal
-        raise refuse("true", value, "write true, or remove folder")
-    return value
-
-
-class ImagesLabel(_Label):
-    """Where a label of images comes from: exactly one key."""
-
-    folder: Annotated[
-        Annotated[Literal[True], BeforeValidator(_only_true)] | None,
-        Field(description="true: the name of the subfolder that an image lies in."),
-    ] = None
-    column: Annotated[
-        Text | None, Field(description="Column of the list of images that holds the label.")
-    ] = None
-    file: Annotated[PathText | None, Field(description=_LABEL_FILE)] = None
-
-
-class ImagesDataset(Section):
+class ImagesDataset(_Searched):
     """Images: a folder with a subfolder per class (ImageNet's layout), a flat folder, or a list of files."""
 
     kind: Annotated[Literal["images"], Field(description="What the samples are: images.")]
@@ -188,9 +130,11 @@ class ImagesDataset(Section):
     ] = "error"
     labels: Annotated[dict[Slug, ImagesLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
+    query: Annotated[ImagesQuery | None, Field(description=QUERY)] = None
 
     def problems(self) -> Iterator[Problem]:
         """A seed needs a draw."""
+        yield from super().problems()
         if self.seed != 0 and self.per_class is None:
             yield Problem(
                 ("seed",),
@@ -199,7 +143,7 @@ class ImagesDataset(Section):
             )
 
 
-class TokensDataset(Section):
+class TokensDataset(_Searched):
     """Samples that are encoded already: rows of token ids."""
 
     kind: Annotated[Literal["tokens"], Field(description="What the samples are: rows of token ids.")]
@@ -215,16 +159,15 @@ class TokensDataset(Section):
     ] = None
     labels: Annotated[dict[Slug, ArraysLabel], Field(description="Label sets by name.")] = Field(default={})
     exclude: Exclude = ()
+    query: Annotated[TokensQuery | None, Field(description=QUERY)] = None
 
     def problems(self) -> Iterator[Problem]:
         """Lines of a .jsonl bring their ids."""
-        if self.ids is not None and self.path.removesuffix(".gz").endswith(".jsonl"):
-            yield Problem(
-                ("ids",), "expected no ids, because the lines of a .jsonl have a key id: remove ids"
-            )
+        yield from super().problems()
+        yield from ids_problem(self.ids, self.path)
 
 
-class ArraysDataset(Section):
+class ArraysDataset(_Searched):
     """Points that exist already; they skip the models."""
 
     kind: Annotated[Literal["arrays"], Field(description="What the samples are: rows of arrays of points.")]
@@ -233,6 +176,7 @@ class ArraysDataset(Section):
         Field(description="File with one sample id per row of the arrays; without it ids are row numbers."),
     ] = None
     labels: Annotated[dict[Slug, ArraysLabel], Field(description="Label sets by name.")] = Field(default={})
+    query: Annotated[ArraysQuery | None, Field(description=QUERY)] = None
 
 
 Dataset = Annotated[

@@ -29,6 +29,27 @@ def arrays_go_with_arrays(dataset: Any, models: Sequence[Any]) -> Iterator[Probl
             )
 
 
+def queries_of_arrays_have_points(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Queries among points that exist already exist in every model, or in none."""
+    if not isinstance(dataset, ArraysDataset):
+        return
+    for position, model in enumerate(models):
+        if not isinstance(model, ArraysModel):
+            continue
+        if dataset.query is not None and model.query_source is None:
+            yield Problem(
+                ("models", position),
+                "expected the key query_source, because there is dataset.query, found none: give the path "
+                "of the arrays of the queries, with {layer} for the layer",
+            )
+        if dataset.query is None and model.query_source is not None:
+            yield Problem(
+                ("models", position, "query_source"),
+                "expected the key dataset.query beside query_source, found none: write query: {} into "
+                "dataset, or remove query_source",
+            )
+
+
 def families_read_the_dataset(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
     """Every model reads what the samples are."""
     readers = _readers(dataset.kind)

@@ -10,6 +10,8 @@ from typing import Any
 from hpcgeom.manifest.fields import Key, key_text
 from hpcgeom.manifest.sections import Manifest
 
+MEANS = ("kernel", "unit_work")
+"""Settings of `neighbors` that change no number."""
 _ABSENT = object()
 
 
@@ -25,12 +27,14 @@ def canonical(manifest: Manifest) -> dict[str, Any]:
     -------
     dict
         Everything as written with all defaults filled in, the labels that are measured by name, and paths
-        unresolved. Without the strategies, which change no number, and without what does not exist for
-        points that exist already. It is itself a valid manifest.
+        unresolved. Without the strategies and the means of the search, which change no number, and without
+        what does not exist for points that exist already. It is itself a valid manifest.
     """
     settings: dict[str, Any] = manifest.model_dump(mode="json")
     for model in settings["models"]:
         model.pop("strategy", None)
+    for name in MEANS:
+        del settings["neighbors"][name]
     settings["geometry"]["labels"] = list(manifest.labels)
     if manifest.is_arrays:
         del settings["representations"]

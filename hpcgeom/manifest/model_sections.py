@@ -5,9 +5,9 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from hpcgeom.catalog.sites import EMBEDDING_SITES, Site
 from hpcgeom.manifest.catalog_section import CatalogModel, DtypeField, ModelName, Step, StrategyField
@@ -189,6 +189,17 @@ class ArraysModel(Section):
         AfterValidator(_checked_layer_pattern),
         Field(description="Path of the (N, D) array of a layer, npy or Zarr, with {layer} for its number."),
     ]
+    query_source: Annotated[
+        Annotated[PathText, AfterValidator(_checked_layer_pattern)] | None,
+        Field(description="The same of the points of dataset.query, at the same layers."),
+    ] = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_query(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        if found.get("query_source") is None:
+            found.pop("query_source", None)
+        return found
 
 
 Model = Annotated[CatalogModel | ModuleModel | ArraysModel, Field(discriminator="family")]

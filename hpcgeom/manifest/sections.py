@@ -17,27 +17,25 @@ from hpcgeom.manifest.analysis_sections import (
 )
 from hpcgeom.manifest.catalog_section import CatalogModel, Checkpoint, Dtype, is_hub_id
 from hpcgeom.manifest.crosschecks import cross_problems, expanded, is_arrays_only
+from hpcgeom.manifest.dataset_parts import ArraysLabel, FastaLabel, ImagesLabel, TextColumns, TextLabel
 from hpcgeom.manifest.dataset_sections import (
     ArraysDataset,
-    ArraysLabel,
     Dataset,
     FastaDataset,
-    FastaLabel,
     ImagesDataset,
-    ImagesLabel,
-    TextColumns,
     TextDataset,
-    TextLabel,
     TokensDataset,
     label_names,
 )
 from hpcgeom.manifest.fields import List, Problem, Section, Slug
 from hpcgeom.manifest.model_sections import ArraysModel, Model, ModuleModel
+from hpcgeom.manifest.query_sections import ArraysQuery, FastaQuery, ImagesQuery, TextQuery, TokensQuery
 
 __all__ = [
     "ArraysDataset",
     "ArraysLabel",
     "ArraysModel",
+    "ArraysQuery",
     "CatalogModel",
     "Checkpoint",
     "Dataset",
@@ -47,9 +45,11 @@ __all__ = [
     "Extract",
     "FastaDataset",
     "FastaLabel",
+    "FastaQuery",
     "Geometry",
     "ImagesDataset",
     "ImagesLabel",
+    "ImagesQuery",
     "Manifest",
     "Model",
     "ModuleModel",
@@ -59,7 +59,9 @@ __all__ = [
     "TextColumns",
     "TextDataset",
     "TextLabel",
+    "TextQuery",
     "TokensDataset",
+    "TokensQuery",
     "is_hub_id",
 ]
 

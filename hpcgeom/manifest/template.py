@@ -54,6 +54,7 @@ dataset:
                                  # | window: cut it into windows whose tokens are pooled together
   labels: {}                     # name: {column: <column>} or name: {file: <table with columns id and label>}
   exclude: []                    # ids of samples to leave out of everything
+  query: null                    # or samples that are searched in the others: {path: data/queries.tsv}
 
 # Or proteins:
 # dataset:
@@ -66,6 +67,9 @@ dataset:
 #     superfamily: {header: 'sf=(\\S+)'}   # first group of a regular expression on the header
 #     family: {file: labels/family.tsv}
 #   exclude: []
+#   query:                       # proteins whose neighbors are looked for among those above
+#     path: data/queries.fa
+#     labels: {}                 # those that come from elsewhere than above
 
 # Or images:
 # dataset:
@@ -94,6 +98,10 @@ dataset:
 #   ids: data/ids.txt            # one id per row; row numbers without it
 #   labels:
 #     group: {file: labels/group.npy}
+#   query:                       # points whose neighbors are looked for among those above
+#     ids: data/query_ids.txt    # query-0, query-1, ... without it
+#     labels:
+#       group: {file: labels/query_group.npy}
 
 models:
   - name: minilm                 # name in results and file names
@@ -158,6 +166,7 @@ models:
 #   - name: points
 #     family: arrays
 #     source: points/layer{layer}.npy            # (N, D) each; npy or Zarr
+#     query_source: queries/layer{layer}.npy     # of dataset.query, where there are queries
 
 representations:
   sites: [resid]                 # token_embed, pos_embed, resid, hidden_states, ln_1, q, k, v, z, attn_out,
@@ -178,6 +187,10 @@ extract:
 neighbors:
   k: 64                          # neighbors kept per point, self excluded
   metric: euclidean              # euclidean | cosine
+  standardize: false             # true | false | sites such as [mlp_out]: features are centered and divided
+                                 # by their standard deviations
+  kernel: auto                   # auto | float32 | bfloat16 | float16 | faiss: what proposes; lists are exact
+  unit_work: 1.0e12              # most N x N x D of one unit; larger searches are split
 
 geometry:
   estimators: [twonn, twonn_mle, gride]   # also twonn_mle_censored

@@ -12,6 +12,7 @@ import numpy as np
 from hpcgeom.catalog.sites import TOKENS_POOLING
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.manifest import canonical, manifest_digest
+from hpcgeom.manifest.identity import MEANS
 from hpcgeom.manifest.sections import Manifest
 from hpcgeom.plan import memory
 from hpcgeom.plan.identity import digest
@@ -87,10 +88,10 @@ def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Seq
     ProblemsError
         There are too few points for the neighbors asked for, or more than can be numbered.
     """
-    refuse_unsearchable(manifest, samples.n, drafts)
+    refuse_unsearchable(manifest, samples.n_base, drafts)
     asked = canonical(manifest)
     asked["geometry"]["labels"] = list(manifest.labels)
-    rows = manifest.extract.unit_rows or _unit_rows(drafts)
+    rows = manifest.extract.unit_rows or _unit_rows(drafts, samples.n_base)
     widest = max(item.width for draft in drafts for item in draft.representations)
     return Plan(
         name=manifest.name,
@@ -101,14 +102,18 @@ def assemble(manifest: Manifest, folder: Path, samples: SamplesPlan, drafts: Seq
         models=tuple(_model(manifest, samples, draft, rows) for draft in drafts),
         unit_rows=rows,
         tile_rows=memory.choose_tile_rows(widest, manifest.neighbors.k),
+        search_work=manifest.neighbors.unit_work,
+        kernel=manifest.neighbors.kernel,
     )
 
 
-def refuse_unsearchable(manifest: Manifest, n_samples: int, drafts: Sequence[ModelDraft] = ()) -> None:
+def refuse_unsearchable(manifest: Manifest, n_base: int, drafts: Sequence[ModelDraft] = ()) -> None:
     """Refuse neighborhoods larger than the set of points, and more points than can be numbered.
 
     Parameters
     ----------
+    n_base
+        Samples that may be neighbors.
     drafts
         Models, as far as they are known: their tokens may be points.
 
@@ -120,12 +125,13 @@ def refuse_unsearchable(manifest: Manifest, n_samples: int, drafts: Sequence[Mod
     """
     problems: list[str] = []
     if set(manifest.representations.pooling) != {TOKENS_POOLING}:
-        problems += _too_few(manifest, n_samples, "the data set", "sample")
+        problems += _too_few(manifest, n_base, "the data set", "sample")
     for draft in drafts:
         if draft.point_tokens is None:
             continue
-        n_tokens = int(draft.point_tokens.n_of_samples.sum())
-        problems += _too_few(manifest, n_tokens, f"model '{draft.name}'", "token")
+        n_of_samples = draft.point_tokens.n_of_samples
+        problems += _too_few(manifest, int(n_of_samples[:n_base].sum()), f"model '{draft.name}'", "token")
+        n_tokens = int(n_of_samples.sum())
         if n_tokens > MAX_POINTS and draft.point_tokens.digest:  # else it is but an upper bound
             problems.append(
                 f"model '{draft.name}' has {n_tokens} tokens, but at most {MAX_POINTS} points can be "
@@ -152,13 +158,13 @@ def _too_few(manifest: Manifest, n: int, whose: str, what: str) -> list[str]:
     return problems
 
 
-def _unit_rows(drafts: Sequence[ModelDraft]) -> int:
-    """Rows of a unit, from the bytes that a sample leaves in the largest model."""
+def _unit_rows(drafts: Sequence[ModelDraft], n_base: int) -> int:
+    """Rows of a unit, from the bytes that a sample leaves in the largest model; queries change nothing."""
     each = [
         memory.bytes_per_sample(
             draft.representations,
             draft.store_dtype,
-            1.0 if draft.point_tokens is None else float(draft.point_tokens.n_of_samples.mean()),
+            1.0 if draft.point_tokens is None else float(draft.point_tokens.n_of_samples[:n_base].mean()),
         )
         for draft in drafts
     ]
@@ -166,12 +172,16 @@ def _unit_rows(drafts: Sequence[ModelDraft]) -> int:
     return choose_unit_rows(max(each), MIN_TOKEN_UNIT_ROWS if has_tokens else MIN_UNIT_ROWS)
 
 
-def _token_points(draft: ModelDraft, unit_rows: int) -> TokenPoints | None:
+def _token_points(draft: ModelDraft, unit_rows: int, samples: SamplesPlan) -> TokenPoints | None:
     if draft.point_tokens is None:
         return None
     n_of_samples = draft.point_tokens.n_of_samples
     n_of_units = np.add.reduceat(n_of_samples, np.arange(0, len(n_of_samples), unit_rows))
-    return TokenPoints(n_of_units=tuple(n_of_units.tolist()), digest=draft.point_tokens.digest)
+    return TokenPoints(
+        n_of_units=tuple(n_of_units.tolist()),
+        digest=draft.point_tokens.digest,
+        n_base=int(n_of_samples[: samples.n_base].sum()) if samples.n_queries else None,
+    )
 
 
 _INPUT_KEYS = ("kind", "max_length", "too_long", "transparent", "pad_id")
@@ -208,6 +218,7 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         details=None if draft.details is None else draft.details.model_dump(mode="json"),
         inputs=read_as,
     )
+    asked = manifest.neighbors.model_dump(mode="json", exclude=set(MEANS))
     return ModelPlan(
         name=draft.name,
         family=draft.family,
@@ -228,9 +239,9 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         tokenizer=draft.tokenizer,
         details=draft.details,
         details_digest=details if draft.details is not None else "",
-        tokens=_token_points(draft, unit_rows),
+        tokens=_token_points(draft, unit_rows, samples),
         flops=draft.flops,
         values_per_token=draft.values_per_token,
         extract_digest=extract,
-        search_digest=digest("search", extract=extract, **manifest.neighbors.model_dump(mode="json")),
+        search_digest=digest("search", extract=extract, **asked),
     )

@@ -18,6 +18,7 @@ def form_batches(
     *,
     rows: npt.NDArray[np.int64] | None = None,
     equal_lengths: bool = False,
+    n_base: int | None = None,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Cut every unit's sequences, sorted by token count (ties by position), into batches.
 
@@ -36,6 +37,9 @@ def form_batches(
         (S,) sample row of each sequence, ascending: a sample in windows has several. One each when None.
     equal_lengths
         Whether a batch holds sequences of one length only: for models that cannot tell padding from tokens.
+    n_base
+        Rows from here on are queries; a batch holds none of them or nothing else, so that those of the other
+        rows are what they would be without queries.
 
     Returns
     -------
@@ -47,9 +51,13 @@ def form_batches(
     batch = np.empty(len(n_tokens), dtype=np.int32)
     edges = np.searchsorted(unit, np.arange(int(unit.max(initial=-1)) + 2))
     for start, stop in pairwise(edges.tolist()):
-        lengths = n_tokens[start:stop]
-        order = np.argsort(lengths, kind="stable")
-        batch[start + order] = _form(lengths[order], tokens_per_batch, equal_lengths)
+        first_query = stop if n_base is None else int(np.searchsorted(rows[start:stop], n_base)) + start
+        n_batches = 0
+        for low, high in ((start, first_query), (first_query, stop)):
+            lengths = n_tokens[low:high]
+            order = np.argsort(lengths, kind="stable")
+            batch[low + order] = n_batches + _form(lengths[order], tokens_per_batch, equal_lengths)
+            n_batches = int(batch[low:high].max(initial=-1)) + 1
     return unit, batch
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from hpcgeom.plan import details, memory, paths, sizes
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.points import cohorts, n_points, point_arrays
-from hpcgeom.plan.units import NEIGHBOR_ARRAYS, NEIGHBOR_SHARD_ROWS, representations, units_of
+from hpcgeom.plan.units import NEIGHBOR_ARRAYS, NEIGHBOR_SHARD_ROWS, n_blocks_of, representations, units_of
 
 _ARRAYS_WITHOUT_DUPLICATES = 3
 """Of the arrays of a representation's lists, those that are written where no two points are equal."""
@@ -33,6 +33,8 @@ class StageCost:
         Of one task at its peak, an upper estimate.
     flops
         Floating-point operations of the matrix products, an upper bound before prepare counts tokens.
+    partial_bytes
+        What is on disk besides until the next stage has used it: an upper estimate.
     """
 
     stage: str
@@ -41,6 +43,7 @@ class StageCost:
     size_bytes: int
     memory_bytes: int
     flops: float
+    partial_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,6 +55,7 @@ def costs_of(plan: Plan) -> list[StageCost]:
     return [
         _extract(plan),
         _search(plan),
+        _merge(plan),
         _geometry(plan),
         _collect(plan),
     ]
@@ -83,18 +87,40 @@ def _activation_groups(plan: Plan, model: ModelPlan, item: Representation) -> di
 
 
 def _search(plan: Plan) -> StageCost:
-    k, n_units = int(plan.manifest["neighbors"]["k"]), len(units_of(plan, "search"))
+    units = units_of(plan, "search")
     layout = sizes.layout(plan, len(NEIGHBOR_ARRAYS), 3, _neighbor_groups)
-    n_written, size, flops, needed = 0, layout.n_bytes, 0.0, 0
+    n_written, lists = _lists(plan, is_split=False)
+    flops, needed, partial = 0.0, 0, 0
     for model, item, _, _ in representations(plan):
-        n = n_points(plan, model, item)
-        n_written += _ARRAYS_WITHOUT_DUPLICATES * -(-n // NEIGHBOR_SHARD_ROWS)
-        rows = min(NEIGHBOR_SHARD_ROWS, sizes.power_of_two(n))
-        size += sum(sizes.stored(n, row_bytes, rows) for row_bytes in (4 * k, 8 * k, 4)) + _CERTIFICATE_BYTES
-        flops += 2.0 * n * n * item.width
+        flops += float(n_points(plan, model, item)) ** 2 * item.width  # each pair of points once
         needed = max(needed, memory.search(plan, model, item))
-    size += sizes.records(n_units, n_written)
-    return StageCost("search", n_units, n_written + layout.n_files + n_units + 1, size, needed, flops)
+        partial += memory.partial_bytes(plan, model, item)
+    n_parts = sum(unit.n_blocks > 1 for unit in units)
+    size = layout.n_bytes + lists + sizes.records(len(units), n_written + n_parts)
+    n_files = n_written + layout.n_files + len(units) + 1
+    return StageCost("search", len(units), n_files, size, needed, flops, partial)
+
+
+def _merge(plan: Plan) -> StageCost:
+    n_units = len(units_of(plan, "merge"))
+    n_written, lists = _lists(plan, is_split=True)
+    size = lists + sizes.records(n_units, n_written)
+    needed = max(memory.merge(plan, model, item) for model, item, _, _ in representations(plan))
+    return StageCost("merge", n_units, n_written + n_units + 1, size, needed, 0.0)
+
+
+def _lists(plan: Plan, *, is_split: bool) -> tuple[int, int]:
+    """Files and bytes of the lists of searches that are split, or are not, and of their certificates."""
+    k, n_files, size = int(plan.manifest["neighbors"]["k"]), 0, 0
+    for model, item, _, _ in representations(plan):
+        if (n_blocks_of(plan, model, item) > 1) != is_split:
+            continue
+        n = n_points(plan, model, item)
+        n_shards, rows = -(-n // NEIGHBOR_SHARD_ROWS), min(NEIGHBOR_SHARD_ROWS, sizes.power_of_two(n))
+        n_files += _ARRAYS_WITHOUT_DUPLICATES * n_shards
+        size += sum(sizes.stored(n, row_bytes, rows) for row_bytes in (4 * k, 8 * k, 4))
+        size += _CERTIFICATE_BYTES * (n_shards if is_split else 1)
+    return n_files, size
 
 
 def _neighbor_groups(plan: Plan, model: ModelPlan, item: Representation) -> dict[str, int]:

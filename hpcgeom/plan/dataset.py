@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hpcgeom.data.arrays import array_samples, layer_files, points_shape
 from hpcgeom.data.fasta import read_fasta
@@ -11,7 +13,8 @@ from hpcgeom.data.files import read_text_file, source_digest
 from hpcgeom.data.image_folders import read_classes
 from hpcgeom.data.images import FOLDER_LABEL, image_samples, list_images
 from hpcgeom.data.labels import labels_from_file
-from hpcgeom.data.samples import Samples, exclude
+from hpcgeom.data.queries import PREFIX, with_queries
+from hpcgeom.data.samples import Samples, exclude, sample_digest
 from hpcgeom.data.text import read_text
 from hpcgeom.data.tokens import open_tokens, token_samples
 from hpcgeom.errors import InputError
@@ -19,6 +22,7 @@ from hpcgeom.manifest import resolve_path
 from hpcgeom.manifest.sections import (
     ArraysDataset,
     ArraysModel,
+    Dataset,
     FastaDataset,
     ImagesDataset,
     Manifest,
@@ -29,7 +33,7 @@ from hpcgeom.plan.plan import SamplesPlan, SourceFile
 
 
 def read_dataset(manifest: Manifest, folder: Path, *, with_digests: bool = True) -> Samples:
-    """Read the samples of a manifest, with all of their labels.
+    """Read the samples of a manifest, with all of their labels; queries stand behind the others.
 
     Parameters
     ----------
@@ -41,34 +45,46 @@ def read_dataset(manifest: Manifest, folder: Path, *, with_digests: bool = True)
     Raises
     ------
     InputError
-        The data set or a label file is not what the manifest says.
+        The data set, its queries or a label file is not what the manifest says.
     """
-    samples = _read(manifest, folder, with_digests)
-    left_out = () if isinstance(manifest.dataset, ArraysDataset) else manifest.dataset.exclude
-    if left_out:
-        samples = exclude(samples, left_out)
-    labels = dict(samples.labels)
-    for name, label in manifest.dataset.labels.items():
-        if label.file is not None:
-            labels[name] = labels_from_file(resolve_path(folder, label.file), samples.ids)
-    return replace(samples, labels=labels)
+    dataset = manifest.dataset
+    left_out = () if isinstance(dataset, ArraysDataset) else dataset.exclude
+    models = [model for model in manifest.models if isinstance(model, ArraysModel)]
+    base = _read(dataset, [model.source for model in models], folder, with_digests)
+    if dataset.query is None:
+        return _labelled(_without(base, left_out), dataset.labels, folder)
+    asked = query_dataset(dataset)
+    arrays = [model.query_source for model in models if model.query_source is not None]
+    queries = _behind(asked, _read(asked, arrays, folder, with_digests, PREFIX), len(base))
+    of_queries = {*queries.ids}
+    base = _without(base, [sample for sample in left_out if sample not in of_queries])
+    queries = _without(queries, [sample for sample in left_out if sample in of_queries])
+    return with_queries(
+        _labelled(base, dataset.labels, folder),
+        _labelled(queries, asked.labels, folder),
+        getattr(dataset, "path", ""),
+        getattr(asked, "path", ""),
+    )
 
 
 def dataset_files(manifest: Manifest, folder: Path) -> list[Path]:
-    """The files that the samples and their labels come from."""
+    """The files that the samples, the queries and their labels come from."""
     dataset = manifest.dataset
-    found = [label.file for label in dataset.labels.values() if label.file is not None]
-    for key in ("path", "ids", "classes"):
-        if (path := getattr(dataset, key, None)) is not None:
-            found.insert(0, path)
+    found: list[str] = []
+    for section in (dataset, *([] if dataset.query is None else [query_dataset(dataset)])):
+        paths = [getattr(section, key, None) for key in ("classes", "ids", "path")]
+        labels = [label.file for label in section.labels.values()]
+        found += [path for path in (*paths, *labels) if path is not None]
     # what lies in a folder of images has digests of its own
-    return [path for path in (resolve_path(folder, each) for each in found) if not path.is_dir()]
+    resolved = dict.fromkeys(resolve_path(folder, each) for each in found)
+    return [path for path in resolved if not path.is_dir()]
 
 
 def samples_plan(samples: Samples, files: list[Path]) -> SamplesPlan:
     """What the plan keeps of the samples."""
     return SamplesPlan(
         n=len(samples),
+        n_base=samples.n_base,
         digest=samples.digest,
         label_digests={name: samples.label_digest(name) for name in sorted(samples.labels)},
         files=tuple(SourceFile(path=d.path, size=d.size, sha256=d.sha256) for d in source_digest(files)),
@@ -76,14 +92,57 @@ def samples_plan(samples: Samples, files: list[Path]) -> SamplesPlan:
     )
 
 
-def _read(manifest: Manifest, folder: Path, with_digests: bool) -> Samples:
-    dataset = manifest.dataset
+def query_dataset(dataset: Any) -> Any:
+    """The section of a data set as it reads its queries: all as for the data set but what `query` says."""
+    query = dataset.query
+    given = {key: getattr(query, key) for key in query.model_fields_set if key != "labels"}
+    always = {"query": None, "labels": {**dataset.labels, **query.labels}}
+    fresh = {key: None for key in ("ids", "classes", "per_class") if key in type(dataset).model_fields}
+    changes = {**fresh, **{key: value for key, value in given.items() if value is not None}, **always}
+    return dataset.model_copy(update=changes)
+
+
+def _labelled(samples: Samples, asked: Mapping[str, Any], folder: Path) -> Samples:
+    """The samples with the labels that lie in files of their own."""
+    labels = dict(samples.labels)
+    for name, label in asked.items():
+        if label.file is not None:
+            labels[name] = labels_from_file(resolve_path(folder, label.file), samples.ids)
+    return replace(samples, labels=labels)
+
+
+def _without(samples: Samples, left_out: Sequence[str]) -> Samples:
+    return exclude(samples, left_out) if left_out else samples
+
+
+def _behind(dataset: Dataset, queries: Samples, n_rows: int) -> Samples:
+    """Queries whose rows of tokens, of which the texts are the numbers, follow those of the data set."""
+    if not isinstance(dataset, TokensDataset):
+        return queries
+    return replace(queries, texts=tuple(str(n_rows + int(row)) for row in queries.texts))
+
+
+def _read(
+    dataset: Dataset, arrays: Sequence[str], folder: Path, with_digests: bool, prefix: str = ""
+) -> Samples:
+    """Samples as their kind is read, without the labels of files.
+
+    Parameters
+    ----------
+    arrays
+        Where the points are, for each model, if they exist already.
+    prefix
+        Stands before ids that are but numbers of rows or lines.
+    """
     if isinstance(dataset, TextDataset):
         columns = {"id": dataset.columns.id, "text": dataset.columns.text}
         by_column = {name: label.column for name, label in dataset.labels.items() if label.column is not None}
         path = resolve_path(folder, dataset.path)
-        is_lines = path.name.removesuffix(".gz").endswith(".txt")
-        return read_text(path, {} if is_lines else columns, by_column)
+        if not path.name.removesuffix(".gz").endswith(".txt"):
+            return read_text(path, columns, by_column)
+        samples = read_text(path, {}, by_column)
+        ids = tuple(prefix + sample for sample in samples.ids)
+        return replace(samples, ids=ids, digests=tuple(map(sample_digest, ids, samples.texts)))
     if isinstance(dataset, FastaDataset):
         headers = {name: label.header for name, label in dataset.labels.items() if label.header is not None}
         path = resolve_path(folder, dataset.path)
@@ -91,8 +150,8 @@ def _read(manifest: Manifest, folder: Path, with_digests: bool) -> Samples:
     if isinstance(dataset, ImagesDataset):
         return _images(dataset, folder, with_digests)
     if isinstance(dataset, TokensDataset):
-        return _encoded(dataset, folder)
-    return _rows_of_arrays(manifest, dataset, folder)
+        return _encoded(dataset, folder, prefix)
+    return _rows_of_arrays(arrays, dataset, folder, prefix)
 
 
 def _images(dataset: ImagesDataset, folder: Path, with_digests: bool) -> Samples:
@@ -115,27 +174,29 @@ def _images(dataset: ImagesDataset, folder: Path, with_digests: bool) -> Samples
     return replace(samples, labels=labels)
 
 
-def _encoded(dataset: TokensDataset, folder: Path) -> Samples:
-    path = resolve_path(folder, dataset.path)
-    tokens = open_tokens(path, pad_id=dataset.pad_id)
-    ids = None if dataset.ids is None else _ids(resolve_path(folder, dataset.ids), len(tokens))
+def _encoded(dataset: TokensDataset, folder: Path, prefix: str) -> Samples:
+    tokens = open_tokens(resolve_path(folder, dataset.path), pad_id=dataset.pad_id)
+    ids = _ids(dataset, folder, len(tokens), prefix) if tokens.ids is None else None
     samples = token_samples(tokens, ids)
     return replace(samples, texts=tuple(str(row) for row in range(len(tokens))))
 
 
-def _ids(path: Path, n: int) -> list[str]:
+def _ids(dataset: TokensDataset | ArraysDataset, folder: Path, n: int, prefix: str) -> list[str]:
+    """Ids from a file, else numbers of rows."""
+    if dataset.ids is None:
+        return [f"{prefix}{row}" for row in range(n)]
+    path = resolve_path(folder, dataset.ids)
     ids = read_text_file(path).rstrip("\n").split("\n")
     if len(ids) != n:
         raise InputError(f"{path} has {len(ids)} ids, but the arrays have {n} points: give one id a line")
     return ids
 
 
-def _rows_of_arrays(manifest: Manifest, dataset: ArraysDataset, folder: Path) -> Samples:
+def _rows_of_arrays(sources: Sequence[str], dataset: ArraysDataset, folder: Path, prefix: str) -> Samples:
     counts: dict[int, str] = {}
     n_features = 0
-    for model in manifest.models:
-        assert isinstance(model, ArraysModel)
-        first = next(iter(layer_files(model.source, folder).values()))
+    for source in sources:
+        first = next(iter(layer_files(source, folder).values()))
         n, n_features = points_shape(first)[0]
         counts.setdefault(n, str(first))
     if len(counts) > 1:
@@ -145,6 +206,4 @@ def _rows_of_arrays(manifest: Manifest, dataset: ArraysDataset, folder: Path) ->
             "give arrays of equal length"
         )
     n = next(iter(counts))
-    if dataset.ids is None:
-        return array_samples(n, n_features)
-    return array_samples(n, n_features, _ids(resolve_path(folder, dataset.ids), n))
+    return array_samples(n, n_features, _ids(dataset, folder, n, prefix))

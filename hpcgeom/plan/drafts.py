@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hpcgeom.catalog.facts import read_config
 from hpcgeom.catalog.families import FAMILIES, ModelFacts, facts_of, read_facts
 from hpcgeom.catalog.models import KnownModel, known
@@ -53,9 +51,43 @@ def draft_arrays(model: ArraysModel, folder: Path, *, with_digests: bool) -> Mod
     Raises
     ------
     InputError
-        Files are missing, are not (N, D), or differ in N or D.
+        Files are missing, are not (N, D), or differ in N or D; queries have other layers or features.
     """
     files = layer_files(model.source, folder)
+    shape, dtypes = _one_shape(files)
+    paths = [*files.values()]
+    if model.query_source is not None:
+        of_queries = layer_files(model.query_source, folder)
+        if of_queries.keys() != files.keys():
+            raise InputError(
+                f"model '{model.name}' has layers {', '.join(map(str, files))}, but its queries have "
+                f"{', '.join(map(str, of_queries))}: give the same layers of both"
+            )
+        query_shape, query_dtypes = _one_shape(of_queries)
+        if query_shape[1] != shape[1]:
+            raise InputError(
+                f"model '{model.name}' has {shape[1]} features, but its queries have {query_shape[1]}: "
+                "give points of the same space"
+            )
+        dtypes |= query_dtypes
+        paths += of_queries.values()
+    width = shape[1]
+    digests = source_digest(paths) if with_digests else ()
+    return ModelDraft(
+        name=model.name,
+        family=model.family,
+        folder=folder / model.source,
+        representations=points_representation(tuple(files), width),
+        n_layers=max(files),
+        width=width,
+        store_dtype="float64" if "float64" in dtypes else "float32",
+        files=tuple(SourceFile(path=d.path, size=d.size, sha256=d.sha256) for d in digests),
+        identity={"family": "arrays"},
+    )
+
+
+def _one_shape(files: Mapping[int, Path]) -> tuple[tuple[int, int], set[str]]:
+    """The shape that all layers have, and their dtypes."""
     found = {layer: points_shape(path) for layer, path in files.items()}
     first = next(iter(found))
     for layer, (shape, _) in found.items():
@@ -64,19 +96,7 @@ def draft_arrays(model: ArraysModel, folder: Path, *, with_digests: bool) -> Mod
                 f"{files[layer]} has shape {shape}, but {files[first]} has {found[first][0]}: "
                 "layers of one model share samples and features; make them equal, or name them as two models"
             )
-    width = found[first][0][1]
-    digests = source_digest(files.values()) if with_digests else ()
-    return ModelDraft(
-        name=model.name,
-        family=model.family,
-        folder=folder / model.source,
-        representations=points_representation(tuple(files), width),
-        n_layers=max(files),
-        width=width,
-        store_dtype="float64" if np.float64 in {dtype.type for _, dtype in found.values()} else "float32",
-        files=tuple(SourceFile(path=d.path, size=d.size, sha256=d.sha256) for d in digests),
-        identity={"family": "arrays"},
-    )
+    return found[first][0], {dtype.name for _, dtype in found.values()}
 
 
 def facts_of_origin(model: CatalogModel, origin: Origin) -> ModelFacts:

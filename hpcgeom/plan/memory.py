@@ -8,7 +8,7 @@ import numpy as np
 
 from hpcgeom.plan import points, sizes
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
-from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS, PAIR_ROWS
+from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS, PAIR_ROWS, n_blocks_of
 
 TILES_BYTES = 2**30
 """Memory that the tiles of one search task may take."""
@@ -73,32 +73,100 @@ def extract(plan: Plan, model: ModelPlan) -> int:
 
 
 def choose_tile_rows(width: int, k: int) -> int:
-    """Rows of a search tile, a power of two, so that tiles and lists stay within `TILES_BYTES`."""
+    """Rows of a search tile, a power of two: three in float32, and one's lists, within `TILES_BYTES`."""
     rows = MIN_TILE_ROWS
-    while rows * 2 * _tile_row(width, k) <= TILES_BYTES:
+    while rows * 2 * (3 * 4 * width + _list_bytes(k)) <= TILES_BYTES:
         rows *= 2
     return rows
 
 
 def search(plan: Plan, model: ModelPlan, item: Representation) -> int:
-    """Memory of one search task: what the search holds, and the shard of lists that is being filled."""
+    """Memory of one unit of the search of a representation, or of a part of it."""
     k, n = int(plan.manifest["neighbors"]["k"]), points.n_points(plan, model, item)
-    shard = min(NEIGHBOR_SHARD_ROWS, n)
-    # Two kinds of lists (all, and distinct points), 12 bytes an entry, in parts and put together.
-    return PROCESS_BYTES + search_bytes(n, item.width, k, plan.tile_rows) + 2 * 2 * shard * k * 12
+    size, n_blocks = _itemsize_of_points(plan, model, item), n_blocks_of(plan, model, item)
+    if n_blocks == 1:
+        return PROCESS_BYTES + search_bytes(n, item.width, k, plan.tile_rows, size) + _shard_bytes(n, k)
+    # Lists of two blocks, and what is written of them, in pieces and put together.
+    n_held = 3 * 2 * -(-n // n_blocks)
+    return PROCESS_BYTES + search_bytes(n, item.width, k, plan.tile_rows, size, n_held)
 
 
-def search_bytes(n_rows: int, width: int, k: int, tile_rows: int) -> int:
-    """What a search holds, at most: any stored type, any share of equal points."""
-    tiles = min(tile_rows, n_rows) * _tile_row(width, k)
-    in_float64 = 8 * 1024 * (8 * width + 3 * 1024)
+def merge(plan: Plan, model: ModelPlan, item: Representation) -> int:
+    """Memory of putting together a shard of lists; nothing where the search is not split."""
+    k, n = int(plan.manifest["neighbors"]["k"]), points.n_points(plan, model, item)
+    size, n_blocks = _itemsize_of_points(plan, model, item), n_blocks_of(plan, model, item)
+    if n_blocks == 1:
+        return 0
+    # What all pairs found of one block, one side more while it is read, and a tile that takes from them.
+    n_held = n + -(-n // n_blocks) + min(plan.tile_rows, n)
+    lists = min(NEIGHBOR_SHARD_ROWS, n) * k * (8 + 8)
+    return (
+        PROCESS_BYTES
+        + search_bytes(n, item.width, k, plan.tile_rows, size, n_held)
+        + lists
+        + _shard_bytes(n, k)
+    )
+
+
+def search_bytes(
+    n_rows: int, width: int, k: int, tile_rows: int, itemsize: int = _WIDEST_ITEM, n_held: int | None = None
+) -> int:
+    """What a search holds, at most: any share of equal points.
+
+    Parameters
+    ----------
+    itemsize
+        Bytes of a number as points are compared.
+    n_held
+        Lists of candidates that are held; by default one of each row.
+    """
+    stored = max(itemsize, 4)
+    tiles = min(tile_rows, n_rows) * (width * max(3 * 4 + 2 * stored, 4 * stored) + _list_bytes(k))
+    second_look = 8 * 1024 * (2 * width * (8 + 1) + 8 * 1024 + 2 * k)
     rows = n_rows * (96 + 8 * k)  # hashes and groups of equal rows; lists that equal rows share
-    return tiles + in_float64 + rows + 96 * 2**20
+    held = (n_rows if n_held is None else n_held) * _candidate_bytes(k)
+    return tiles + second_look + rows + held + 8 * k * 16 + 32 * 2**20
 
 
-def _tile_row(width: int, k: int) -> int:
-    """A row of both tiles as stored and as rounded, its proposals and its lists."""
-    return width * (4 * _WIDEST_ITEM + 8) + 12 * (2 * k + 40) + 96 * k
+def _capacity(k: int) -> int:
+    """Candidates that a row has room for."""
+    return k + max(k, 32)
+
+
+def _candidate_bytes(k: int) -> int:
+    return 8 * _capacity(k) + 40
+
+
+def _list_bytes(k: int) -> int:
+    """Of a row of a tile while its candidates are measured and its lists are put in order."""
+    return 8 * _capacity(k) + 6 * 16 * k
+
+
+def _shard_bytes(n: int, k: int) -> int:
+    """Two kinds of lists (all, and distinct points), 12 bytes an entry, in parts and put together."""
+    return 2 * 2 * min(NEIGHBOR_SHARD_ROWS, n) * k * 12
+
+
+def _itemsize_of_points(plan: Plan, model: ModelPlan, item: Representation) -> int:
+    """Bytes of a number as points are compared: unit vectors and standardized features are float64."""
+    is_wide = plan.manifest["neighbors"]["metric"] == "cosine" or points.is_standardized(plan, item)
+    return _WIDEST_ITEM if is_wide else np.dtype(model.store_dtype).itemsize
+
+
+def partial_bytes(plan: Plan, model: ModelPlan, item: Representation) -> int:
+    """Disk for what the parts of the search of one layer find, until it is merged."""
+    k, n, n_blocks = (
+        int(plan.manifest["neighbors"]["k"]),
+        points.n_points(plan, model, item),
+        n_blocks_of(plan, model, item),
+    )
+    if n_blocks == 1:
+        return 0
+    # A block is in as many pairs as there are blocks: keys, a count and a threshold of each of its rows.
+    n_pairs = n_blocks * (n_blocks + 1) // 2
+    found = n * n_blocks * (8 * _capacity(k) + 4 + 8)
+    scan = 4 * n + 8 * (3 * item.width + 2)
+    return found + scan + (6 * n_pairs + 6) * sizes.NPZ_BYTES
 
 
 def geometry(plan: Plan, model: ModelPlan, item: Representation) -> int:

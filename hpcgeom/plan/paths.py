@@ -36,6 +36,10 @@ def neighbors(model: str) -> str:
     return f"neighbors/{model}.zarr"
 
 
+PARTIAL_NEIGHBORS = "neighbors/partial"
+"""What the parts of split searches found, until it is merged."""
+
+
 def group(site: str, pooling: str) -> str:
     """Group of a representation inside a store; globs are spelled with safe characters."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", site)
@@ -52,6 +56,11 @@ def rows(start: int, stop: int) -> str:
 def column_sums(model: str, start: int, stop: int) -> str:
     """float64 sums over an extract unit's points, by representation: what the search centers with."""
     return f"records/extract/sums/{model}-{rows(start, stop)}.npz"
+
+
+def partial_neighbors(model: str, site: str, pooling: str, layer: int) -> str:
+    """Folder of what the parts of one layer's search found."""
+    return f"{PARTIAL_NEIGHBORS}/{model}/{group(site, pooling)}/layer-{layer:03d}"
 
 
 def profile(model: str, site: str, pooling: str, layer: int) -> str:

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hpcgeom.errors import InputError
 from hpcgeom.plan.identity import PLAN_SCHEMA
+
+SEARCH_WORK = 1e12
+"""N x N x D of a search of about 20 seconds on one core."""
 
 
 class Frozen(BaseModel):
@@ -80,13 +83,17 @@ class TokenPoints(Frozen):
     ----------
     n_of_units
         How many there are in the rows of every extract unit, in order.
+    n_base
+        How many of them, the first ones, are of samples that are no queries: all for None.
     digest
-        Identity of the tokens: models where it is equal read the same ones, so that their points are the
-        same. Empty where nobody has counted the tokens, and the numbers are upper bounds.
+        Identity of the tokens, those of queries left out: models where it is equal read the same ones, so
+        that their points are the same. Empty where nobody has counted the tokens, and the numbers are upper
+        bounds.
     """
 
     n_of_units: tuple[int, ...]
     digest: str
+    n_base: int | None = None
 
 
 class ModelPlan(Frozen):
@@ -139,17 +146,51 @@ class ModelPlan(Frozen):
 
 
 class SamplesPlan(Frozen):
-    """The data set: how many samples, which, and the files that they came from."""
+    """The data set: how many samples, which, and the files that they came from.
+
+    Attributes
+    ----------
+    n
+        Samples, queries included.
+    n_base
+        How many of them, the first ones, may be neighbors: all where none is given. The others are queries.
+    """
 
     n: int
+    n_base: int = -1
     digest: str
     label_digests: dict[str, str]
     files: tuple[SourceFile, ...]
     notices: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_are_base(cls, values: Any) -> Any:
+        """Plans without queries need not say that there are none."""
+        if isinstance(values, dict) and "n" in values and "n_base" not in values:
+            return {**values, "n_base": values["n"]}
+        return values
+
+    @property
+    def n_queries(self) -> int:
+        """Samples that are nobody's neighbors."""
+        return self.n - self.n_base
+
 
 class Plan(Frozen):
-    """Everything that the stages need to know."""
+    """Everything that the stages need to know.
+
+    Attributes
+    ----------
+    unit_rows
+        Rows of an extract unit.
+    tile_rows, threads
+        Of the search.
+    search_work
+        Most N x N x D of one unit of the search; larger searches are split.
+    kernel
+        What proposes neighbors.
+    """
 
     schema_version: int = PLAN_SCHEMA
     name: str
@@ -161,6 +202,8 @@ class Plan(Frozen):
     unit_rows: int
     tile_rows: int
     threads: int = 1
+    search_work: float = SEARCH_WORK
+    kernel: str = "auto"
 
     def model(self, name: str) -> ModelPlan:
         """The model called `name`."""

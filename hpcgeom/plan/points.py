@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from hpcgeom.catalog.sites import TOKENS_POOLING
+from hpcgeom.catalog.sites import TOKENS_POOLING, split_head
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation, TokenPoints
 
@@ -103,6 +103,24 @@ def n_points(plan: Plan, model: ModelPlan, item: Representation) -> int:
     return plan.samples.n if tokens is None else sum(tokens.n_of_units)
 
 
+def n_base_points(plan: Plan, model: ModelPlan, item: Representation) -> int:
+    """How many points, the first ones, may be neighbors."""
+    tokens = tokens_of(model, item)
+    if tokens is None:
+        return plan.samples.n_base
+    return n_points(plan, model, item) if tokens.n_base is None else tokens.n_base
+
+
+def is_standardized(plan: Plan, item: Representation) -> bool:
+    """Whether the features of a representation are centered and scaled before neighbors are searched."""
+    asked = plan.manifest["neighbors"]["standardize"]
+    if isinstance(asked, bool):
+        return asked
+    base, head = split_head(item.site)
+    is_one_of_all = head is not None and plan.manifest["representations"]["heads"] == "separate"
+    return item.site in asked or (is_one_of_all and base in asked)
+
+
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """Layers of one site and pooling that have the same points, so that their neighbors are compared.
@@ -114,7 +132,7 @@ class Cohort:
     layers
         Positions of their layers among all layers at the site and pooling, models in manifest order.
     n_points
-        How many points they share.
+        How many points they share; queries are not among them.
     """
 
     members: tuple[tuple[ModelPlan, Representation], ...]
@@ -148,4 +166,6 @@ def cohorts(plan: Plan, site: str, pooling: str) -> list[Cohort]:
         ours.append((model, item))
         layers += range(first, first + len(item.layers))
         first += len(item.layers)
-    return [Cohort(tuple(ours), tuple(layers), n_points(plan, *ours[0])) for ours, layers in found.values()]
+    return [
+        Cohort(tuple(ours), tuple(layers), n_base_points(plan, *ours[0])) for ours, layers in found.values()
+    ]

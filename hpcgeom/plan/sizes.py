@@ -16,9 +16,9 @@ ID_BYTES, POSITION_BYTES = 48, 8
 """Of a sample's id, and of the position of a token, in the coordinates of a store."""
 RECORD_BYTES, ENTRY_BYTES = 600, 140
 """Of a record, and of every file that it names."""
-RESULT_VARIABLES, RESULT_BYTES = 43, 2100
+RESULT_VARIABLES, RESULT_BYTES = 48, 2100
 """Variables and coordinates of the results, and the metadata of each."""
-NPZ_ARRAYS, NPZ_BYTES = 18, 280
+NPZ_ARRAYS, NPZ_BYTES = 23, 280
 """Arrays of a partial result, and what each takes besides its numbers."""
 
 
@@ -95,7 +95,10 @@ def profile_numbers(plan: Plan) -> int:
     geometry = plan.manifest["geometry"]
     ks, n2 = len(geometry["overlap_k"]), int(geometry["gride_range_max"]).bit_length()
     fractions = len(geometry["mu_fractions"]) + len(geometry["data_fractions"])
-    return 3 + 4 * len(geometry["estimators"]) + 4 * n2 + 2 * fractions + 4 * ks * len(geometry["labels"])
+    of_labels = 4 * ks * len(geometry["labels"])
+    if plan.samples.n_queries:
+        of_labels += 1 + (4 * len({1, *geometry["overlap_k"]}) + 1) * len(geometry["labels"])
+    return 8 + 4 * len(geometry["estimators"]) + 4 * n2 + 2 * fractions + of_labels
 
 
 def profile(plan: Plan) -> int:

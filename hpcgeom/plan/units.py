@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+
 from hpcgeom.plan import paths, points
 from hpcgeom.plan.details import arrays_of
 from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import DetailPlan, ModelPlan, Plan, Representation
 from hpcgeom.types import Unit
 
-STAGES = ("extract", "search", "geometry", "collect")
+STAGES = ("extract", "search", "merge", "geometry", "collect")
+STAGES_OF_JOBS: Mapping[str, tuple[str, ...]] = {
+    "extract": ("extract",),
+    "search": ("search", "merge"),
+    "geometry": ("geometry",),
+    "collect": ("collect",),
+}
+"""What is submitted to a scheduler, and the stages that each job does one after the other."""
 
 UNIT_BYTES = 2 * 2**30
 """What an extract unit aims at, over its layers, sites and poolings."""
@@ -17,6 +28,8 @@ MIN_TOKEN_UNIT_ROWS = 16
 """Least rows of a unit where every token is a point: one row may be hundreds of points."""
 DETAILS = "details"
 """Stands in a unit of extract for the site, where the unit is about what is kept whole."""
+MAX_BLOCKS = 8
+"""Of a split search."""
 NEIGHBOR_SHARD_ROWS = 65_536
 PAIR_ROWS = 8192
 """Points of one unit of the overlap of all layer pairs."""
@@ -35,6 +48,7 @@ def units_of(plan: Plan, stage: str) -> tuple[Unit, ...]:
     makers = {
         "extract": extract_units,
         "search": search_units,
+        "merge": merge_units,
         "geometry": geometry_units,
         "collect": collect_units,
     }
@@ -90,19 +104,81 @@ NEIGHBOR_ARRAYS = (
 )
 
 
+def n_blocks_of(plan: Plan, model: ModelPlan, item: Representation) -> int:
+    """Into how many blocks a search is cut, so that two of them meet within `Plan.search_work`; 1 for none.
+
+    Blocks are at least an eighth of the points: every pair of them keeps all the neighbors of its points.
+    """
+    n = points.n_points(plan, model, item)
+    if n * n * item.width <= plan.search_work:
+        return 1
+    enough = (b for b in range(2, MAX_BLOCKS) if 2 * (n / b) ** 2 * item.width <= plan.search_work)
+    return next(enough, MAX_BLOCKS)
+
+
 def search_units(plan: Plan) -> tuple[Unit, ...]:
-    """One representation each: models, then sites and poolings, then layers."""
+    """Models, then sites and poolings, then layers: one unit each, or a scan and all pairs of blocks."""
     units: list[Unit] = []
+    merges: dict[str, list[Unit]] = defaultdict(list)
+    for unit in merge_units(plan):
+        merges[unit.key.rpartition("/")[0]].append(unit)
     for model, item, position, layer in representations(plan):
         n_shards = -(-points.n_points(plan, model, item) // NEIGHBOR_SHARD_ROWS)
-        folder = f"{paths.neighbors(model.name)}/{paths.group(item.site, item.pooling)}"
-        owns = tuple(
-            f"{folder}/{name}/c/{position}/{shard}" + ("" if name == "duplicate_of" else "/0")
-            for name in NEIGHBOR_ARRAYS
-            for shard in range(n_shards)
-        )
-        units.append(_about_layer(plan, "search", len(units), model.search_digest, owns, model, item, layer))
+        owns = tuple(name for shard in range(n_shards) for name in _shard_files(model, item, position, shard))
+        whole = _about_layer(plan, "search", len(units), model.search_digest, owns, model, item, layer)
+        n_blocks = n_blocks_of(plan, model, item)
+        units += [whole] if n_blocks == 1 else _parts(whole, n_blocks, tuple(merges[whole.key]))
     return tuple(units)
+
+
+def _parts(whole: Unit, n_blocks: int, merges: tuple[Unit, ...]) -> list[Unit]:
+    """The scan of a split search, and every pair of blocks; merged, they are done."""
+    folder = paths.partial_neighbors(whole.model, whole.site, whole.pooling, whole.layer)
+    scan = replace(
+        whole,
+        key=f"{whole.key}/scan",
+        owns=(f"{folder}/scan.npz",),
+        n_blocks=n_blocks,
+        superseded_by=merges,
+    )
+    pairs = [(first, second) for first in range(n_blocks) for second in range(first, n_blocks)]
+    return [scan] + [
+        replace(
+            scan,
+            index=scan.index + number,
+            # Another cut has other pairs: the key says of which one these are.
+            key=f"{whole.key}/pair-{first}-{second}-of-{n_blocks}",
+            owns=(f"{folder}/pair-{first}-{second}.npz",),
+            blocks=(first, second),
+            needs=(scan.index,),
+        )
+        for number, (first, second) in enumerate(pairs, 1)
+    ]
+
+
+def merge_units(plan: Plan) -> tuple[Unit, ...]:
+    """Of every split search, one shard of rows each; none where no search is split."""
+    units: list[Unit] = []
+    for model, item, position, layer in representations(plan):
+        n_blocks = n_blocks_of(plan, model, item)
+        if n_blocks == 1:
+            continue
+        n_points = points.n_points(plan, model, item)
+        for shard, start in enumerate(range(0, n_points, NEIGHBOR_SHARD_ROWS)):
+            stop = min(start + NEIGHBOR_SHARD_ROWS, n_points)
+            owns = _shard_files(model, item, position, shard)
+            whole = _about_layer(plan, "merge", len(units), model.search_digest, owns, model, item, layer)
+            key = f"{whole.key}/{paths.rows(start, stop)}"
+            units.append(replace(whole, key=key, start=start, stop=stop, n_blocks=n_blocks))
+    return tuple(units)
+
+
+def _shard_files(model: ModelPlan, item: Representation, position: int, shard: int) -> tuple[str, ...]:
+    folder = f"{paths.neighbors(model.name)}/{paths.group(item.site, item.pooling)}"
+    return tuple(
+        f"{folder}/{name}/c/{position}/{shard}" + ("" if name == "duplicate_of" else "/0")
+        for name in NEIGHBOR_ARRAYS
+    )
 
 
 def geometry_units(plan: Plan) -> tuple[Unit, ...]:

@@ -25,11 +25,23 @@ EXPORTED: dict[str, dict[str, str]] = {
     "consecutive_overlap": {"error": "consecutive_overlap_error"},
     "label_overlap": {"error": "label_overlap_error"},
     "label_overlap_balanced": {"error": "label_overlap_balanced_error"},
+    "retrieval_accuracy": {"error": "retrieval_accuracy_error"},
+    "retrieval_overlap": {"error": "retrieval_overlap_error"},
 }
 """Variables of `as_json` and what stands beside each value."""
 
 
-COUNTS = ("n_zero_distances", "n_distinct_points", "n_all_points")
+COUNTS = (
+    "n_zero_distances",
+    "n_distinct_points",
+    "n_all_points",
+    "n_duplicate_groups",
+    "n_queries",
+    "n_proven_rows",
+    "n_certified_rows",
+    "n_recomputed_rows",
+    "largest_relative_error",
+)
 
 
 def as_json(results: xr.Dataset) -> dict[str, Any]:

@@ -110,6 +110,9 @@ def _columns(results: xr.Dataset, model: str, place: SitePooling, k: int | None)
     for label in names(results, "label") if "label_overlap" in results else []:
         line = profile(results, "label_overlap", model, place, label=label, k=k)
         columns.append(Column(("overlap", label), [_share(value) for value in line.value]))
+    for label in names(results, "label") if "retrieval_accuracy" in results else []:
+        line = profile(results, "retrieval_accuracy", model, place, label=label, k=1)
+        columns.append(Column(("top-1", label), [_share(value) for value in line.value]))
     kept = kept_layers(results, model, place)
     layers = results["layer"].values[kept].tolist()
     depths = results["relative_depth"].sel(model=model).values[kept]

@@ -1,8 +1,8 @@
 """Exact nearest neighbors of all points of a representation; nothing heavy is imported until it is used.
 
-Candidates are proposed by faiss in float32, a proven bound decides whether a neighbor can have been missed,
-and every distance that is returned is computed in float64 from the stored rows. ``docs/exactness.md`` has the
-proof.
+Candidates are proposed in float32 or less, each pair of rows once; a proven bound decides whether a neighbor
+can have been missed; and every distance that is returned is computed in float64 from the stored rows.
+``docs/exactness.md`` has the proof.
 """
 
 from __future__ import annotations
@@ -13,29 +13,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpcgeom.search.brute import neighbors_of_rows
     from hpcgeom.search.certificate import Certificate
+    from hpcgeom.search.expand import NeighborTile
     from hpcgeom.search.memory import search_memory_bytes
+    from hpcgeom.search.points import Points, Settings, scan_points, scanned_points
     from hpcgeom.search.representation import (
         NeighborLists,
-        NeighborTile,
         RepresentationSearch,
         nearest_neighbors,
         search_representation,
-        search_tiles,
     )
     from hpcgeom.search.rows import ArrayRows, RowSource
+    from hpcgeom.search.scan import Scan
+    from hpcgeom.search.split import merge_rows, pairs_of_blocks, propose_pair
 
 _HOMES = {
     "ArrayRows": "rows",
     "Certificate": "certificate",
     "NeighborLists": "representation",
-    "NeighborTile": "representation",
+    "NeighborTile": "expand",
     "RepresentationSearch": "representation",
     "RowSource": "rows",
+    "Scan": "scan",
+    "Settings": "points",
+    "Points": "points",
+    "merge_rows": "split",
+    "pairs_of_blocks": "split",
+    "propose_pair": "split",
+    "scan_points": "points",
+    "scanned_points": "points",
     "nearest_neighbors": "representation",
     "neighbors_of_rows": "brute",
     "search_memory_bytes": "memory",
     "search_representation": "representation",
-    "search_tiles": "representation",
 }
 
 __all__ = [
@@ -43,13 +52,20 @@ __all__ = [
     "Certificate",
     "NeighborLists",
     "NeighborTile",
+    "Points",
     "RepresentationSearch",
     "RowSource",
+    "Scan",
+    "Settings",
+    "merge_rows",
     "nearest_neighbors",
     "neighbors_of_rows",
+    "pairs_of_blocks",
+    "propose_pair",
+    "scan_points",
+    "scanned_points",
     "search_memory_bytes",
     "search_representation",
-    "search_tiles",
 ]
 
 

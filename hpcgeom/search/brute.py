@@ -55,7 +55,7 @@ def neighbors_of_rows(
     InputError
         If a row number is out of range or repeated, a row is not finite, or there are too few members.
     """
-    from hpcgeom.search.tiles import Lists, brute_force
+    from hpcgeom.search.rerank import Lists, brute_force
 
     n_rows = source.shape[0]
     row_R = _checked_rows("rows", rows, n_rows)

@@ -46,15 +46,26 @@ class Groups:
     ----------
     duplicate_of_N
         (N,), the first equal row of each row.
+    n_base
+        Rows from here on are queries, which are listed nowhere. Groups with base rows come first, since
+        they are numbered by their first row.
     """
 
-    def __init__(self, duplicate_of_N: IntArray) -> None:
+    def __init__(self, duplicate_of_N: IntArray, n_base: int) -> None:
         self.first_row_G = np.flatnonzero(duplicate_of_N == np.arange(len(duplicate_of_N)))
         self.group_N = np.searchsorted(self.first_row_G, duplicate_of_N)
-        self.member_N = np.argsort(self.group_N, kind="stable")
-        size_G = np.bincount(self.group_N)
+        self.n_base = int(np.searchsorted(self.first_row_G, n_base))
+        self.member_N = np.argsort(self.group_N[:n_base], kind="stable")
+        size_G = np.bincount(self.group_N[:n_base], minlength=len(self.first_row_G))
         self.offset_G = np.concatenate([[0], np.cumsum(size_G)])
-        self.repeated_G = np.flatnonzero(size_G > 1)
+        self.repeated_G = np.flatnonzero(np.bincount(self.group_N) > 1)
+
+    def n_equal(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """How many base rows equal each of the rows start to stop - 1, itself aside."""
+        size_G = np.diff(self.offset_G)
+        is_base_P = np.arange(start, stop) < len(self.member_N)
+        n_equal_P: npt.NDArray[np.int64] = size_G[self.group_N[start:stop]] - is_base_P
+        return n_equal_P
 
     def expand(
         self, start: int, distance_PR: npt.NDArray[np.float64], neighbor_PR: IntArray, k: int
@@ -64,7 +75,7 @@ class Groups:
         Own duplicates come first, at distance 0; rows at equal distances, of one group or of several, ascend
         by row number.
         """
-        from hpcgeom.search.kernels import expand_lists
+        from hpcgeom.search.compiled import expand_lists
 
         n_rows = len(distance_PR)
         distance_PK, index_PK = np.empty((n_rows, k)), np.empty((n_rows, k), np.int64)

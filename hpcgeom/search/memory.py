@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from hpcgeom.search.propose import n_proposals
-from hpcgeom.search.tiles import BLOCK_ROWS
+from hpcgeom.search.candidates import capacity
+from hpcgeom.search.rerank import AUDITED_ROWS
+from hpcgeom.search.threads import BLOCK_ROWS
 
 BYTES_PER_ROW = 96  # hashes, their order, numbers of equal rows and groups
-FAISS_BYTES = 96 * 2**20  # its block of products (4096 x 1024) and the buffers of its BLAS
+PANEL_BYTES = 32 * 2**20  # a product for each thread, and the buffers of BLAS
+
+
+def candidate_bytes(k: int) -> int:
+    """What a row holds from its first candidate to its exact list: scores, numbers, norm and thresholds."""
+    return capacity(k) * 8 + 40
 
 
 def search_memory_bytes(
@@ -19,21 +25,22 @@ def search_memory_bytes(
     n_rows, n_features, k, tile_rows
         As given to `search_representation`.
     itemsize
-        Bytes of a stored value: 2 or 4; 8 for float64 and for the cosine metric.
+        Bytes of a stored value: 2 or 4; 8 for float64, for the cosine metric and for standardized features.
     n_repeated
         Rows that later rows equal: their lists are kept until the end.
 
     Returns
     -------
     int
-        Bytes. Beyond 96 bytes a row it depends on the tile and not on the number of rows.
+        Bytes. Of the rows only candidates, hashes and groups are held, `candidate_bytes` + 96 bytes each; the
+        rest depends on the tile.
     """
     tile = min(tile_rows, n_rows)
     stored = max(itemsize, 4)
-    # two tiles as stored and as float32, and one more being read, widened or selected
-    tiles = tile * n_features * (2 * (stored + 4) + 2 * stored)
-    proposals = tile * n_proposals(k) * (4 + 8)
-    lists = 6 * tile * k * (8 + 8)  # distinct, gathered, expanded, and in the numbering of the samples
-    second_look = 8 * BLOCK_ROWS * (6 * n_features + 3 * BLOCK_ROWS)
-    per_row = BYTES_PER_ROW * n_rows + n_repeated * k * (8 + 8)
-    return tiles + proposals + lists + second_look + per_row + FAISS_BYTES
+    # Three tiles in float32 and one as stored, read and selected; or three as stored.
+    tiles = tile * n_features * max(3 * 4 + 2 * stored, 4 * stored)
+    lists = tile * (capacity(k) * 8 + 6 * k * (8 + 8))  # measured, gathered, expanded, renumbered
+    second_look = 8 * BLOCK_ROWS * (2 * n_features * (8 + 1) + 8 * BLOCK_ROWS + 2 * k)
+    audit = AUDITED_ROWS * k * 16
+    per_row = (BYTES_PER_ROW + candidate_bytes(k)) * n_rows + n_repeated * k * (8 + 8)
+    return tiles + lists + second_look + audit + per_row + PANEL_BYTES

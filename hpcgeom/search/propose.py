@@ -1,82 +1,95 @@
-"""Candidates from faiss: the one place where it is imported and called."""
+"""Candidates of all rows of some ranges: every pair of tiles meets once."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-import numpy.typing as npt
+from hpcgeom import faults
+from hpcgeom.search.candidates import Candidates
+from hpcgeom.search.kernels import Kernel
+from hpcgeom.search.rows import RowSource
+from hpcgeom.search.scan import Centering
+from hpcgeom.search.threads import read_ahead
+from hpcgeom.search.tiles import Tile
 
-from hpcgeom.errors import HpcgeomError
-
-
-def n_proposals(k: int) -> int:
-    """Rows proposed from each tile for lists of `k`: a wide margin costs little and spares a second look."""
-    return k + 1 + max(32, k)
+Range = tuple[int, int]
 
 
 def propose(
-    query_QD: npt.NDArray[np.float32], base_BD: npt.NDArray[np.float32], count: int, threads: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Rows of the base with the smallest float32 squared distances to each query, ascending.
+    source: RowSource,
+    centering: Centering,
+    kernel: Kernel,
+    k: int,
+    n_base: int,
+    first: Sequence[Range],
+    second: Sequence[Range] | None,
+    threads: int,
+) -> dict[int, Candidates]:
+    """Candidates of the rows of some ranges.
+
+    Parameters
+    ----------
+    source
+        (N, D).
+    centering
+        How rows are prepared for the products.
+    kernel
+        Multiplies and selects.
+    k
+        Neighbors wanted of each row.
+    n_base
+        Rows from here on are queries, and no candidates.
+    first, second
+        Ranges of at most a tile (`tiles.tile_ranges`): every row of the first meets every row of the second.
+        None for the second: all rows of the first meet each other.
+    threads
+        Threads of the products and the selection.
 
     Returns
     -------
-    score_QP, proposed_QP
-        (Q, P) squared distances, and positions in the base, P = min(count, B).
+    dict
+        Candidates by the start of their range, settled.
     """
-    faiss = _faiss()
-    faiss.omp_set_num_threads(threads)  # every time: the setting belongs to the calling thread
-    score_QP, proposed_QP = faiss.knn(query_QD, base_BD, min(count, len(base_BD)))
-    return score_QP, proposed_QP
+    bound, lists = kernel.bound(source.shape[1]), dict[int, Candidates]()
+
+    def load(rows: Range) -> Tile:
+        return kernel.load(source, *rows, centering, is_base=rows[0] < n_base, threads=threads)
+
+    def lists_of(tile: Tile) -> Candidates:
+        if tile.start not in lists:
+            lists[tile.start] = Candidates.empty(tile.start, tile.norms, k, bound)
+        return lists[tile.start]
+
+    visits = list(_visits(first, second, n_base))
+    loaded = read_ahead(_loads(visits), load)
+    held: Tile | None = None
+    for one, other in visits:
+        if held is None or held.start != one[0]:
+            held = next(loaded)
+        tile = held if one == other else next(loaded)
+        faults.reached("tile", start=one[0])
+        kernel.meet(held, tile, lists_of(held), lists_of(tile), threads)
+    for candidates in lists.values():
+        candidates.settle()
+    return lists
 
 
-@cache
-def _faiss() -> Any:
-    with _fitting_openblas_kernels():
-        try:
-            import faiss
-        except ImportError as error:
-            raise HpcgeomError(
-                "the search needs faiss, and it cannot be imported here "
-                f"({error}): install hpcgeom[cpu], or hpcgeom[gpu] on machines with a GPU"
-            ) from error
-    return faiss
+def _visits(
+    first: Sequence[Range], second: Sequence[Range] | None, n_base: int
+) -> Iterator[tuple[Range, Range]]:
+    """Pairs of ranges that have something to give to each other."""
+    for number, one in enumerate(first):
+        for other in first[number:] if second is None else second:
+            if min(one[0], other[0]) < n_base:
+                yield one, other
 
 
-@contextmanager
-def _fitting_openblas_kernels() -> Iterator[None]:
-    """Name the processor to an OpenBLAS that is loaded meanwhile.
-
-    faiss wheels carry an OpenBLAS of 2021, which takes newer processors for a Prescott of 2004 and is four
-    times slower for it. It reads the variable when it is loaded. Whatever it takes, the neighbors are the
-    same.
-    """
-    name = "OPENBLAS_CORETYPE"
-    core = None if name in os.environ else _openblas_core()
-    if core:
-        os.environ[name] = core
-    try:
-        yield
-    finally:
-        if core:
-            os.environ.pop(name, None)
-
-
-def _openblas_core() -> str | None:
-    """The OpenBLAS kernels that this processor can run, None if OpenBLAS should judge."""
-    import llvmlite.binding  # type: ignore[import-untyped]
-
-    try:
-        has = llvmlite.binding.get_host_cpu_features()
-    except RuntimeError:  # not known on this platform
-        return None
-    if all(
-        has.get(feature) for feature in ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "fma")
-    ):
-        return "SkylakeX"
-    return "Haswell" if has.get("avx2") and has.get("fma") else None
+def _loads(visits: Sequence[tuple[Range, Range]]) -> Iterator[Range]:
+    """What `propose` reads, in order: the first range of a pair where it changes, and the other."""
+    held: Range | None = None
+    for one, other in visits:
+        if one != held:
+            held = one
+            yield one
+        if other != one:
+            yield other

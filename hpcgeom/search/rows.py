@@ -80,7 +80,7 @@ class UnitRows:
         InputError
             If a row is zero and has no direction, or is not finite.
         """
-        from hpcgeom.search.kernels import unit_rows
+        from hpcgeom.search.compiled import unit_rows
 
         rows_BD = read_rows(self._source, start, stop)
         raise_not_usable(not_usable(rows_BD, start))
@@ -94,10 +94,46 @@ class UnitRows:
         return unit_BD
 
 
-def points_of_metric(source: RowSource, metric: str) -> RowSource:
-    """The points whose Euclidean distances the metric means; refuses unknown metrics."""
+class StandardRows:
+    """Rows of another source with every feature centered and divided by its spread.
+
+    Parameters
+    ----------
+    source
+        (N, D).
+    center, spread
+        (D,) float64; a spread of 0, of a constant feature, divides by 1.
+    """
+
+    def __init__(
+        self, source: RowSource, center: npt.NDArray[np.float64], spread: npt.NDArray[np.float64]
+    ) -> None:
+        self._source, self._center = source, center
+        self._divisor = np.where(spread > 0.0, spread, 1.0)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+        return self._source.shape
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Standard rows start to stop - 1, float64; refuses rows that are not finite."""
+        rows_BD = read_rows(self._source, start, stop)
+        raise_not_usable(not_usable(rows_BD, start))
+        standard_BD: npt.NDArray[np.float64] = rows_BD - self._center
+        standard_BD /= self._divisor
+        return standard_BD
+
+
+def check_metric(metric: str) -> None:
+    """Refuse unknown metrics."""
     if metric not in ("euclidean", "cosine"):
         raise InputError(f"the metric is '{metric}', expected 'euclidean' or 'cosine': choose one of them")
+
+
+def points_of_metric(source: RowSource, metric: str) -> RowSource:
+    """The points whose Euclidean distances the metric means; refuses unknown metrics."""
+    check_metric(metric)
     return UnitRows(source) if metric == "cosine" else source
 
 
@@ -185,7 +221,7 @@ def raise_not_usable(rows: list[int]) -> None:
 def row_ranges(n_rows: int, tile_rows: int) -> Iterator[tuple[int, int]]:
     """Cut rows into ranges of nearly equal length, none longer than `tile_rows`."""
     n_tiles = -(-n_rows // tile_rows)
-    bounds = [n_rows * t // n_tiles for t in range(n_tiles + 1)]
+    bounds = [n_rows * t // max(n_tiles, 1) for t in range(n_tiles + 1)]
     return pairwise(bounds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from hpcgeom.errors import InputError
 from hpcgeom.search.duplicates import first_equal_rows, row_hashes
+from hpcgeom.search.moments import Moments
 from hpcgeom.search.rows import (
     LARGEST_MAGNITUDE,
     RowSource,
@@ -19,6 +21,7 @@ from hpcgeom.search.rows import (
     read_rows,
     row_ranges,
 )
+from hpcgeom.search.threads import in_blocks
 
 SAMPLED_ROWS = 256
 """Rows that judge whether the mean is a good center."""
@@ -58,13 +61,33 @@ class Scan:
         How rows are prepared for the proposals.
     duplicate_of
         (N,) int32: the first equal row, itself if there is none before.
+    moments
+        (D,) mean and standard deviation that features were standardized by; None where they were not.
     """
 
     centering: Centering
     duplicate_of: npt.NDArray[np.int32]
+    moments: Moments | None = None
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """As arrays by name, to be stored."""
+        arrays = {
+            "center": self.centering.center,
+            "scale": np.array(self.centering.scale),
+            "duplicate_of": self.duplicate_of,
+        }
+        if self.moments is not None:
+            arrays["feature_mean"], arrays["feature_std"] = self.moments
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Scan:
+        """From what `arrays` gave."""
+        moments = (arrays["feature_mean"], arrays["feature_std"]) if "feature_mean" in arrays else None
+        return cls(Centering(arrays["center"], float(arrays["scale"])), arrays["duplicate_of"], moments)
 
 
-def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = None) -> Scan:
+def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = None, threads: int = 1) -> Scan:
     """Read all rows once.
 
     Parameters
@@ -75,6 +98,8 @@ def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = No
         Most rows held at a time.
     mean
         (D,) what to center by; None computes the float64 column mean.
+    threads
+        No influence on the result.
 
     Raises
     ------
@@ -82,27 +107,41 @@ def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = No
         If a row is not finite, or the mean does not fit the rows.
     """
     n_rows, n_features = source.shape
-    hash_N2 = np.empty((n_rows, 2), np.uint64)
-    mean_D, smallest_D = np.zeros(n_features), np.full(n_features, np.inf)
-    largest_D, bad_rows = np.full(n_features, -np.inf), list[int]()
-    sampled_S, sample = np.unique(np.linspace(0, n_rows - 1, SAMPLED_ROWS).astype(np.int64)), []
+    hash_N2, sample, bad_rows = np.empty((n_rows, 2), np.uint64), [], list[int]()
+    sampled_S = np.unique(np.linspace(0, n_rows - 1, SAMPLED_ROWS).astype(np.int64))
+    smallest_D, largest_D = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    mean_D = np.zeros(n_features) if mean is None else _checked_mean(mean, n_features)
     for start, stop in row_ranges(n_rows, tile_rows):
-        rows_BD = read_rows(source, start, stop)
-        bad_rows += not_usable(rows_BD, start)
-        if bad_rows:
-            continue
-        hash_N2[start:stop] = row_hashes(rows_BD)
-        np.minimum(smallest_D, rows_BD.min(axis=0), out=smallest_D)
-        np.maximum(largest_D, rows_BD.max(axis=0), out=largest_D)
-        if mean is None:
-            mean_D += _mean_part(rows_BD, n_rows)
-        sample.append(rows_BD[sampled_S[(sampled_S >= start) & (sampled_S < stop)] - start])
+        rows_TD = read_rows(source, start, stop)
+
+        def work(block: slice, start=start, rows_TD=rows_TD) -> _Part:  # type: ignore[no-untyped-def]
+            rows_BD, first = rows_TD[block], start + block.start
+            if bad := not_usable(rows_BD, first):
+                return _Part(bad)
+            hash_N2[first : first + len(rows_BD)] = row_hashes(rows_BD)
+            mean_part = _mean_part(rows_BD, n_rows) if mean is None else 0.0
+            return _Part([], rows_BD.min(axis=0), rows_BD.max(axis=0), mean_part)
+
+        for part in in_blocks(work, stop - start, threads):
+            bad_rows += part.bad_rows
+            np.minimum(smallest_D, part.smallest, out=smallest_D)
+            np.maximum(largest_D, part.largest, out=largest_D)
+            mean_D += part.mean
+        sample.append(rows_TD[sampled_S[(sampled_S >= start) & (sampled_S < stop)] - start])
     raise_not_usable(bad_rows)
-    if mean is not None:
-        mean_D = _checked_mean(mean, n_features)
     center_D = _center(mean_D, np.concatenate(sample).astype(np.float64))
     scale = _scale(np.maximum(largest_D - center_D, center_D - smallest_D))
     return Scan(Centering(center_D, scale), first_equal_rows(hash_N2))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Of a block of rows: those that cannot be used, extremes of the features, and a share of their mean."""
+
+    bad_rows: list[int]
+    smallest: Any = np.inf
+    largest: Any = -np.inf
+    mean: Any = 0.0
 
 
 def _mean_part(rows_BD: npt.NDArray[Any], n_rows: int) -> npt.NDArray[np.float64]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from hpcgeom import faults, interrupts
 from hpcgeom.errors import DamagedError, InputError
+from hpcgeom.stages import partials
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.leases import lease
@@ -80,6 +81,19 @@ def do_unit(run: Run, unit: Unit, work: Work) -> bool:
             records.write(unit, facts, made_by())
         faults.reached("unit-recorded", **about)
     return True
+
+
+def finalize(run: Run, stage: str) -> None:
+    """Say that a whole stage is done, and remove what was only needed until then.
+
+    Raises
+    ------
+    IncompleteError
+        Units are missing; the first few are named.
+    """
+    run.records(stage).finalize(run.units(stage))
+    if stage == "merge":
+        partials.remove_merged(run)
 
 
 def made_by() -> dict[str, Any]:

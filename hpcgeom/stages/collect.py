@@ -14,10 +14,11 @@ from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import read_samples
 from hpcgeom.geometry.overlap import overlap_from_counts
 from hpcgeom.plan import paths
-from hpcgeom.plan.points import are_tokens, cohorts, members
+from hpcgeom.plan.points import are_tokens, cohorts, members, n_base_points
 from hpcgeom.plan.units import representations
 from hpcgeom.stages.base import Work, require_inputs
 from hpcgeom.stages.points import sample_of_points
+from hpcgeom.stages.retrieving import retrieval_ks
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz, results
 from hpcgeom.store.variables import PAIR, REPRESENTATION, RESULTS, VALERIANI
@@ -71,7 +72,7 @@ def _axes(run: Run) -> Coordinates:
         "site": _text(list(dict.fromkeys(site for site, _ in groups))),
         "pooling": _text(list(dict.fromkeys(pooling for _, pooling in groups))),
         "layer": np.arange(deepest + 1),
-        "k": np.array(geometry["overlap_k"], dtype=np.int64),
+        "k": np.array(_ks(run), dtype=np.int64),
         "estimator": _text([name for name in geometry["estimators"] if name != "gride"]),
         "n2": np.array(n2, dtype=np.int64),
         "mu_fraction": np.array(geometry["mu_fractions"], dtype=np.float64),
@@ -80,6 +81,18 @@ def _axes(run: Run) -> Coordinates:
         "other_model": _text(names),
         "other_layer": np.arange(deepest + 1),
     }
+
+
+def _ks(run: Run) -> list[int]:
+    """Numbers of neighbors of the results: of overlaps, and of retrieval where there is any."""
+    geometry, has_queries = run.plan.manifest["geometry"], run.plan.samples.n_queries > 0
+    return retrieval_ks(run.plan) if has_queries and geometry["labels"] else list(geometry["overlap_k"])
+
+
+def _columns_of_overlaps(run: Run) -> npt.NDArray[np.intp]:
+    """Where the k of overlaps stand among all: retrieval adds the nearest neighbor."""
+    found: npt.NDArray[np.intp] = np.searchsorted(_ks(run), run.plan.manifest["geometry"]["overlap_k"])
+    return found
 
 
 def _text(values: list[str]) -> npt.NDArray[np.object_]:
@@ -105,6 +118,7 @@ def _place(axes: Coordinates, model: str, site: str, pooling: str, layer: int) -
 
 def _profiles(run: Run, axes: Coordinates) -> Variables:
     variables: Variables = {}
+    of_overlaps = _columns_of_overlaps(run)
     for model, item, _, layer in representations(run.plan):
         path = run.sound(paths.profile(model.name, item.site, item.pooling, layer), "geometry")
         where = _place(axes, model.name, item.site, item.pooling, layer)
@@ -113,13 +127,18 @@ def _profiles(run: Run, axes: Coordinates) -> Variables:
                 continue  # no estimator but gride was asked for
             if name not in variables:
                 variables[name] = (RESULTS[name].dims, _empty(name, axes))
-            variables[name][1][where] = value
+            target = variables[name][1]
+            if name.startswith("label_overlap"):
+                target[where][:, of_overlaps] = value
+            else:
+                target[where] = value
     return variables
 
 
 def _overlaps(run: Run, axes: Coordinates) -> Variables:
     value, error = _empty("overlap", axes), _empty("overlap_error", axes)
     consecutive = _empty("consecutive_overlap", axes), _empty("consecutive_overlap_error", axes)
+    ks = _columns_of_overlaps(run)
     for site, pooling in run.plan.groups():
         measured = _sum_pairs(run, site, pooling)
         places = [
@@ -129,11 +148,11 @@ def _overlaps(run: Run, axes: Coordinates) -> Variables:
         ]
         for a, (m, s, p, layer) in enumerate(places):
             for b, (other_m, _, _, other_layer) in enumerate(places):
-                value[s, p, m, layer, other_m, other_layer] = measured[0][:, a, b]
-                error[s, p, m, layer, other_m, other_layer] = measured[1][:, a, b]
+                value[s, p, m, layer, other_m, other_layer, ks] = measured[0][:, a, b]
+                error[s, p, m, layer, other_m, other_layer, ks] = measured[1][:, a, b]
                 if m == other_m and b == a + 1:
-                    consecutive[0][m, s, p, layer] = measured[0][:, a, b]
-                    consecutive[1][m, s, p, layer] = measured[1][:, a, b]
+                    consecutive[0][m, s, p, layer, ks] = measured[0][:, a, b]
+                    consecutive[1][m, s, p, layer, ks] = measured[1][:, a, b]
     pair_dims, dims = (*PAIR, "k"), (*REPRESENTATION, "k")
     return {
         "overlap": (pair_dims, value),
@@ -177,15 +196,18 @@ def _sum_pairs(run: Run, site: str, pooling: str) -> tuple[npt.NDArray[np.float6
 
 
 def _chance(run: Run, labels: list[str]) -> Variables:
-    """Share of pairs of different points that have the same label: of samples, and of each model's tokens."""
+    """Share of pairs of different points that have the same label: of samples, and of each model's tokens.
+
+    Queries are left out.
+    """
     samples = read_samples(run.sound(paths.SAMPLES))
-    codes = [encode(samples.labels[label])[0] for label in labels]
+    codes = [encode(samples.labels[label][: samples.n_base])[0] for label in labels]
     found: Variables = {"label_overlap_chance": (("label",), np.array([_same(each) for each in codes]))}
     of_tokens = np.full((len(run.plan.models), len(labels)), np.nan)
     for position, model in enumerate(run.plan.models):
         item = next(filter(are_tokens, model.representations), None)  # all of a model have the same tokens
         if item is not None:
-            rows = sample_of_points(run, model, item)
+            rows = sample_of_points(run, model, item)[: n_base_points(run.plan, model, item)]
             of_tokens[position] = [_same(each[rows]) for each in codes]
     if not np.isnan(of_tokens).all():
         found["label_overlap_chance_of_tokens"] = (("model", "label"), of_tokens)
@@ -221,7 +243,7 @@ def _attributes(run: Run) -> dict[str, Any]:
     return {
         "title": f"Geometry of hidden representations: {run.plan.name}",
         "dataset": f"{run.plan.name}, {manifest['dataset']['kind']}",
-        "n_samples": run.plan.samples.n,
+        "n_samples": run.plan.samples.n_base,
         "sample_digest": run.plan.samples.digest,
         "metric": manifest["neighbors"]["metric"],
         "n_neighbors": manifest["neighbors"]["k"],
@@ -230,7 +252,21 @@ def _attributes(run: Run) -> dict[str, Any]:
         "duplicates": "intrinsic dimension over distinct points, overlaps over all points",
         "step": "training step of a checkpoint, -1 where the model is not one of several",
         "references": VALERIANI,
+        **_about_queries(run),
         **_not_compared(run),
+    }
+
+
+def _about_queries(run: Run) -> dict[str, Any]:
+    """What is of the queries; nothing where there are none."""
+    n_queries = run.plan.samples.n_queries
+    if not n_queries:
+        return {}
+    return {
+        "n_query_samples": n_queries,
+        "queries": "n_samples, intrinsic dimensions and overlaps are of the data set without its queries; "
+        "retrieval_accuracy and retrieval_overlap are of the queries, whose neighbors are of the data set; "
+        "n_proven_rows, n_certified_rows, n_recomputed_rows and largest_relative_error are of both",
     }
 
 

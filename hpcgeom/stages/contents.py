@@ -30,10 +30,10 @@ class Contents:
     def __init__(self, manifest: Manifest, folder: Path, samples: Samples) -> None:
         self._samples = samples
         self._is_images = isinstance(manifest.dataset, ImagesDataset)
-        self._tokens: TokenArray | None = None
-        if isinstance(manifest.dataset, TokensDataset):
-            path = resolve_path(folder, manifest.dataset.path)
-            self._tokens = open_tokens(path, pad_id=manifest.dataset.pad_id)
+        self._tokens: list[TokenArray] = []
+        if isinstance(dataset := manifest.dataset, TokensDataset):
+            found = [dataset.path, *([dataset.query.path] if dataset.query else [])]
+            self._tokens = [open_tokens(resolve_path(folder, path), pad_id=dataset.pad_id) for path in found]
 
     def of(self, rows: Sequence[int]) -> list[Content]:
         """Contents of some rows.
@@ -44,11 +44,16 @@ class Contents:
             An image is not the one that was prepared, or cannot be read.
         """
         samples = self._samples
-        if self._tokens is not None:
-            return [self._tokens.row(int(samples.texts[row])) for row in rows]
+        if self._tokens:
+            return [self._row_of_tokens(int(samples.texts[row])) for row in rows]
         if self._is_images:
             return [self._image(row) for row in rows]
         return [samples.texts[row] for row in rows]
+
+    def _row_of_tokens(self, number: int) -> Content:
+        """A row by its number in all files, one after the other."""
+        first, *others = self._tokens
+        return first.row(number) if number < len(first) else others[0].row(number - len(first))
 
     def _image(self, row: int) -> bytes:
         samples = self._samples

@@ -54,7 +54,8 @@ def count_tokens(
             continue
         for row, sample, windows in zip(rows, ids, encoded, strict=True):
             tokens = np.concatenate([each.ids[~each.special] for each in windows])
-            digest.update(np.array([len(tokens), *tokens], dtype="<i8").tobytes())
+            if row < samples.n_base:  # whether models have the same points is asked of these alone
+                digest.update(np.array([len(tokens), *tokens], dtype="<i8").tobytes())
             counts += [
                 (row, number, len(each.ids), each.n_ordinary, n_before(each))
                 for number, each in enumerate(windows)

@@ -13,9 +13,9 @@ from hpcgeom.geometry.overlap import overlap_counts
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.plan.points import cohorts
-from hpcgeom.stages import profile
+from hpcgeom.stages import partials, profile
 from hpcgeom.stages.base import Work, require_inputs, require_layout
-from hpcgeom.stages.run import Run
+from hpcgeom.stages.run import LAID_OUT, Run
 from hpcgeom.store import neighbors, npz
 from hpcgeom.types import Unit
 
@@ -26,14 +26,15 @@ class Geometry:
     """Turns neighbor lists into numbers, in parts that `collect` puts together."""
 
     name = "geometry"
-    inputs = ("extract", "search")
+    inputs = ("extract", "search", "merge")
 
     @contextmanager
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
         """Check that all neighbor lists, and the activations that decimation searches again, are there."""
-        for stage in self.inputs:
+        for stage in LAID_OUT:
             require_layout(run, stage)
         require_inputs(run, self)
+        partials.remove_merged(run)  # which a process that was killed may have left
         yield lambda item: _work(run, item)
 
 

@@ -14,7 +14,7 @@ from hpcgeom.data.arrays import layer_files, read_rows
 from hpcgeom.data.samples import Samples, read_samples
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.manifest import load_manifest
-from hpcgeom.manifest.sections import ImagesDataset, Manifest
+from hpcgeom.manifest.sections import ArraysModel, ImagesDataset, Manifest
 from hpcgeom.plan import paths
 from hpcgeom.plan.dataset import read_dataset
 from hpcgeom.plan.sequences import Sequences
@@ -40,7 +40,7 @@ def samples_of(run: Run) -> Samples:
     is_images = isinstance(manifest.dataset, ImagesDataset)
     samples = read_dataset(manifest, Path(run.plan.manifest_folder), with_digests=not is_images)
     known = read_samples(run.sound(paths.SAMPLES))
-    if is_images and samples.ids == known.ids:
+    if is_images and (samples.ids, samples.n_queries) == (known.ids, known.n_queries):
         return replace(samples, digests=known.digests)
     if samples.digest != known.digest:
         raise InputError(
@@ -78,10 +78,17 @@ def points_of(run: Run, model: str, layers: Sequence[int], start: int, stop: int
     InputError
         A value is not finite; names the sample and the layer.
     """
-    manifest = manifest_of(run)
-    source = next(item.source for item in manifest.all_models if item.name == model)
-    files = layer_files(source, Path(run.plan.manifest_folder))  # type: ignore[arg-type]
-    block = np.stack([read_rows(files[layer], start, stop) for layer in layers])
+    section = next(item for item in manifest_of(run).all_models if item.name == model)
+    assert isinstance(section, ArraysModel), model
+    n_base, folder = run.plan.samples.n_base, Path(run.plan.manifest_folder)
+    parts = []
+    for source, first, last in ((section.source, 0, n_base), (section.query_source, n_base, stop)):
+        low, high = max(start, first), min(stop, last)
+        if source is not None and low < high:
+            files = layer_files(source, folder, layers)
+            rows = [read_rows(files[layer], low - first, high - first) for layer in layers]
+            parts.append(np.stack(rows))
+    block = np.concatenate(parts, axis=1)
     refuse_non_finite(block, layers, start, f"model '{model}'")
     return block
 

@@ -67,7 +67,7 @@ def _lay_out(run: Run, stage: str) -> list[Path]:
                 run.root / paths.neighbors(model.name),
                 _neighbor_groups(run, model, ids),
                 int(settings["k"]),
-                {**_about(model), "metric": settings["metric"]},
+                {**_about(model), "metric": settings["metric"], "standardize": settings["standardize"]},
             )
     return placed
 

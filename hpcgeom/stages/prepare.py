@@ -144,7 +144,7 @@ def _size(path: Path) -> int | None:
 def _write_plan(loaded: LoadedManifest, root: Path) -> None:
     manifest, folder = loaded.manifest, loaded.folder
     samples = read_dataset(manifest, folder)
-    refuse_unsearchable(manifest, len(samples))
+    refuse_unsearchable(manifest, samples.n_base)
     drafted = [draft_model(section, manifest, folder, samples) for section in manifest.all_models]
     plan = assemble(
         manifest,
@@ -182,6 +182,7 @@ def _write_sequences(root: Path, draft: ModelDraft, sequences: Sequences, plan: 
         int(plan.manifest["extract"]["tokens_per_batch"]),
         rows=sequences.row,
         equal_lengths=draft.equal_lengths,
+        n_base=plan.samples.n_base,
     )
     table = pa.table(
         {

@@ -9,18 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.data.labels import encode
-from hpcgeom.data.samples import read_samples
+from hpcgeom.data.samples import Samples, read_samples
 from hpcgeom.geometry.decimation import first_two_within, subsets
 from hpcgeom.geometry.gride import gride
 from hpcgeom.geometry.labels import label_overlap_counts, label_overlap_from_counts
 from hpcgeom.geometry.twonn import twonn, twonn_by_mu_fraction, twonn_mle, twonn_mle_censored
 from hpcgeom.plan import paths
-from hpcgeom.search import neighbors_of_rows
+from hpcgeom.plan.points import n_base_points
+from hpcgeom.search import RowSource, neighbors_of_rows
+from hpcgeom.stages.certificates import account, certificates
 from hpcgeom.stages.points import sample_of_points
+from hpcgeom.stages.retrieving import retrieve
 from hpcgeom.stages.run import Run
-from hpcgeom.stages.search import layer_rows
+from hpcgeom.stages.search import standard_rows
 from hpcgeom.store import neighbors
-from hpcgeom.store.activations import LayerRows
 from hpcgeom.store.neighbors import Lists
 from hpcgeom.types import Distances, Estimate, Indices, Status, Unit
 
@@ -28,7 +30,7 @@ Values = dict[str, npt.NDArray[Any]]
 
 
 def measure(run: Run, unit: Unit) -> Values:
-    """All numbers of the unit's layer.
+    """All numbers of the unit's layer; queries enter none but those of retrieval and of the search.
 
     Returns
     -------
@@ -40,21 +42,29 @@ def measure(run: Run, unit: Unit) -> Values:
     item = model.representation(unit.site, unit.pooling)
     position = item.layers.index(unit.layer)
     store, group = run.root / paths.neighbors(unit.model), paths.group(unit.site, unit.pooling)
-    lists = neighbors.read_lists(store, group, position, unit.stop)
+    n_base = n_base_points(run.plan, model, item)
+    lists = neighbors.read_lists(store, group, position, n_base)
     n_distinct = len(lists.representatives)
     values: Values = {
-        "n_all_points": np.array(unit.stop),
+        "n_all_points": np.array(n_base),
         "n_zero_distances": np.array(np.count_nonzero(lists.distances[:, 0] == 0.0)),
         "n_distinct_points": np.array(n_distinct),
+        "n_duplicate_groups": np.array(np.count_nonzero(np.bincount(lists.duplicate_of) > 1)),
+        **({"n_queries": np.array(unit.stop - n_base)} if run.plan.samples.n_queries else {}),
+        **account(certificates(run, model, item, position)),
     }
     values |= _dimensions(lists, settings)
     if "gride" in settings["estimators"]:
         values |= _gride(lists, int(settings["gride_range_max"]))
     values |= _fractions(lists, settings)
-    values |= _decimated(lists, layer_rows(run, model, item, position), settings, run)
+    values |= _decimated(lists, standard_rows(run, model, item, position), settings, run)
     if settings["labels"]:
-        rows = sample_of_points(run, model, item)
-        values |= _labels(run, lists, rows, settings, is_constant=n_distinct == 1)
+        rows, is_constant = sample_of_points(run, model, item), n_distinct == 1
+        samples = read_samples(run.sound(paths.SAMPLES))
+        values |= _labels(samples, lists, rows[:n_base], settings, is_constant=is_constant)
+        if n_base < unit.stop:
+            of_queries = neighbors.read_rows(store, group, "neighbor_index", position, n_base, unit.stop)
+            values |= retrieve(run.plan, samples, of_queries, rows, is_constant=is_constant)
     return values
 
 
@@ -107,7 +117,7 @@ def _fractions(lists: Lists, settings: Mapping[str, Any]) -> Values:
     return {"twonn_by_mu_fraction": value, "twonn_by_mu_fraction_error": error}
 
 
-def _decimated(lists: Lists, rows: LayerRows, settings: Mapping[str, Any], run: Run) -> Values:
+def _decimated(lists: Lists, rows: RowSource, settings: Mapping[str, Any], run: Run) -> Values:
     """TwoNN on disjoint random subsets; rows whose list is too short there are searched again, exactly."""
     fractions = settings["data_fractions"]
     value, error = np.full(len(fractions), np.nan), np.full(len(fractions), np.nan)
@@ -131,11 +141,15 @@ def _decimated(lists: Lists, rows: LayerRows, settings: Mapping[str, Any], run: 
 
 
 def _labels(
-    run: Run, lists: Lists, rows: npt.NDArray[np.int64], settings: Mapping[str, Any], *, is_constant: bool
+    samples: Samples,
+    lists: Lists,
+    rows: npt.NDArray[np.int64],
+    settings: Mapping[str, Any],
+    *,
+    is_constant: bool,
 ) -> Values:
     """Label overlaps; a point has the label of the sample, at `rows`, that it is of."""
     ks = [int(k) for k in settings["overlap_k"]]
-    samples = read_samples(run.sound(paths.SAMPLES))
     columns: dict[str, list[npt.NDArray[np.float64]]] = {
         name: []
         for name in (
@@ -146,7 +160,7 @@ def _labels(
         )
     }
     for label in settings["labels"]:
-        codes = encode(samples.labels[label])[0][rows]
+        codes = encode(samples.labels[label][: samples.n_base])[0][rows]
         counts = label_overlap_counts(lists.indices, codes, ks)
         plain = label_overlap_from_counts(counts, ks)
         balanced = label_overlap_from_counts(counts, ks, codes)

@@ -33,16 +33,17 @@ def take_over(run: Run, other: Path) -> list[str]:
         raise InputError(f"--reuse {other} is not a prepared run (it has no {paths.PLAN})")
     if other.resolve() == run.root.resolve():
         raise InputError(f"--reuse {other} is the run itself: leave --reuse out, what is done is kept")
-    lines: list[str] = []
-    for stage in STAGES:
+    lines: dict[str, str] = {}
+    # Where merged lists are taken over, the parts of their searches are not missing any more.
+    for stage in sorted(STAGES, key=lambda stage: stage != "merge"):
         finished = _finished(other, stage)
         missing = run.missing(stage)
         taken = sum(_take(run, unit, other, finished.get((unit.key, unit.digest))) for unit in missing)
         same_name = {key for key, _ in finished}
         stale = sum((unit.key, unit.digest) not in finished and unit.key in same_name for unit in missing)
         if missing:
-            lines.append(f"reuse: {stage}: {taken} of {len(missing)} units taken over" + _why(stale))
-    return lines
+            lines[stage] = f"reuse: {stage}: {taken} of {len(missing)} units taken over" + _why(stale)
+    return [lines[stage] for stage in STAGES if stage in lines]
 
 
 def _why(stale: int) -> str:
@@ -56,7 +57,7 @@ def _finished(other: Path, stage: str) -> dict[tuple[str, str], Record]:
 
 def _take(run: Run, unit: Unit, other: Path, record: Record | None) -> bool:
     """Link one unit's files; a file whose bytes are not those of its record is not taken over."""
-    if record is None:
+    if record is None or unit.superseded_by:  # parts of a search are worth nothing without each other
         return False
     if any(entry.fault(other) for entry in record.files):
         return False

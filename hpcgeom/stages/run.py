@@ -15,6 +15,9 @@ from hpcgeom.store.records import FileEntry, Records, read_record
 from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
+LAID_OUT = ("extract", "search")
+"""The stages that have stores of their own; `merge` writes into that of the search."""
+
 
 class Run:
     """One plan being carried out in its directory.
@@ -87,7 +90,7 @@ class Run:
 
     def layout_units(self) -> list[Unit]:
         """The layouts of all stages that have stores."""
-        return [self.layout_unit(stage) for stage in ("extract", "search")]
+        return [self.layout_unit(stage) for stage in LAID_OUT]
 
     def select(self, stage: str, indices: Sequence[int]) -> list[Unit]:
         """Units by number.

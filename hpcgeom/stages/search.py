@@ -1,4 +1,4 @@
-"""Search: the exact neighbor lists of one representation, into shards that the unit owns."""
+"""Search: the exact neighbor lists of one representation, or what a part of a split search finds of them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,34 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
-from hpcgeom.plan.points import point_arrays
-from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS
-from hpcgeom.search import NeighborTile, search_representation
+from hpcgeom.plan.points import is_standardized, n_base_points, point_arrays
+from hpcgeom.search import (
+    RepresentationSearch,
+    RowSource,
+    Scan,
+    Settings,
+    propose_pair,
+    scan_points,
+    scanned_points,
+)
+from hpcgeom.search.moments import column_moments
+from hpcgeom.search.points import Points
+from hpcgeom.search.rows import StandardRows
+from hpcgeom.stages import partials
 from hpcgeom.stages.base import Work, require_inputs, require_layout
 from hpcgeom.stages.extract import column_means
+from hpcgeom.stages.neighbor_shards import write_lists
 from hpcgeom.stages.run import Run
-from hpcgeom.store import neighbors
 from hpcgeom.store.activations import LayerRows
 from hpcgeom.types import Unit
 
 
 class Search:
-    """Finds the neighbors of all points of a representation."""
+    """Finds the neighbors of all points of a layer, at once or in parts that `merge` puts together."""
 
     name = "search"
     inputs = ("extract",)
@@ -39,29 +49,44 @@ class Search:
 
 
 def _work(run: Run, unit: Unit) -> dict[str, Any]:
+    if unit.blocks is not None:
+        scan, mark = partials.read_scan(run, run.units("search")[unit.needs[0]])
+        found = propose_pair(points_of(run, unit, scan), *unit.blocks, unit.n_blocks)
+        return partials.write_pair(run, unit, found, mark)
+    points = points_of(run, unit)
+    if unit.n_blocks > 1:
+        return partials.write_scan(run, unit, points.scan.arrays())
+    search = RepresentationSearch(points)
+    write_lists(run, unit, search.tiles(), search.duplicate_of)
+    return {"certificate": asdict(search.certificate)}
+
+
+def points_of(run: Run, unit: Unit, scan: dict[str, npt.NDArray[Any]] | None = None) -> Points:
+    """The points of a unit's layer, ready to be searched.
+
+    Parameters
+    ----------
+    scan
+        What the scan of a split search found; without it they are scanned.
+    """
     model = run.plan.model(unit.model)
     item = model.representation(unit.site, unit.pooling)
     position = item.layers.index(unit.layer)
-    group = paths.group(unit.site, unit.pooling)
-    settings = run.plan.manifest["neighbors"]
-    # The mean of unit rows is another one: the search finds it itself.
-    mean = (
-        column_means(run, model, unit.site, unit.pooling)[position]
-        if settings["metric"] == "euclidean"
-        else None
+    rows, asked = layer_rows(run, model, item, position), run.plan.manifest["neighbors"]
+    settings = Settings(
+        k=int(asked["k"]),
+        metric=asked["metric"],
+        standardize=is_standardized(run.plan, item),
+        n_base=n_base_points(run.plan, model, item),
+        tile_rows=run.plan.tile_rows,
+        threads=run.plan.threads,
+        kernel=run.plan.kernel,
     )
-    search = search_representation(
-        layer_rows(run, model, item, position),
-        int(settings["k"]),
-        settings["metric"],
-        run.plan.tile_rows,
-        mean,
-        run.plan.threads,
-    )
-    store = run.root / paths.neighbors(model.name)
-    for start, values in _shards(search.tiles(), unit.stop, search.duplicate_of):
-        neighbors.write_rows(store, group, position, start, values)
-    return {"certificate": asdict(search.certificate)}
+    if scan is not None:
+        return scanned_points(rows, settings, Scan.from_arrays(scan))
+    if settings.metric != "euclidean" or settings.standardize:
+        return scan_points(rows, settings)  # finds the mean of the rows as they are compared
+    return scan_points(rows, settings, column_means(run, model, unit.site, unit.pooling)[position])
 
 
 def layer_rows(run: Run, model: ModelPlan, item: Representation, position: int) -> LayerRows:
@@ -70,37 +95,10 @@ def layer_rows(run: Run, model: ModelPlan, item: Representation, position: int) 
     return LayerRows(run.root / paths.activations(model.name), groups, position)
 
 
-def _shards(
-    tiles: Iterator[NeighborTile], n: int, duplicate_of: npt.NDArray[np.int32]
-) -> Iterator[tuple[int, dict[str, npt.NDArray[Any]]]]:
-    """Tiles put together to whole shards of rows."""
-    parts: list[dict[str, npt.NDArray[Any]]] = []
-    start = filled = 0
-    for tile in tiles:
-        for low, high in _pieces(tile.start, tile.stop):
-            parts.append(_values(tile, low - tile.start, high - tile.start))
-            filled = high
-            if filled == n or filled % NEIGHBOR_SHARD_ROWS == 0:
-                whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-                yield start, {**whole, "duplicate_of": duplicate_of[start:filled]}
-                start, parts = filled, []
-    assert filled == n, (filled, n)
-
-
-def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """A range of rows, cut at the borders of shards."""
-    while start < stop:
-        border = (start // NEIGHBOR_SHARD_ROWS + 1) * NEIGHBOR_SHARD_ROWS
-        yield start, min(stop, border)
-        start = min(stop, border)
-
-
-def _values(tile: NeighborTile, low: int, high: int) -> dict[str, npt.NDArray[Any]]:
-    values: dict[str, npt.NDArray[Any]] = {
-        "neighbor_index": tile.indices[low:high],
-        "neighbor_distance": tile.distances[low:high],
-    }
-    if tile.distinct_distances is not None and tile.distinct_indices is not None:
-        values["distinct_index"] = tile.distinct_indices[low:high]
-        values["distinct_distance"] = tile.distinct_distances[low:high]
-    return values
+def standard_rows(run: Run, model: ModelPlan, item: Representation, position: int) -> RowSource:
+    """The points of one layer, with features centered and scaled where the manifest says so."""
+    rows = layer_rows(run, model, item, position)
+    if not is_standardized(run.plan, item):
+        return rows
+    n_base = n_base_points(run.plan, model, item)
+    return StandardRows(rows, *column_moments(rows, n_base, run.plan.tile_rows))

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcgeom.errors import HpcgeomError
+from hpcgeom.stages import partials
 from hpcgeom.stages.base import Stage, Work, do_unit
 from hpcgeom.stages.collect import Collect
 from hpcgeom.stages.extract import Extract
 from hpcgeom.stages.geometry import Geometry
+from hpcgeom.stages.merge import Merge
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.search import Search
 from hpcgeom.store.leases import LeaseHeld
 from hpcgeom.types import Unit
 
-STAGE_OF: dict[str, Stage] = {stage.name: stage for stage in (Extract(), Search(), Geometry(), Collect())}
+STAGE_OF: dict[str, Stage] = {
+    stage.name: stage for stage in (Extract(), Search(), Merge(), Geometry(), Collect())
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,8 @@ def do(task: Task) -> Receipt:
         unit = run.select(task.stage, [task.index])[0]
         if run.records(task.stage).is_done(unit):
             return Receipt(task.stage, task.index, unit.key, did=False, pid=os.getpid())
-        work = _opened.get(run, unit)
         began = time.monotonic()
-        did = do_unit(run, unit, work)
+        did = _do(run, unit)
         seconds = time.monotonic() - began
         return Receipt(task.stage, task.index, unit.key, did=did, pid=os.getpid(), seconds=seconds)
     except LeaseHeld as held:
@@ -120,6 +123,16 @@ def do(task: Task) -> Receipt:
     except Exception as error:
         _opened.close()
         return failed(task, error)
+
+
+def _do(run: Run, unit: Unit) -> bool:
+    """Do a unit, and before it those that it needs."""
+    for needed in run.select(unit.stage, unit.needs):
+        _do(run, needed)
+    did = do_unit(run, unit, _opened.get(run, unit))
+    if unit.stage == Merge.name:
+        partials.remove_merged(run, unit)
+    return did
 
 
 def failed(task: Task, error: BaseException) -> Receipt:

@@ -50,7 +50,7 @@ def create(
             arrays.create_array(
                 group,
                 "activations",
-                ACTIVATIONS["activations"].along(item.points.dim),
+                ACTIVATIONS["activations"].along(item.points.dim, item.points.coordinates),
                 shape=(len(item.layers), len(item.points), item.width),
                 shards=(1, arrays.whole_chunks(item.shard_points, rows), item.width),
                 chunks=(1, rows, item.width),

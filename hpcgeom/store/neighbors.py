@@ -38,7 +38,7 @@ def create(
                 arrays.create_array(
                     group,
                     name,
-                    variable.along(item.points.dim),
+                    variable.along(item.points.dim, item.points.coordinates),
                     shape=(len(item.layers), n, *tail),
                     shards=(1, rows, *tail),
                     chunks=(1, inner, *tail),

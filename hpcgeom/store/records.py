@@ -91,6 +91,23 @@ class Records:
         return read_record(self.path(unit))
 
     def is_done(self, unit: Unit) -> bool:
+        """Whether `unit` is recorded, or superseded by others that are.
+
+        Raises
+        ------
+        InputError
+            As `is_recorded`.
+        """
+        # In this order: files go away after the record of what supersedes them is there.
+        return self.is_recorded(unit) or self.is_superseded(unit)
+
+    def is_superseded(self, unit: Unit) -> bool:
+        """Whether other units hold all that came of `unit`, so that nobody needs its files."""
+        return bool(unit.superseded_by) and all(
+            Records(self.run, other.stage).is_done(other) for other in unit.superseded_by
+        )
+
+    def is_recorded(self, unit: Unit) -> bool:
         """Whether `unit` has a record of the same digest and key whose files exist with their sizes.
 
         Raises
@@ -111,7 +128,16 @@ class Records:
 
     def missing(self, units: Iterable[Unit]) -> list[Unit]:
         """The units that have still to be done."""
-        return [unit for unit in units if not self.is_done(unit)]
+        superseding: set[tuple[Unit, ...]] = set()  # many units are superseded by the same ones
+        missing: list[Unit] = []
+        for unit in units:
+            if self.is_recorded(unit) or unit.superseded_by in superseding:
+                continue
+            if self.is_superseded(unit):
+                superseding.add(unit.superseded_by)
+            else:
+                missing.append(unit)
+        return missing
 
     def write(self, unit: Unit, facts: Mapping[str, Any], made_by: Mapping[str, Any]) -> Record:
         """Make the unit's files durable, then say that it is done."""

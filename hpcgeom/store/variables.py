@@ -21,19 +21,21 @@ class Variable:
     long_name: str
     units: str = "1"
     source: str = ""
+    coordinates: tuple[str, ...] = ()
 
     def attributes(self) -> dict[str, object]:
         """What is written into the array's attributes."""
         found: dict[str, object] = {"long_name": self.long_name, "units": self.units}
         if self.source:
             found["source"] = self.source
-        if "point" in self.dims:  # by CF: arrays that are coordinates, though no dimension has their name
-            found["coordinates"] = " ".join(TOKEN_COORDINATES)
+        if self.coordinates:  # by CF: arrays that are coordinates, though no dimension has their name
+            found["coordinates"] = " ".join(self.coordinates)
         return found
 
-    def along(self, dim: str) -> Variable:
-        """The same variable where the points along `sample` are those along `dim`."""
-        return replace(self, dims=tuple(dim if name == "sample" else name for name in self.dims))
+    def along(self, dim: str, coordinates: tuple[str, ...] = ()) -> Variable:
+        """The same variable where the points along `sample` are those along `dim`, with these coordinates."""
+        dims = tuple(dim if name == "sample" else name for name in self.dims)
+        return replace(self, dims=dims, coordinates=coordinates)
 
 
 REPRESENTATION = ("model", "site", "pooling", "layer")
@@ -138,6 +140,29 @@ RESULTS: Mapping[str, Variable] = {
     "n_distinct_points": Variable(
         REPRESENTATION, "int64", "points after equal ones are counted once", "points"
     ),
+    "n_duplicate_groups": Variable(
+        REPRESENTATION, "int64", "groups of two or more points that are equal", "groups"
+    ),
+    "n_proven_rows": Variable(
+        REPRESENTATION,
+        "int64",
+        "distinct points, of queries too, whose lists were proven: n_certified_rows + n_recomputed_rows",
+        "points",
+    ),
+    "n_certified_rows": Variable(
+        REPRESENTATION,
+        "int64",
+        "distinct points whose candidates were proven to miss no neighbor",
+        "points",
+    ),
+    "n_recomputed_rows": Variable(
+        REPRESENTATION, "int64", "distinct points that were searched again in float64", "points"
+    ),
+    "largest_relative_error": Variable(
+        REPRESENTATION,
+        "float64",
+        "largest relative error of a distance as it was proposed, before it was exact",
+    ),
     "gride": Variable((*REPRESENTATION, "n2"), "float64", f"{_ID} from r(n2)/r(n2/2)", source=DENTI),
     "gride_error": Variable(
         (*REPRESENTATION, "n2"), "float64", "standard error of gride from Fisher information"
@@ -192,6 +217,29 @@ RESULTS: Mapping[str, Variable] = {
     ),
     "label_overlap_balanced_error": Variable(
         (*REPRESENTATION, "label", "k"), "float64", "standard error over points"
+    ),
+    "retrieval_accuracy": Variable(
+        (*REPRESENTATION, "label", "k"),
+        "float64",
+        "top-k accuracy: share of queries with a point of their label among the k nearest of the data set",
+    ),
+    "retrieval_accuracy_error": Variable(
+        (*REPRESENTATION, "label", "k"), "float64", "binomial standard error over queries"
+    ),
+    "retrieval_overlap": Variable(
+        (*REPRESENTATION, "label", "k"),
+        "float64",
+        "mean share of the k nearest points of the data set with the query's label",
+    ),
+    "retrieval_overlap_error": Variable(
+        (*REPRESENTATION, "label", "k"), "float64", "standard error over queries"
+    ),
+    "n_queries": Variable(REPRESENTATION, "int64", "points that are queries", "points"),
+    "n_unknown_label": Variable(
+        (*REPRESENTATION, "label"),
+        "int64",
+        "queries whose label no point of the data set has; they count as missed",
+        "points",
     ),
     "label_overlap_chance": Variable(
         ("label",), "float64", "label_overlap expected of neighbors drawn at random from all samples"

@@ -16,7 +16,7 @@ from hpcgeom.manifest.profile import load_profile
 from hpcgeom.manifest.profile_sections import Profile
 from hpcgeom.version import __version__
 
-STAGES = ["extract", "search", "geometry", "collect"]
+STAGES = ["extract", "search", "merge", "geometry", "collect"]
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_plan_shows_units_bytes_files_memory_and_operations(hpcgeom, manifest):
     lines = [line.split() for line in shown.out.splitlines()]
     assert ["first", "arrays", "1", "256", "0", "2"] in lines
     rows = {line[0]: line for line in lines if line and line[0] in STAGES}
-    assert [rows[stage][1] for stage in STAGES] == ["2", "3", "4", "1"]
-    assert rows["search"][-1] == "1.54e+09"  # 3 layers x 1000 x 1000 x 256 x 2
+    assert [rows[stage][1] for stage in STAGES] == ["2", "3", "0", "4", "1"]
+    assert rows["search"][-1] == "7.68e+08"  # 3 layers x 1000 x 1000 x 256
     assert "1,000 samples" in shown.out
     total = sum(
         item["size_bytes"] for item in json.loads(hpcgeom("plan", "-m", manifest, "--json").out)["stages"]
@@ -118,17 +118,18 @@ def test_prepare_run_task_status_and_resume_lead_to_the_same_results(hpcgeom, ma
         "seconds",
         "missing",
     ]
-    assert [line.split() for line in lines[1:5]] == [
+    assert [line.split() for line in lines[1:6]] == [
         ["extract", "0", "2", "0", "0", "0", "0.0", "0-1"],
         ["search", "0", "3", "0", "0", "0", "0.0", "0-2"],
+        ["merge", "0", "0", "0", "0", "0", "0.0", "-"],
         ["geometry", "0", "4", "0", "0", "0", "0.0", "0-3"],
         ["collect", "0", "1", "0", "0", "0", "0.0", "0"],
     ]
-    assert lines[5:] == ["", f"nobody works on it: hpcgeom resume {root}"]
+    assert lines[6:] == ["", f"nobody works on it: hpcgeom resume {root}"]
     done = hpcgeom("task", root, "--stage", "extract", "--indices", "1,0-0")
     assert (done.code, done.out) == (0, f"extract: units 1,0-0 of {root} are done\n")
     parsed = json.loads(hpcgeom("status", root, "--json").out)
-    assert [stage["n_done"] for stage in parsed["stages"]] == [2, 0, 0, 0]
+    assert [stage["n_done"] for stage in parsed["stages"]] == [2, 0, 0, 0, 0]
     assert (parsed["schema_version"], parsed["is_complete"], parsed["jobs"]) == (1, False, [])
     resumed = hpcgeom("resume", root, "--workers", "1")
     assert resumed.code == 0

@@ -50,7 +50,7 @@ def test_units_are_counted_by_what_their_jobs_do(cluster, root):
         {"100_0": "RUNNING", "100_1": "PENDING|Resources", "101_[0-1]": "PENDING|Priority", **WAITING}
     )
     report = report_of(root)
-    assert counts(report) == [(0, 1, 3, 0), (0, 0, 6, 0), (0, 0, 7, 0), (0, 0, 1, 0)]
+    assert counts(report) == [(0, 1, 3, 0), (0, 0, 6, 0), (0, 0, 0, 0), (0, 0, 7, 0), (0, 0, 1, 0)]
     assert (report.is_complete, report.is_under_way, report.notices) == (False, True, [])
     first, second, *_ = report.jobs
     assert (first.states, first.reasons) == ({"running": 1, "pending": 1}, ["Resources"])
@@ -99,7 +99,7 @@ def test_a_job_without_elements_that_ended_too_early_is_shown_too(hpcgeom, clust
 def test_a_job_of_which_nobody_knows_anything_is_unknown_and_what_it_lacks_has_failed(cluster, root):
     report = report_of(root)
     assert [job.states for job in report.jobs] == [{"unknown": job.n_elements} for job in report.jobs]
-    assert counts(report) == [(0, 0, 0, 4), (0, 0, 0, 6), (0, 0, 0, 7), (0, 0, 0, 1)]
+    assert counts(report) == [(0, 0, 0, 4), (0, 0, 0, 6), (0, 0, 0, 0), (0, 0, 0, 7), (0, 0, 0, 1)]
     assert not report.is_under_way
     assert [len(job.failed) for job in report.jobs] == [2, 2, 1, 1, 1]
 
@@ -117,7 +117,7 @@ def test_what_is_done_counts_whatever_the_scheduler_says(hpcgeom, cluster, root)
     assert hpcgeom("resume", root, "--workers", 1).code == 0
     cluster.knows({"100_0": "FAILED|NonZeroExitCode", "102": "RUNNING"})
     report = report_of(root)
-    assert counts(report) == [(4, 0, 0, 0), (6, 0, 0, 0), (7, 0, 0, 0), (1, 0, 0, 0)]
+    assert counts(report) == [(4, 0, 0, 0), (6, 0, 0, 0), (0, 0, 0, 0), (7, 0, 0, 0), (1, 0, 0, 0)]
     assert report.is_complete
     assert [job.failed for job in report.jobs] == [[]] * 5
     assert hpcgeom("status", root).code == 0
@@ -132,7 +132,7 @@ def silence(cluster, root):
 
 def test_jobs_have_not_ended_because_the_scheduler_does_not_answer(hpcgeom, root, silence):
     report = report_of(root)
-    assert counts(report) == [(0, 0, 0, 0)] * 4
+    assert counts(report) == [(0, 0, 0, 0)] * 5
     assert [job.failed for job in report.jobs] == [[]] * 5
     assert {state for job in report.jobs for state in job.states} == {"unknown"}
     assert report.notices == [silence]
@@ -243,7 +243,7 @@ def test_logs_are_printed_by_job_and_only_of_the_stage_that_is_asked_for(hpcgeom
     refused = hpcgeom("logs", root, "--stage", "all")
     assert (refused.code, refused.err) == (
         2,
-        "hpcgeom: unknown stage 'all': expected one of extract, search, geometry, collect\n",
+        "hpcgeom: unknown stage 'all': expected one of extract, search, merge, geometry, collect\n",
     )
 
 

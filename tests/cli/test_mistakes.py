@@ -152,7 +152,11 @@ def test_other_indices_are_refused(text):
 @pytest.mark.parametrize(
     ("stage", "indices", "message"),
     [
-        ("nothing", "0", "unknown stage 'nothing': expected one of extract, search, geometry, collect"),
+        (
+            "nothing",
+            "0",
+            "unknown stage 'nothing': expected one of extract, search, merge, geometry, collect",
+        ),
         ("extract", "2", "stage 'extract' has units 0 to 1, but 2 was asked for"),
         ("extract", "0-999999", "stage 'extract' has units 0 to 1, but 2 was asked for"),
     ],

@@ -55,7 +55,7 @@ def done_in(root: Path) -> list[str]:
         ),
         (
             ("task", "r"),
-            "a task needs --stage S (or --job NAME): expected extract, search, geometry or collect",
+            "a task needs --stage S (or --job NAME): expected extract, search, merge, geometry or collect",
         ),
         (("task", "r", "--job", "x", "--stage", "extract"), ALONE),
         (("task", "r", "--job", "x", "--indices", "0"), ALONE),

@@ -247,7 +247,7 @@ def test_while_the_controller_is_down_nothing_is_prepared(hpcgeom, submit, clust
         (
             "{memory_gb: 3}",
             "",
-            r"a job of stage 'search' needs 4.8\d GiB on a node, but node.memory_gb of profile 'fake' is 3:",
+            r"a job of stage 'search' needs 4.6\d GiB on a node, but node.memory_gb of profile 'fake' is 3:",
         ),
         (
             "{cpus: 4}",

@@ -14,7 +14,7 @@ from page_runner import ROOT, commands, parts, run_page
 
 from hpcgeom.manifest import load_manifest
 
-PAGES = ("paper", "lab", "lecture", "gpt2", "small_transformer")
+PAGES = ("paper", "lab", "lecture", "gpt2", "small_transformer", "homology")
 EXAMPLES = ROOT / "docs" / "examples"
 
 

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 
+import arrays_run
 import commands
 import psutil
 import pytest
@@ -50,11 +51,18 @@ def kill_and_go_on(finished, folder, workers: int, n_kills: int, seed: int) -> i
     assert differences(finished.root, root) == []
     assert verify(root).is_sound
     assert not [path for path in root.rglob("*") if path.name.endswith((".lease", ".building", ".old"))]
+    assert not (root / "neighbors" / "partial").exists()
     return n_directories
 
 
 def test_ten_kills_at_random_moments_end_in_the_stores_of_an_undisturbed_run(finished, tmp_path):
     kill_and_go_on(finished, tmp_path, workers=1, n_kills=10, seed=2024)
+
+
+def test_kills_of_a_run_whose_searches_are_split_end_in_the_stores_of_whole_ones(finished, tmp_path):
+    arrays_run.write_clouds(tmp_path)
+    manifest = arrays_run.write_manifest(tmp_path, neighbors="{k: 32, unit_work: 150000}")
+    kill_and_go_on(finished._replace(manifest=manifest), tmp_path, workers=1, n_kills=6, seed=2026)
 
 
 @pytest.mark.slow
@@ -118,3 +126,27 @@ def test_two_processes_that_want_the_same_units_do_each_once(finished, run_copy)
     assert not list((run_copy / "records").rglob("*.lease"))
     assert differences(finished.root, run_copy) == []
     assert verify(run_copy).is_sound
+
+
+@pytest.mark.slow
+def test_two_processes_that_want_all_parts_of_split_searches_do_each_once(finished, tmp_path):
+    arrays_run.write_clouds(tmp_path)
+    for name in ("wide0", "wide1", "deep1", "deep2"):
+        (tmp_path / f"{name}.npy").unlink()
+    manifest, root = arrays_run.write_manifest(tmp_path, neighbors="{k: 32, unit_work: 1}"), tmp_path / "run"
+    run_again(manifest, root)
+    for stage in ("search", "merge"):
+        for path in (root / "records" / stage).glob("0*.json"):
+            path.unlink()
+    both = [commands.start("task", root, "--stage", "search,merge") for _ in range(2)]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    run = Run(root)
+    assert (run.missing("search"), run.missing("merge")) == ([], [])
+    made_by = {run.records("search").load(unit).made_by["pid"] for unit in run.units("search") if unit.blocks}
+    assert made_by == {process.pid for process in both}
+    whole = arrays_run.write_manifest(tmp_path, "whole", neighbors="{k: 32}")
+    assert run_again(whole, tmp_path / "whole")
+    assert differences(tmp_path / "whole", root) == []
+    assert verify(root).is_sound

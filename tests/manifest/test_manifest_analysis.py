@@ -14,7 +14,32 @@ from manifest_examples import BERT, TEXT
             "9: modles: expected one of name, dataset, .*, found 'modles': did you mean 'models'?",
         ),
         ("resources: {}", "9: resources: expected one of name, .*geometry, found 'resources'$"),
-        ("neighbors: {K: 5}", "9: neighbors.K: expected one of k, metric, found 'K'"),
+        (
+            "neighbors: {K: 5}",
+            "9: neighbors.K: expected one of k, metric, standardize, kernel, unit_work, found 'K'",
+        ),
+        (
+            "neighbors: {standardize: resid}",
+            "9: neighbors.standardize: expected true, false or a list of sites, found the text 'resid'",
+        ),
+        ("neighbors: {standardize: []}", "9: neighbors.standardize: expected at least 1 item, found none"),
+        (
+            "neighbors: {standardize: [resd]}",
+            r"9: neighbors.standardize\[0\]: expected one of .*found .*'resd': did you mean 'resid'",
+        ),
+        (
+            "neighbors: {standardize: [resid, mlp_out]}",
+            r"9: neighbors.standardize\[1\]: expected one of representations.sites \(resid\), found 'mlp",
+        ),
+        (
+            "neighbors: {kernel: float64}",
+            "9: neighbors.kernel: expected .*float32.*found the text 'float64'",
+        ),
+        (
+            "neighbors: {unit_work: 0.5}",
+            "9: neighbors.unit_work: expected a number of at least 1.0, found .*0.5",
+        ),
+        ("neighbors: {unit_work: .inf}", "9: neighbors.unit_work: expected"),
         (
             "neighbors:",
             "9: neighbors: expected a mapping of keys, found nothing: give it a value, or remove the key",

@@ -78,6 +78,7 @@ OF_IMAGES: Changes = {
     "transparent": (IMAGES, "white"),
     "labels": (IMAGES, {"class": {"folder": True}}),
     "exclude": (IMAGES, ["a.png"]),
+    "query": (IMAGES, {"path": "queries"}),
 }
 OF_TOKENS: Changes = {
     "path": (TOKENS, "other.npy"),
@@ -85,6 +86,7 @@ OF_TOKENS: Changes = {
     "pad_id": (TOKENS, 0),
     "labels": (TOKENS, {"class": {"file": "class.npy"}}),
     "exclude": (TOKENS, ["0"]),
+    "query": (TOKENS, {"path": "queries.npy"}),
 }
 OF_REPRESENTATIONS: Changes = {
     "sites": ({}, ["z.3"]),

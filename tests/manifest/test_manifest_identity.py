@@ -48,7 +48,7 @@ ARRAYS_JSON = (
     '"estimators":["twonn","twonn_mle","gride"],"gride_range_max":64,"labels":[],"mu_fraction":0.9,'
     '"mu_fractions":[0.5,0.6,0.7,0.8,0.9],"overlap_k":[1,2,5,10,20,50],"seed":0},'
     '"models":[{"family":"arrays","name":"mine","source":"layer{layer}.npy"}],"name":"points",'
-    '"neighbors":{"k":64,"metric":"euclidean"}}'
+    '"neighbors":{"k":64,"metric":"euclidean","standardize":false}}'
 )
 SETTINGS = st.dictionaries(
     st.sampled_from("abc"),
@@ -118,6 +118,12 @@ def test_the_strategy_is_no_science():
     data = json.loads(json.dumps(DATA))
     data["models"][0]["strategy"] = "replicate"
     assert manifest_digest(Manifest.model_validate(data)) == manifest_digest(changed())
+
+
+def test_the_means_of_the_search_are_no_science():
+    base = manifest_digest(changed())
+    assert manifest_digest(changed(neighbors__kernel="faiss", neighbors__unit_work=5.0)) == base
+    assert manifest_digest(changed(neighbors__standardize=True)) != base
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from manifest_examples import TEXT
+from manifest_examples import TEXT, catalog
 
 from hpcgeom.catalog.families import FAMILIES
 from hpcgeom.catalog.sites import DETAIL_SITES, POOLINGS, SITES, layers_of_site
 from hpcgeom.manifest import Manifest
 from hpcgeom.manifest.dataset_sections import TooLong
 from hpcgeom.manifest.sections import (
+    ArraysModel,
+    ArraysQuery,
     CatalogModel,
     Details,
     Extract,
@@ -23,7 +25,9 @@ from hpcgeom.manifest.sections import (
     Neighbors,
     Representations,
     TextDataset,
+    TextQuery,
     TokensDataset,
+    TokensQuery,
 )
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "manifest.md").read_text(encoding="utf-8")
@@ -37,6 +41,8 @@ CODE |= {
 @pytest.mark.parametrize(
     "section",
     [
+        ArraysModel,
+        ArraysQuery,
         CatalogModel,
         Details,
         Extract,
@@ -46,7 +52,9 @@ CODE |= {
         Neighbors,
         Representations,
         TextDataset,
+        TextQuery,
         TokensDataset,
+        TokensQuery,
     ],
     ids=lambda section: section.__name__,
 )
@@ -92,3 +100,9 @@ def test_the_examples_are_valid(load):
         "untrained",
     ]
     assert isinstance(manifest, Manifest)
+
+
+def test_the_example_of_queries_is_valid(load):
+    (block,) = re.findall(r"```yaml query\n(.*?)```", PAGE, re.DOTALL)
+    manifest = load(f"name: demo\n{block}{catalog('esm2')}")
+    assert manifest.dataset.query.path == "unknown.fa"

@@ -45,6 +45,10 @@ def differing(one, other):
         ("dataset.too_long", "truncate", ALL),
         ("neighbors.k", 65, FROM_SEARCH),
         ("neighbors.metric", "cosine", FROM_SEARCH),
+        ("neighbors.standardize", True, FROM_SEARCH),
+        ("neighbors.standardize", ["resid"], FROM_SEARCH),
+        ("neighbors.kernel", "float32", NONE),
+        ("neighbors.unit_work", 1.0, NONE),
         ("geometry.overlap_k", [1, 2], GEOMETRY),
         ("geometry.cross_model", False, {"pairs", "collect"}),
         ("geometry.estimators", ["twonn"], PROFILE),
@@ -138,10 +142,10 @@ def test_the_order_of_keys_is_no_science(shuffler: random.Random):
 
 
 def test_a_digest_is_that_of_canonical_json():
-    text = '{"a":[1,0.5,null],"b":"\\u00e9","schema":1,"what":"extract"}'
-    assert canonical_json({"what": "extract", "b": "é", "a": [1, 0.5, None], "schema": 1}) == text
+    text = '{"a":[1,0.5,null],"b":"\\u00e9","schema":2,"what":"extract"}'
+    assert canonical_json({"what": "extract", "b": "é", "a": [1, 0.5, None], "schema": 2}) == text
     # sha256sum of that text
-    expected = "22f179c2bfacc89cdffe72dd1290a40de0fc0cfffff30ab0e529e6ac28fa91f2"
+    expected = "05ca77fc27003ea8a02e9be2c00ef8001d3b27d1a2dbef55e15813c79f98e71b"
     assert digest("extract", b="é", a=[1, 0.5, None]) == expected
 
 

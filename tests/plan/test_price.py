@@ -48,12 +48,12 @@ def test_the_quickstart_has_a_price(quickstart):
         ("resid", tuple(range(7))),
         ("attn_out", tuple(range(1, 7))),
     }
-    extract, search, geometry, collect = found.stages
+    extract, search, _merge, geometry, collect = found.stages
     assert (found.plan.samples.n, found.plan.unit_rows) == (700, 512)
-    assert [stage.n_units for stage in found.stages] == [2, 13, 13 + 2, 1]
+    assert [stage.n_units for stage in found.stages] == [2, 13, 0, 13 + 2, 1]
     # All texts as long as is allowed: 256 tokens.
     assert extract.flops == facts.forward_flops(700 * 256, 256)
-    assert search.flops == 13 * 2 * 384 * 700**2
+    assert search.flops == 13 * 384 * 700**2
     assert extract.memory_bytes > 4 * facts.n_parameters
     assert extract.size_bytes > 13 * 700 * 384 * 4
     assert 0 < collect.size_bytes + geometry.size_bytes < search.size_bytes

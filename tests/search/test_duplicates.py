@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from search_oracle import assert_same_lists, oracle
+from search_oracle import assert_same_lists, lists, oracle, search
 
-from hpcgeom.search import ArrayRows, nearest_neighbors, search_representation
+from hpcgeom.search import ArrayRows, Settings, nearest_neighbors, search_representation
 from hpcgeom.search.duplicates import first_equal_rows, row_hashes
 
 lattices = st.tuples(st.integers(3, 24), st.integers(1, 3)).flatmap(
@@ -17,12 +17,12 @@ lattices = st.tuples(st.integers(3, 24), st.integers(1, 3)).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(points=lattices, tile_rows=st.integers(1, 30), data=st.data())
+@settings(max_examples=60, deadline=None)
+@given(points=lattices, tile_rows=st.sampled_from([1, 4, 11, 30]), data=st.data())
 def test_small_lattices_with_ties_and_duplicates_everywhere(points, tile_rows, data):
     k = data.draw(st.integers(1, len(points) - 1))
-    found = search_representation(ArrayRows(points), k, tile_rows=tile_rows).collect()
-    assert_same_lists((found.distances, found.indices), oracle(points, k))
+    found = search(points, k, tile_rows=tile_rows)
+    assert_same_lists(lists(found), oracle(points, k))
     check_distinct_lists(points, k, found)
 
 
@@ -53,10 +53,10 @@ def test_lists_over_distinct_rows_leave_duplicates_out(rng, share, tile_rows):
     points = rng.standard_normal((400, 12)).astype(np.float32)
     copies = rng.permutation(400)[: int(400 * share)]
     points[copies] = points[rng.integers(0, 400, len(copies))]
-    found = search_representation(ArrayRows(points), 15, tile_rows=tile_rows).collect()
+    found = search(points, 15, tile_rows=tile_rows)
     check_distinct_lists(points, 15, found)
     assert np.nanmin(found.distinct_distances) > 0
-    assert_same_lists((found.distances, found.indices), oracle(points, 15))
+    assert_same_lists(lists(found), oracle(points, 15))
 
 
 def test_own_duplicates_come_first_at_distance_zero(rng):
@@ -69,7 +69,7 @@ def test_own_duplicates_come_first_at_distance_zero(rng):
 
 
 def test_a_constant_representation_has_the_smallest_other_rows_as_neighbors():
-    found = search_representation(ArrayRows(np.full((6, 3), 0.1)), 3).collect()
+    found = search(np.full((6, 3), 0.1), 3)
     assert found.indices.tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2], [0, 1, 2]]
     assert not found.distances.any()
     assert np.isnan(found.distinct_distances).all()
@@ -80,7 +80,7 @@ def test_a_constant_representation_has_the_smallest_other_rows_as_neighbors():
 
 def test_tiles_arrive_in_order_and_none_is_too_long(rng):
     points = rng.standard_normal((7, 3))[rng.integers(0, 7, 300)]
-    tiles = list(search_representation(ArrayRows(points), 4, tile_rows=32).tiles())
+    tiles = list(search_representation(ArrayRows(points), Settings(4, tile_rows=32)).tiles())
     assert [tile.start for tile in tiles[1:]] == [tile.stop for tile in tiles[:-1]]
     assert (tiles[0].start, tiles[-1].stop) == (0, 300)
     assert max(tile.stop - tile.start for tile in tiles) <= 32
@@ -89,7 +89,7 @@ def test_tiles_arrive_in_order_and_none_is_too_long(rng):
 def test_rows_that_differ_in_the_last_bit_are_distinct():
     points = np.ones((4, 8), np.float32)
     points[2, 5] = np.nextafter(np.float32(1), np.float32(2))
-    found = search_representation(ArrayRows(points), 2).collect()
+    found = search(points, 2)
     assert found.duplicate_of.tolist() == [0, 0, 2, 0]
     assert found.distinct_distances[0, 0] == 2.0**-23
 
@@ -108,7 +108,7 @@ def test_hashes_do_not_depend_on_the_sign_of_zero():
 def test_parallel_rows_are_duplicates_of_the_cosine_metric(rng):
     points = rng.standard_normal((40, 6))
     points[5] = 4 * points[2]
-    found = search_representation(ArrayRows(points), 3, metric="cosine").collect()
+    found = search(points, 3, metric="cosine")
     assert found.duplicate_of[5] == 2
     assert found.indices[5, 0] == 2
     assert found.distances[5, 0] == 0

@@ -4,86 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from clouds import CASES, exact_duplicates, gaussian
 from scipy.spatial import cKDTree
-from search_oracle import assert_same_lists, oracle
+from search_oracle import assert_same_lists, lists, oracle, search, unit_rows
 from sklearn.neighbors import NearestNeighbors
 
-from hpcgeom.search import ArrayRows, nearest_neighbors, search_representation
+from hpcgeom.search import nearest_neighbors
 
-
-def gaussian(rng, n=500, d=32):
-    return rng.standard_normal((n, d)).astype(np.float32)
-
-
-def near_duplicates(rng, relative):
-    base = gaussian(rng, 60, 48)
-    rows = np.repeat(base, 6, axis=0).astype(np.float64)
-    return (rows * (1 + relative * rng.standard_normal(rows.shape))).astype(np.float32)
-
-
-def with_outlier(rng):
-    points = gaussian(rng)
-    points[7] = 1e6
-    return points
-
-
-def offset_in_one_column(rng, offset):
-    points = gaussian(rng)
-    points[:, 3] += offset
-    return points
-
-
-def exact_duplicates(rng):
-    points = gaussian(rng)
-    points[rng.permutation(500)[:150]] = points[rng.integers(0, 500, 150)]
-    return points
-
-
-CASES = {
-    "gaussian, 2 features": lambda rng: gaussian(rng, d=2),
-    "gaussian, 3 features": lambda rng: gaussian(rng, d=3),
-    "gaussian, 17 features": lambda rng: gaussian(rng, d=17),
-    "gaussian, 384 features": lambda rng: gaussian(rng, n=300, d=384),
-    "one feature": lambda rng: gaussian(rng, d=1),
-    "offset 1e4": lambda rng: gaussian(rng) + np.float32(1e4),
-    "offset 1e6": lambda rng: gaussian(rng) + np.float32(1e6),
-    "offset 1e4 in one column": lambda rng: offset_in_one_column(rng, 1e4),
-    "offset 1e6 in one column": lambda rng: offset_in_one_column(rng, 1e6),
-    "near-duplicates at 1e-6": lambda rng: near_duplicates(rng, 1e-6),
-    "near-duplicates at 1e-7": lambda rng: near_duplicates(rng, 1e-7),
-    "30 % exact duplicates": exact_duplicates,
-    "constant layer": lambda rng: np.full((80, 16), 0.3, np.float32),
-    "two distinct points": lambda rng: np.repeat(gaussian(rng, 2, 5), [30, 40], axis=0),
-    "scale 1e-6": lambda rng: gaussian(rng) * np.float32(1e-6),
-    "scale 1e6": lambda rng: gaussian(rng) * np.float32(1e6),
-    "scale 1e-40, subnormal": lambda rng: gaussian(rng) * np.float32(1e-40),
-    "scale 1e38": lambda rng: gaussian(rng) * np.float32(3e37),
-    "one outlier at 1e6": with_outlier,
-    "heavy tails": lambda rng: (rng.standard_t(1, (500, 8)) ** 5).astype(np.float32),
-    "integer lattice": lambda rng: rng.integers(0, 3, (400, 5)).astype(np.float32),
-    "lattice without duplicates": lambda rng: np.stack(np.meshgrid(*[np.arange(4.0)] * 4), -1).reshape(-1, 4),
-    "float16": lambda rng: gaussian(rng).astype(np.float16),
-    "float64": lambda rng: rng.standard_normal((400, 24)),
-    "float64, differences below float32": lambda rng: 1 + 1e-12 * rng.standard_normal((300, 6)),
-    "float64, clusters below float64 scores": lambda rng: (
-        rng.standard_normal((20, 4)).repeat(20, axis=0) * (1 + 1e-14 * rng.standard_normal((400, 4)))
-    ),
-    "negative zeros": lambda rng: np.where(rng.random((100, 3)) < 0.5, -0.0, rng.integers(0, 2, (100, 3))),
-    "big-endian, not contiguous": lambda rng: gaussian(rng).astype(">f4")[::2, ::3],
-}
+ARRAYS = ("distances", "indices", "duplicate_of", "distinct_distances", "distinct_indices")
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("tile_rows", [8192, 97])
-def test_lists_equal_brute_force(rng, name, tile_rows):
+def test_lists_equal_brute_force(rng, name):
     points = CASES[name](rng)
-    found = search_representation(ArrayRows(points), 20, tile_rows=tile_rows).collect()
-    assert_same_lists((found.distances, found.indices), oracle(points, 20))
+    expected = oracle(points, 20)
+    for tile_rows in (8192, 97):
+        assert_same_lists(lists(search(points, 20, tile_rows=tile_rows)), expected)
 
 
-@pytest.mark.parametrize("k", [1, 5, 98, 99])
+@pytest.mark.parametrize("k", [1, 5, 128, 209, 210])
 def test_any_k_up_to_all_other_points(rng, k):
-    points = gaussian(rng, 100, 6)
+    points = gaussian(rng, 211, 6)
+    assert_same_lists(nearest_neighbors(points, k), oracle(points, k))
+
+
+@pytest.mark.parametrize("n", [2, 3, 31, 32, 33, 64, 257, 1025])
+def test_any_number_of_points(rng, n):
+    """Around the chunks, panels and blocks that rows are cut into."""
+    points = gaussian(rng, n, 3)
+    k = min(n - 1, 7)
     assert_same_lists(nearest_neighbors(points, k), oracle(points, k))
 
 
@@ -134,11 +83,6 @@ def test_scikit_learn_finds_the_same(rng):
     np.testing.assert_array_equal(indices, expected_indices)
 
 
-def unit_rows(points):
-    norm = np.sqrt(np.cumsum(np.square(points.astype(np.float64)), axis=1)[:, -1])
-    return points.astype(np.float64) / norm[:, None]
-
-
 @pytest.mark.parametrize(
     "name", ["gaussian, 17 features", "offset 1e4", "float16", "heavy tails", "scale 1e38"]
 )
@@ -165,17 +109,31 @@ def test_cosine_of_huge_and_tiny_rows_keeps_their_direction(rng):
 def test_a_poor_mean_costs_time_and_not_exactness(rng, shift):
     points = gaussian(rng)
     mean = points.mean(axis=0, dtype=np.float64) + shift
-    found = search_representation(ArrayRows(points), 10, mean=mean).collect()
-    assert_same_lists((found.distances, found.indices), oracle(points, 10))
+    assert_same_lists(lists(search(points, 10, mean=mean)), oracle(points, 10))
 
 
 def test_neither_tiles_nor_threads_change_a_bit(rng):
     points = exact_duplicates(rng)
-    reference = search_representation(ArrayRows(points), 25).collect()
+    reference = search(points, 25)
     for tile_rows, threads in [(499, 1), (64, 2), (33, 3), (8192, 2)]:
-        found = search_representation(ArrayRows(points), 25, tile_rows=tile_rows, threads=threads).collect()
-        for name in ("distances", "indices", "duplicate_of", "distinct_distances", "distinct_indices"):
+        found = search(points, 25, tile_rows=tile_rows, threads=threads)
+        for name in ARRAYS:
             np.testing.assert_array_equal(getattr(found, name), getattr(reference, name))
+
+
+def test_threads_share_the_panels_of_a_tile(rng):
+    """More rows than a panel and a block hold, so that threads have something to share."""
+    points = exact_duplicates(rng, 2900)
+    one, three = search(points, 12), search(points, 12, threads=3)
+    for name in (*ARRAYS, "certificate"):
+        np.testing.assert_array_equal(getattr(three, name), getattr(one, name))
+    chosen = rng.permutation(2900)[:40]
+    for i in chosen:
+        row = np.sqrt(np.cumsum(np.square(points.astype(np.float64) - points[i]), axis=1)[:, -1])
+        row[i] = np.inf
+        order = np.lexsort((np.arange(2900), row))[:12]
+        np.testing.assert_array_equal(one.indices[i], order)
+        np.testing.assert_array_equal(one.distances[i], row[order])
 
 
 @pytest.mark.slow

@@ -1,25 +1,16 @@
-"""Sources of rows: what is refused, in words, and how little is held in memory."""
+"""Sources of rows: what is refused, in words."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import tracemalloc
 
 import numpy as np
 import pytest
-from search_oracle import assert_same_lists, oracle
+from search_oracle import search
 
-from hpcgeom.errors import HpcgeomError, InputError
-from hpcgeom.search import (
-    ArrayRows,
-    nearest_neighbors,
-    propose,
-    search_memory_bytes,
-    search_representation,
-    search_tiles,
-)
-from hpcgeom.search.memory import FAISS_BYTES
+from hpcgeom.errors import InputError
+from hpcgeom.search import ArrayRows, Settings, nearest_neighbors, scan_points, scanned_points
 from hpcgeom.search.rows import SelectedRows
 
 
@@ -57,7 +48,7 @@ def test_all_rows_that_are_not_finite_are_counted(points):
     with pytest.raises(
         InputError, match=r"^12 rows \(5, 9, 13, 17, 21, 25, 29, 33, \.\.\.\) have values that are NaN"
     ):
-        search_representation(ArrayRows(points), 3, tile_rows=7)
+        search(points, 3, tile_rows=7)
 
 
 def test_values_whose_distances_do_not_fit_float64_are_refused(points):
@@ -72,7 +63,7 @@ def test_a_zero_row_has_no_direction(points):
     with pytest.raises(
         InputError, match=r"row 31 is zero in every feature, so it has no direction.*'euclidean'"
     ):
-        search_representation(ArrayRows(points), 3, "cosine", tile_rows=16)
+        search(points, 3, metric="cosine", tile_rows=16)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.complex64, np.longdouble, bool])
@@ -96,7 +87,7 @@ def test_the_metric_is_known(points):
 @pytest.mark.parametrize("option", ["tile_rows", "threads"])
 def test_tiles_and_threads_are_positive(points, option):
     with pytest.raises(InputError, match=rf"{option} is 0, expected at least 1"):
-        search_representation(ArrayRows(points), 3, **{option: 0})
+        search(points, 3, **{option: 0})
 
 
 def test_points_have_features():
@@ -113,7 +104,7 @@ def test_points_have_features():
 )
 def test_the_mean_fits_the_rows(points, mean, words):
     with pytest.raises(InputError, match=words):
-        search_representation(ArrayRows(points), 3, mean=mean)
+        search(points, 3, mean=mean)
 
 
 def test_row_numbers_fit_int32():
@@ -121,7 +112,7 @@ def test_row_numbers_fit_int32():
         shape = (2**31, 4)
 
     with pytest.raises(InputError, match=r"there are 2147483648 points, and row numbers are int32"):
-        search_representation(Endless(np.zeros((1, 4))), 3)
+        scan_points(Endless(np.zeros((1, 4))), Settings(3))
 
 
 def test_a_source_that_returns_another_shape_is_refused(points):
@@ -132,30 +123,13 @@ def test_a_source_that_returns_another_shape_is_refused(points):
     with pytest.raises(
         InputError, match=r"reading rows 0 to 59 gave the shape \(59, 4\), expected \(60, 4\)"
     ):
-        search_representation(Short(points), 3)
-
-
-def test_a_missing_faiss_is_a_sentence(monkeypatch, points):
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    propose._faiss.cache_clear()
-    with pytest.raises(HpcgeomError, match=r"the search needs faiss.*install hpcgeom\[cpu\]"):
-        nearest_neighbors(points, 3)
-
-
-def test_the_environment_is_as_before_after_loading_faiss(monkeypatch):
-    import os
-
-    for value in (None, "Haswell"):
-        monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
-        if value:
-            monkeypatch.setenv("OPENBLAS_CORETYPE", value)
-        with propose._fitting_openblas_kernels():
-            assert os.environ.get("OPENBLAS_CORETYPE", None) == (value or propose._openblas_core())
-        assert os.environ.get("OPENBLAS_CORETYPE") == value
+        scan_points(Short(points), Settings(3))
 
 
 def test_nothing_heavy_is_imported_with_the_package():
-    code = "import sys, hpcgeom.search; print(sorted({'faiss', 'numba', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, hpcgeom.search; print(sorted({'faiss', 'numba', 'numpy', 'torch'} & set(sys.modules)))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert answer.strip() == "[]"
 
@@ -174,41 +148,60 @@ def test_selected_rows_are_read_in_pieces(rng):
     assert max(spans) <= 10
 
 
-def test_tiles_can_be_streamed(points):
-    tiles = list(search_tiles(ArrayRows(points), None, 5, tile_rows=16))
-    assert [(start, stop) for start, stop, _, _ in tiles] == [(0, 15), (15, 30), (30, 45), (45, 60)]
-    found = np.concatenate([t[2] for t in tiles]), np.concatenate([t[3] for t in tiles])
-    assert_same_lists(found, oracle(points, 5))
+@pytest.mark.parametrize("n_base", [0, -2, 61])
+def test_the_base_is_a_part_of_the_rows(points, n_base):
+    with pytest.raises(InputError, match=rf"n_base is {n_base}, expected 1 to 60, the rows there are"):
+        search(points, 3, n_base=n_base)
 
 
-class Generated:
-    """Rows that exist only while they are read."""
-
-    def __init__(self, n_rows, n_features):
-        self.shape = (n_rows, n_features)
-
-    def read(self, start, stop):
-        row = np.arange(start, stop, dtype=np.float64)[:, None]
-        return np.sin(row * (1 + np.arange(self.shape[1]))).astype(np.float32)
+@pytest.mark.parametrize("k", [20, 59])
+def test_k_needs_more_base_rows(points, k):
+    with pytest.raises(
+        InputError, match=rf"k is {k}, and each of 20 points has at most 19 neighbors: lower k"
+    ):
+        search(points, k, n_base=20)
 
 
-@pytest.mark.parametrize("n_rows", [2000, 4000])
-def test_memory_stays_within_what_was_said(n_rows):
-    nearest_neighbors(
-        np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32), 5
-    )  # compiled before
-    tracemalloc.start()
-    for _ in search_representation(Generated(n_rows, 200), 16, tile_rows=500).tiles():
-        pass
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    promised = search_memory_bytes(n_rows, 200, 16, 500) - FAISS_BYTES
-    assert peak < promised
-    assert promised < 60e6  # the rows themselves have up to 6.4 MB, the second look has most of the rest
+@pytest.mark.parametrize(
+    "options", [{}, {"n_base": 30}, {"standardize": True}, {"standardize": True, "n_base": 30}]
+)
+@pytest.mark.parametrize("row", [17, 41])
+def test_base_rows_and_queries_that_are_not_finite_are_named(points, options, row):
+    points[row, 2] = np.inf
+    with pytest.raises(InputError, match=rf"^row {row} has values that are NaN, infinite or above 1e301"):
+        search(points, 3, tile_rows=13, **options)
 
 
-def test_memory_grows_with_the_tile_and_hardly_with_the_rows():
-    small, large = search_memory_bytes(10**5, 1024, 64, 4096), search_memory_bytes(10**6, 1024, 64, 4096)
-    assert large - small == 96 * 900_000
-    assert search_memory_bytes(10**6, 1024, 64, 8192) > large
-    assert search_memory_bytes(10**6, 1024, 64, 4096, itemsize=8) > large
+def test_a_base_row_that_is_zero_has_no_direction_nor_has_a_query(points):
+    for row in (3, 55):
+        spoiled = points.copy()
+        spoiled[row] = 0
+        with pytest.raises(InputError, match=rf"row {row} is zero in every feature"):
+            search(spoiled, 3, n_base=50, metric="cosine")
+
+
+def test_a_row_that_standardizing_makes_zero_has_no_direction(rng):
+    half = rng.integers(-9, 9, (32, 4)).astype(np.float32)
+    half[5] = 0  # the mean
+    with pytest.raises(InputError, match=r"row 5 is zero in every feature"):
+        search(np.concatenate([half, -half]), 3, metric="cosine", standardize=True)
+
+
+def test_an_unknown_kernel_is_refused(points):
+    with pytest.raises(
+        InputError, match=r"the kernel of the search is 'tf32', expected one of auto, float32"
+    ):
+        search(points, 3, kernel="tf32")
+
+
+def test_a_stored_scan_is_checked_against_the_settings(points):
+    scan = scan_points(ArrayRows(points), Settings(3)).scan
+    with pytest.raises(InputError, match=r"k is 60, and each of 60 points has at most 59 neighbors"):
+        scanned_points(ArrayRows(points), Settings(60), scan)
+
+
+def test_wrong_input_is_refused_before_anything_is_searched(points):
+    """By the scan: nobody waits for an error."""
+    points[59] = np.nan
+    with pytest.raises(InputError, match=r"row 59 has values"):
+        scan_points(ArrayRows(points), Settings(3, tile_rows=10))

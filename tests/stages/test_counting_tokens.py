@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,8 +39,9 @@ class Texts:
         return [self.texts[row] for row in rows]
 
 
-def counted(*texts: str, tokens_are_points: bool = True, shift: int = 0):
+def counted(*texts: str, tokens_are_points: bool = True, shift: int = 0, n_queries: int = 0):
     samples = make_samples([f"s{row}" for row in range(len(texts))], texts)
+    samples = replace(samples, n_queries=n_queries)
     return count_tokens(Spelled(shift), Texts(texts), samples, tokens_are_points=tokens_are_points)
 
 
@@ -59,6 +62,12 @@ def test_the_digest_is_of_the_ordinary_tokens_of_every_sample_whatever_stands_ar
     assert counted("Aab", "ce").digest != digest
     assert counted("Aabc", "d").digest != digest  # the same tokens, of other samples
     assert counted("AabB", "cd", shift=1).digest != digest  # as many tokens, of another vocabulary
+
+
+def test_queries_are_counted_but_are_not_in_the_digest_of_the_points():
+    found = counted("ab", "cd", "efg", n_queries=1)
+    assert found.digest == counted("ab", "cd").digest
+    assert found.n_ordinary.tolist() == [2, 2, 3]
 
 
 def test_special_tokens_between_ordinary_ones_are_refused_where_tokens_are_points():

@@ -24,6 +24,11 @@ DIMS = {
     "n_zero_distances": "model site pooling layer",
     "n_distinct_points": "model site pooling layer",
     "n_all_points": "model site pooling layer",
+    "n_duplicate_groups": "model site pooling layer",
+    "n_proven_rows": "model site pooling layer",
+    "n_certified_rows": "model site pooling layer",
+    "n_recomputed_rows": "model site pooling layer",
+    "largest_relative_error": "model site pooling layer",
     "gride": "model site pooling layer n2",
     "gride_error": "model site pooling layer n2",
     "gride_distance": "model site pooling layer n2",
@@ -232,7 +237,18 @@ def test_equal_points_are_counted_and_left_out_of_the_dimension_alone(results):
     assert here.n_zero_distances == 6
     assert here.n_distinct_points == arrays_run.N - 4
     assert here.n_all_points == arrays_run.N
+    assert here.n_duplicate_groups == 2
     assert here.overlap.sel(other_model="wide", other_layer=2).values.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_every_distinct_point_was_proven_to_have_its_neighbors(results):
+    kept = results.n_all_points > 0
+    assert (results.n_proven_rows == results.n_distinct_points).all()
+    assert (results.n_certified_rows + results.n_recomputed_rows == results.n_proven_rows).all()
+    errors = results.largest_relative_error
+    assert ((errors >= 0) & (errors < 1e-3)).where(kept, other=True).all()
+    assert np.isnan(errors.where(~kept)).all()
+    assert errors.max() > 0
 
 
 def test_stored_lists_are_those_of_brute_force(finished, lists):

@@ -36,7 +36,7 @@ def test_status_counts_records_and_names_what_is_missing_running_and_bad(run_cop
     assert by_stage["extract"].missing == ""
     (run_copy / "records" / "search" / "000003.lease").unlink()
     resume(run_copy, workers=1)
-    assert [(status.bad, status.missing) for status in status_of(run_copy)] == [(0, "")] * 4
+    assert [(status.bad, status.missing) for status in status_of(run_copy)] == [(0, "")] * 5
 
 
 def test_two_runs_of_other_points_are_told_apart(finished, tmp_path):

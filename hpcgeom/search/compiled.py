@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from hpcgeom.search.keys import INDEX_BITS, score_of
+
 Array = np.ndarray[Any, Any]
 
 LANES = 8  # rows measured side by side: hides the latency of eight sequential sums
@@ -83,11 +85,44 @@ def _distances(query_D: Array, base_BD: Array, row_L: Array, n: int, distance_L:
 
 
 @njit(nogil=True, cache=True)
-def score_limit(distance: float, scale: float, norm: float, relative: float, absolute: float) -> float:
+def limit_at(distance: float, norm: float, bound: Any) -> float:
+    """Largest score of a row at most this far, in the scale of the rounded rows (``bounds``)."""
+    rounding, underflow, relative, absolute = bound
+    reach = 2.0 * norm * (1.0 + 2.0**-28) + distance
+    within = distance + rounding * reach + underflow
+    limit: float = (within * within + relative * reach * reach + absolute) * (1.0 + 2.0**-40)
+    return limit
+
+
+@njit(nogil=True, cache=True)
+def score_limit(distance: float, scale: float, norm: float, bound: Any) -> float:
     """Largest score that a row at this exact distance, or nearer, can have (``bounds``)."""
-    d = distance * scale * (1.0 + 2.0**-28)  # of the float64 distance itself, and of its scaling
-    reach = 2.0 * norm * (1.0 + 2.0**-28) + d
-    return (d * d + relative * reach * reach + absolute) * (1.0 + 2.0**-40)
+    # Enlarged for the rounding of the float64 distance itself, and of its scaling.
+    limit: float = limit_at(distance * scale * (1.0 + 2.0**-28), norm, bound)
+    return limit
+
+
+@njit(nogil=True, cache=True)
+def least_score(distance: float, scale: float, norm: float, bound: Any) -> float:
+    """Smallest score that a row at this exact distance can have."""
+    rounding, underflow, relative, absolute = bound
+    d = distance * scale
+    reach = (2.0 * norm + d) * (1.0 + 2.0**-28)
+    within = max(0.0, d * (1.0 - 2.0**-28) - rounding * reach - underflow)
+    lowest: float = within * within - (relative * reach * reach + absolute) * (1.0 + 2.0**-40)
+    return lowest
+
+
+@njit(nogil=True, cache=True)
+def farthest(score: float, norm: float, bound: Any) -> float:
+    """Largest distance of a row with this score, in the scale of the rounded rows (``bounds``)."""
+    rounding, underflow, relative, absolute = bound
+    beta, shift = 1.0 - rounding, 2.0 * rounding * norm + underflow
+    a = beta * beta - relative
+    b = 2.0 * beta * shift + 4.0 * relative * norm
+    c = max(score, 0.0) + absolute + 4.0 * relative * norm * norm - shift * shift
+    distance: float = (b + math.sqrt(max(0.0, b * b + 4.0 * a * c))) / (2.0 * a) * (1.0 + 2.0**-28)
+    return distance
 
 
 @njit(nogil=True, cache=True)
@@ -114,71 +149,88 @@ def _insert(distance_K: Array, index_K: Array, distance: float, index: int) -> b
 
 
 @njit(nogil=True, cache=True)
-def merge_proposals(
-    query_QD: Array,
-    query_start: int,
+def measure(
+    query_QD: Array, base_BD: Array, base_start: int, key_QC: Array, count_Q: Array, distance_QC: Array
+) -> None:
+    """Exact distances of the queries to those of their candidates that lie among the rows of the base."""
+    n_base, n_features = base_BD.shape
+    query_D, distance_L = np.empty(n_features), np.empty(LANES)
+    row_L, place_L = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    for q in range(query_QD.shape[0]):
+        is_read, n = False, 0
+        for c in range(count_Q[q] + 1):
+            if c < count_Q[q]:
+                row = (key_QC[q, c] & INDEX_BITS) - base_start
+                if 0 <= row < n_base:
+                    row_L[n], place_L[n] = row, c
+                    n += 1
+            if n == LANES or (n > 0 and c == count_Q[q]):
+                if not is_read:
+                    for f in range(n_features):
+                        query_D[f] = query_QD[q, f]
+                    is_read = True
+                _distances(query_D, base_BD, row_L, n, distance_L)
+                for lane in range(n):
+                    distance_QC[q, place_L[lane]] = distance_L[lane]
+                n = 0
+
+
+@njit(nogil=True, cache=True)
+def _are_different(key_C: Array, count: int, n_base: int) -> bool:
+    """Whether candidates that are as many as there are rows are all of them."""
+    is_seen_B = np.zeros(n_base, np.bool_)
+    for c in range(count):
+        row = key_C[c] & INDEX_BITS
+        if is_seen_B[row]:
+            return False
+        is_seen_B[row] = True
+    return True
+
+
+@njit(nogil=True, cache=True)
+def certify(
+    row_Q: Array,
+    key_QC: Array,
+    count_Q: Array,
+    threshold_Q: Array,
     norm_Q: Array,
-    base_BD: Array,
-    base_start: int,
-    score_QP: Array,
-    proposed_QP: Array,
+    distance_QC: Array,
+    n_base: int,
     scale: float,
-    relative: float,
-    absolute: float,
+    bound: Any,
     distance_QK: Array,
     index_QK: Array,
     certified_Q: Array,
     error_Q: Array,
 ) -> None:
-    """Measure the proposals of a tile that could still enter the lists, and say which lists are now proven.
+    """Lists of the nearest from measured candidates, and for which rows they are proven to be whole.
 
-    `score_QP` ascends along P. `certified_Q` is cleared where a row of this tile may be missing: the largest
-    proposed score does not exceed the limit, or a score lies outside its bound, or proposals are repeated,
-    out of range or out of order. `error_Q` keeps the largest relative error of a proposed distance.
+    `certified_Q` is False where a row may be missing: one that is no candidate could be as near as the last
+    of the list, or a score lies outside its bound, or candidates are repeated, not measured (NaN) or the row
+    itself. `error_Q` is the largest relative error of a distance that a score means.
     """
-    n_base, n_features = base_BD.shape
-    n_proposed = score_QP.shape[1]
-    query_D, distance_L = np.empty(n_features), np.empty(LANES)
-    row_L, score_L = np.empty(LANES, np.int64), np.empty(LANES)
-    for q in range(query_QD.shape[0]):
-        for f in range(n_features):
-            query_D[f] = query_QD[q, f]
+    for q in range(len(count_Q)):
         distance_K, index_K, norm = distance_QK[q], index_QK[q], norm_Q[q]
-        limit = score_limit(distance_K[-1], scale, norm, relative, absolute)
-        sound, previous, position = True, -np.inf, 0
-        while position < n_proposed:
-            n = 0
-            while n < LANES and position < n_proposed:
-                score, row = np.float64(score_QP[q, position]), proposed_QP[q, position]
-                position += 1
-                if not (score >= previous and 0 <= row < n_base):
-                    sound = False
-                    continue
-                previous = score
-                if base_start + row == query_start + q:
-                    continue
-                if score > limit:
-                    position = n_proposed
-                    break
-                row_L[n], score_L[n] = row, score
-                n += 1
-            if n == 0:
+        sound = True
+        for c in range(count_Q[q]):
+            distance, index = distance_QC[q, c], key_QC[q, c] & INDEX_BITS
+            score = score_of(key_QC[q, c])
+            if not distance >= 0.0 or index == row_Q[q]:
+                sound = False
                 continue
-            _distances(query_D, base_BD, row_L, n, distance_L)
-            for lane in range(n):
-                exact = distance_L[lane] * scale
-                highest = score_limit(distance_L[lane], scale, norm, relative, absolute)
-                lowest = exact * exact * (2.0 - 2.0**-20) - highest
-                if not lowest <= score_L[lane] <= highest:
-                    sound = False
-                if exact > 0.0:
-                    error_Q[q] = max(error_Q[q], abs(math.sqrt(max(score_L[lane], 0.0)) / exact - 1.0))
-                if not _insert(distance_K, index_K, distance_L[lane], base_start + row_L[lane]):
-                    sound = False
-            limit = score_limit(distance_K[-1], scale, norm, relative, absolute)
-        if n_proposed < n_base and not np.float64(score_QP[q, n_proposed - 1]) > limit:
-            sound = False
-        certified_Q[q] = certified_Q[q] and sound
+            lowest = least_score(distance, scale, norm, bound)
+            if not lowest <= score <= score_limit(distance, scale, norm, bound):
+                sound = False
+            exact = distance * scale
+            if exact > 0.0:
+                error_Q[q] = max(error_Q[q], abs(math.sqrt(max(score, 0.0)) / exact - 1.0))
+            if not _insert(distance_K, index_K, distance, index):
+                sound = False
+        if count_Q[q] < n_base - (row_Q[q] < n_base):
+            sound = sound and threshold_Q[q] > score_limit(distance_K[-1], scale, norm, bound)
+        else:
+            sound = sound and _are_different(key_QC[q], count_Q[q], n_base)
+        certified_Q[q] = sound
 
 
 @njit(nogil=True, cache=True)
@@ -190,8 +242,7 @@ def merge_rows(
     base_index_B: Array,
     score_QB: Array,
     scale: float,
-    relative: float,
-    absolute: float,
+    bound: Any,
     distance_QK: Array,
     index_QK: Array,
 ) -> None:
@@ -208,7 +259,7 @@ def merge_rows(
         distance_K, index_K, limit = distance_QK[q], index_QK[q], np.inf
         n = 0
         if filtered:
-            limit = score_limit(distance_K[-1], scale, norm_Q[q], relative, absolute)
+            limit = score_limit(distance_K[-1], scale, norm_Q[q], bound)
         for row in range(base_BD.shape[0]):
             if base_index_B[row] != query_index_Q[q] and not (filtered and score_QB[q, row] > limit):
                 row_L[n] = row
@@ -218,7 +269,7 @@ def merge_rows(
                 for lane in range(n):
                     _insert(distance_K, index_K, distance_L[lane], base_index_B[row_L[lane]])
                 if filtered:
-                    limit = score_limit(distance_K[-1], scale, norm_Q[q], relative, absolute)
+                    limit = score_limit(distance_K[-1], scale, norm_Q[q], bound)
                 n = 0
 
 

@@ -1,0 +1,124 @@
+"""The rows that can still be among the nearest, of some rows; scores in float32, ascending at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.search import selection
+from hpcgeom.search.bounds import ErrorBound
+
+
+def capacity(k: int) -> int:
+    """Candidates that a row has room for: some more than k, so that lists are seldom cut."""
+    return k + max(k, 32)
+
+
+def most_kept(k: int) -> int:
+    """Candidates that stay in a crowded list after it was cut."""
+    return k + max(k // 4, 16)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of the rows start to stop - 1.
+
+    Attributes
+    ----------
+    start
+        Number of the first row.
+    k
+        Neighbors that are wanted of each row.
+    bound
+        Of the scores.
+    keys
+        (R, C) int64, scores and row numbers in one (`selection`); the first `counts` of each row mean
+        something.
+    counts
+        (R,) int32.
+    thresholds
+        (R,) float64: rows that are no candidates have scores of at least this.
+    norms
+        (R,) float64, of the rounded rows.
+    """
+
+    start: int
+    k: int
+    bound: ErrorBound
+    keys: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int32]
+    thresholds: npt.NDArray[np.float64]
+    norms: npt.NDArray[np.float64]
+    halves: npt.NDArray[np.float32]
+    bars: npt.NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, start: int, norm_R: npt.NDArray[np.float64], k: int, bound: ErrorBound) -> Candidates:
+        """No candidates yet for rows with these norms."""
+        n = len(norm_R)
+        keys, counts = np.empty((n, capacity(k)), np.int64), np.zeros(n, np.int32)
+        halves, bars = (0.5 * norm_R**2).astype(np.float32), np.full(n, -np.inf, np.float32)
+        return cls(start, k, bound, keys, counts, np.full(n, np.inf), norm_R, halves, bars)
+
+    @property
+    def stop(self) -> int:
+        """One past the last row."""
+        return self.start + len(self.counts)
+
+    def part(self, start: int, stop: int) -> Candidates:
+        """Those of some of the rows; a view."""
+        rows = slice(start - self.start, stop - self.start)
+        return Candidates(
+            start, self.k, self.bound, self.keys[rows], self.counts[rows], self.thresholds[rows],
+            self.norms[rows], self.halves[rows], self.bars[rows],
+        )  # fmt: skip
+
+    def is_filled(self) -> npt.NDArray[np.bool_]:
+        """(R, C), which keys mean something."""
+        return np.arange(self.keys.shape[1]) < self.counts[:, None]
+
+    def pour(
+        self,
+        row_R: npt.NDArray[np.int64],
+        key_F: npt.NDArray[np.int64],
+        count_P: npt.NDArray[np.int32],
+        threshold_P: npt.NDArray[np.float64],
+    ) -> None:
+        """Add what another search settled on for some of its P rows, whose filled keys are F in a row.
+
+        `row_R` says which of the P rows these are.
+        """
+        offset_P = np.concatenate([[0], np.cumsum(count_P, dtype=np.int64)])
+        np.minimum(self.thresholds, threshold_P[row_R], out=self.thresholds)
+        selection.pour(
+            key_F, offset_P, row_R, self.for_loops(), self.k, most_kept(self.k), self.bound.constants
+        )
+
+    def for_loops(self) -> tuple[Any, ...]:
+        """What `selection.select` takes."""
+        return self.keys, self.counts, self.thresholds, self.norms, self.halves, self.bars
+
+    def settle(self) -> None:
+        """Cut every list to what its last threshold allows, and put it in order of (score, row number)."""
+        selection.settle(self.for_loops(), self.k, most_kept(self.k), self.bound.constants)
+
+
+def offer(
+    product_AB: npt.NDArray[np.float32],
+    rows: Candidates,
+    columns: Candidates,
+    *,
+    to_rows: bool,
+    to_columns: bool,
+) -> None:
+    """Give the products of two ranges of rows to the lists of both.
+
+    Ranges that are the same one make a symmetric tile, of which each pair is read once.
+    """
+    selection.select(
+        product_AB, rows.for_loops(), columns.for_loops(), rows.start, columns.start,
+        to_rows, to_columns, rows.k, most_kept(rows.k), rows.bound.constants,
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""What a kernel is, and which one runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from hpcgeom.errors import InputError
+from hpcgeom.search.bounds import LARGEST_N_FEATURES_OF_HALF, ErrorBound
+from hpcgeom.search.candidates import Candidates
+from hpcgeom.search.rows import RowSource
+from hpcgeom.search.scan import Centering
+from hpcgeom.search.tiles import Tile
+
+KERNELS = ("auto", "float32", "bfloat16", "float16", "faiss")
+"""What may be asked for: what is multiplied, or who does it."""
+
+
+class Kernel(Protocol):
+    """Gives the rows of two tiles to each other's lists of candidates."""
+
+    @property
+    def name(self) -> str:
+        """As recorded."""
+
+    def bound(self, n_features: int) -> ErrorBound:
+        """How far its scores can be from the true ones."""
+
+    def load(
+        self, source: RowSource, start: int, stop: int, centering: Centering, *, is_base: bool, threads: int
+    ) -> Tile:
+        """Read rows, and round them to what it multiplies."""
+
+    def meet(
+        self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
+    ) -> None:
+        """Give base rows of each tile to the lists of the other; of one tile where both are the same."""
+
+
+def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
+    """The kernel that is asked for, on a GPU where this process was given one; else on the CPU.
+
+    Parameters
+    ----------
+    asked
+        One of `KERNELS`. ``auto`` is float16 on a GPU, bfloat16 on CPUs that have instructions for it, else
+        float32, which is also taken where half precision is not proven for so many features.
+    n_features
+        Of the points.
+
+    Raises
+    ------
+    InputError
+        There is no such kernel, it needs a GPU, or it is not proven for so many features.
+    HpcgeomError
+        ``faiss`` is asked for, and cannot be imported.
+    """
+    if asked not in KERNELS:
+        raise InputError(
+            f"the kernel of the search is '{asked}', expected one of {', '.join(KERNELS)}: choose one of them"
+        )
+    if asked == "faiss":
+        from hpcgeom.search.kernels.faiss_tiles import FaissKernel
+
+        return FaissKernel()
+    has_gpu = _has_gpu()
+    dtype = _fastest(n_features, has_gpu=has_gpu) if asked == "auto" else asked
+    if dtype == "float16" and not has_gpu:
+        raise InputError(
+            "the kernel 'float16' runs on a GPU, and this process was given none (CUDA_VISIBLE_DEVICES is "
+            "not set, or torch sees no GPU): ask for a GPU, or choose the kernel auto"
+        )
+    kernel = _kernel(dtype, has_gpu=has_gpu)
+    kernel.bound(n_features)
+    return kernel
+
+
+def _kernel(dtype: str, *, has_gpu: bool) -> Kernel:
+    if has_gpu:
+        from hpcgeom.search.kernels.device import DeviceKernel
+
+        return DeviceKernel(dtype)
+    if dtype == "bfloat16":
+        from hpcgeom.search.kernels.half import HalfKernel
+
+        return HalfKernel()
+    from hpcgeom.search.kernels.panels import PanelKernel
+
+    return PanelKernel()
+
+
+def _fastest(n_features: int, *, has_gpu: bool) -> str:
+    if n_features > LARGEST_N_FEATURES_OF_HALF:
+        return "float32"
+    if has_gpu:
+        return "float16"
+    return "bfloat16" if _multiplies_bfloat16() else "float32"
+
+
+def _has_gpu() -> bool:
+    """Whether this process was given a GPU (``CUDA_VISIBLE_DEVICES``, which SLURM sets) and can use it."""
+    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the CPU has instructions for products of bfloat16 with float32 sums."""
+    features = host_features()
+    return bool(features.get("avx512bf16") or features.get("amx-bf16"))
+
+
+def host_features() -> dict[str, bool]:
+    """Instructions that this processor and its operating system have, as LLVM names them."""
+    import llvmlite.binding  # type: ignore[import-untyped]
+
+    try:
+        return dict(llvmlite.binding.get_host_cpu_features())
+    except RuntimeError:  # not known on this platform
+        return {}

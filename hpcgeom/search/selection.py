@@ -1,0 +1,190 @@
+"""Compiled selection: which rows of a tile of products can still be among the nearest of which.
+
+Every row keeps candidates, and a threshold. A row whose score is above the threshold cannot be among the K
+nearest (`bounds`): K candidates are proven to be nearer. Candidates are appended while there is room; then
+the list is *cut*: the threshold falls to what the K-th smallest score allows, and candidates above it go.
+Lists so crowded that no room is left keep the smallest scores, and their threshold falls to the largest of
+these; whether that lost a neighbor is decided later, from exact distances.
+
+What is kept in the end depends on the scores alone, never on the order in which tiles came.
+
+A candidate is one integer, its *key*: the bits of the float32 score above those of the row number. Scores are
+not negative, so keys are ordered as (score, row number).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from hpcgeom.search.compiled import farthest, limit_at
+from hpcgeom.search.keys import key_of, score_of
+
+Array = np.ndarray[Any, Any]
+
+CHUNK = 32
+"""Products that are tested together before one is looked at."""
+NOT_A_SCORE = -1.0
+"""Stands for NaN: no exact distance confirms it, so that the row is done again."""
+
+
+@njit(nogil=True, cache=True)
+def bar(norm: float, threshold: float) -> float:
+    """Least product minus half the other's squared norm that can stay below the threshold, rounded safely.
+
+    A score is a^2 + b^2 - 2 p, so it is at most the threshold where p - b^2 / 2 >= (a^2 - threshold) / 2.
+    Rows that matter have norms of at most a + sqrt(threshold), which bounds the float32 roundings here.
+    """
+    if threshold == np.inf:
+        return -np.inf
+    reach = 2.0 * norm + math.sqrt(max(threshold, 0.0))
+    return 0.5 * (norm * norm - threshold) - 2.0**-21 * reach * reach - 2.0**-120
+
+
+@njit(nogil=True, cache=True)
+def _smallest_first(key_C: Array, count: int, wanted: int) -> None:
+    """Partition the first `count` so that the `wanted` smallest come first, the largest of them last."""
+    low, high = 0, count - 1
+    while low < high:
+        pivot, i, j = key_C[(low + high) // 2], low, high
+        while i <= j:
+            while key_C[i] < pivot:
+                i += 1
+            while key_C[j] > pivot:
+                j -= 1
+            if i <= j:
+                key_C[i], key_C[j] = key_C[j], key_C[i]
+                i += 1
+                j -= 1
+        if wanted - 1 <= j:
+            high = j
+        elif wanted - 1 >= i:
+            low = i
+        else:
+            return
+
+
+@njit(nogil=True, cache=True)
+def cut(
+    key_C: Array, count: int, k: int, most: int, norm: float, threshold: float, bound: Any
+) -> tuple[int, float]:
+    """Lower the threshold of one list and drop what is above it: the new count and threshold.
+
+    At most `most` candidates stay. A list of fewer than k says nothing yet.
+    """
+    if count < k:
+        return count, threshold
+    _smallest_first(key_C, count, k)
+    allowed = limit_at(farthest(score_of(key_C[k - 1]), norm, bound), norm, bound)
+    threshold = min(threshold, allowed)
+    kept = 0
+    for c in range(count):
+        if score_of(key_C[c]) <= threshold:
+            key_C[kept] = key_C[c]
+            kept += 1
+    if kept > most:
+        _smallest_first(key_C, kept, most)
+        kept, threshold = most, score_of(key_C[most - 1])
+    return kept, threshold
+
+
+@njit(nogil=True, cache=True)
+def _cut_row(row: int, lists: Any, k: int, most: int, bound: Any) -> None:
+    key_RC, count_R, threshold_R, norm_R, _, bar_R = lists
+    count_R[row], threshold_R[row] = cut(
+        key_RC[row], count_R[row], k, most, norm_R[row], threshold_R[row], bound
+    )
+    bar_R[row] = bar(norm_R[row], threshold_R[row])
+
+
+@njit(nogil=True, cache=True)
+def select(  # noqa: C901 - calls inside these loops cost more than all of their arithmetic
+    product_AB: Array, rows: Any, columns: Any, row_start: int, column_start: int,
+    to_rows: bool, to_columns: bool, k: int, most: int, bound: Any,
+) -> None:  # fmt: skip
+    """Append to the lists of the rows of a tile what can be near: columns to rows, and rows to columns.
+
+    Parameters
+    ----------
+    product_AB
+        (A, B) float32 dot products of rounded rows.
+    rows, columns
+        Lists of the A rows and the B columns as tuples: keys (., C) int64, counts, thresholds, norms, half
+        squared norms and bars (`bar`), of which the last two are float32.
+    row_start, column_start
+        Number of the first row and column. Where they are equal, the tile is square and symmetric, and only
+        what is above its diagonal is read.
+    to_rows, to_columns
+        Whether the rows, and the columns, take candidates.
+    k, most, bound
+        As for `cut`.
+    """
+    key_AC, count_A, threshold_A, norm_A, half_A, bar_A = rows
+    key_BC, count_B, threshold_B, norm_B, half_B, bar_B = columns
+    is_diagonal = row_start == column_start
+    n_rows, n_columns = product_AB.shape
+    capacity = key_AC.shape[1]
+    found = np.empty(CHUNK, np.int64)
+    never = np.float32(np.inf)
+    for a in range(n_rows):
+        begin = a + 1 if is_diagonal else 0
+        product_B, half = product_AB[a], half_A[a]
+        square = norm_A[a] * norm_A[a]
+        for low in range(begin - begin % CHUNK, n_columns, CHUNK):
+            high = min(low + CHUNK, n_columns)
+            row_bar = bar_A[a] if to_rows else never
+            is_hit = high - low < CHUNK
+            if not is_hit and to_columns:
+                for b in range(low, low + CHUNK):  # written so that NaN is a hit
+                    p = product_B[b]
+                    is_hit |= (not (p - half_B[b] < row_bar)) | (not (p - half < bar_B[b]))
+            elif not is_hit:
+                for b in range(low, low + CHUNK):
+                    is_hit |= not (product_B[b] - half_B[b] < row_bar)
+            if not is_hit:
+                continue
+            n_found = 0
+            for b in range(max(low, begin), high):
+                p = product_B[b]
+                found[n_found] = b
+                n_found += (not (p - half_B[b] < row_bar)) | (to_columns & (not (p - half < bar_B[b])))
+            for f in range(n_found):
+                b = found[f]
+                p = product_B[b]
+                score = square + norm_B[b] * norm_B[b] - 2.0 * np.float64(p)
+                score = max(score, 0.0) if score == score else NOT_A_SCORE
+                if to_rows and np.float32(score) <= threshold_A[a]:
+                    key_AC[a, count_A[a]] = key_of(score, column_start + b)
+                    count_A[a] += 1
+                    if count_A[a] == capacity:
+                        _cut_row(a, rows, k, most, bound)
+                if to_columns and np.float32(score) <= threshold_B[b]:
+                    key_BC[b, count_B[b]] = key_of(score, row_start + a)
+                    count_B[b] += 1
+                    if count_B[b] == capacity:
+                        _cut_row(b, columns, k, most, bound)
+
+
+@njit(nogil=True, cache=True)
+def pour(key_F: Array, offset_P: Array, row_R: Array, lists: Any, k: int, most: int, bound: Any) -> None:
+    """Append to every list the keys of another one, of which `offset_P` says where they begin and end."""
+    key_RC, count_R, threshold_R = lists[0], lists[1], lists[2]
+    for r in range(len(row_R)):
+        for f in range(offset_P[row_R[r]], offset_P[row_R[r] + 1]):
+            if score_of(key_F[f]) <= threshold_R[r]:
+                key_RC[r, count_R[r]] = key_F[f]
+                count_R[r] += 1
+                if count_R[r] == key_RC.shape[1]:
+                    _cut_row(r, lists, k, most, bound)
+
+
+@njit(nogil=True, cache=True)
+def settle(lists: Any, k: int, most: int, bound: Any) -> None:
+    """Cut all lists a last time and put them in order."""
+    key_RC, count_R = lists[0], lists[1]
+    for row in range(len(count_R)):
+        _cut_row(row, lists, k, most, bound)
+        key_RC[row, : count_R[row]].sort()

@@ -1,0 +1,66 @@
+"""A few threads at a time: over rows, ahead of use, and none inside BLAS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from hpcgeom.search.rows import row_ranges
+
+BLOCK_ROWS = 1024
+"""Rows held in float64 at a time, by each thread."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
+
+
+def read_ahead(keys: Iterable[_Key], read: Callable[[_Key], _Value]) -> Iterator[_Value]:
+    """What `read` gives for each key, read by another thread while the one before is used."""
+    with ThreadPoolExecutor(1) as pool:
+        pending: Future[_Value] | None = None
+        for key in keys:
+            following = pool.submit(read, key)
+            if pending is not None:
+                yield pending.result()
+            pending = following
+        if pending is not None:
+            yield pending.result()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Every product by the thread that asks for it, so that its rounding does not depend on their number."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Found once: looking through the libraries of a process takes longer than a small product."""
+    return ThreadpoolController()
+
+
+def in_blocks(work: Callable[[slice], _Result], n_rows: int, threads: int) -> list[_Result]:
+    """Do the rows in blocks of `BLOCK_ROWS`, a few at the same time; what the blocks gave, in order."""
+    blocks = [slice(low, min(low + BLOCK_ROWS, n_rows)) for low in range(0, n_rows, BLOCK_ROWS)]
+    if threads == 1 or len(blocks) <= 1:
+        return [work(block) for block in blocks]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, blocks))
+
+
+def in_threads(work: Callable[[slice], _Result], n_rows: int, threads: int) -> list[_Result]:
+    """Do the rows in as many slices as there are threads."""
+    if n_rows == 0:
+        return []
+    slices = [slice(start, stop) for start, stop in row_ranges(n_rows, -(-n_rows // threads))]
+    if len(slices) == 1:
+        return [work(slices[0])]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, slices))

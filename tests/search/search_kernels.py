@@ -1,0 +1,17 @@
+"""All kernels of the search, by name; those of a device on the CPU."""
+
+from __future__ import annotations
+
+from hpcgeom.search.kernels.device import DeviceKernel
+from hpcgeom.search.kernels.faiss_tiles import FaissKernel
+from hpcgeom.search.kernels.half import HalfKernel
+from hpcgeom.search.kernels.panels import PanelKernel
+
+ALL = {
+    "float32": PanelKernel,
+    "bfloat16": HalfKernel,
+    "faiss": FaissKernel,
+    "float16-cpu": lambda: DeviceKernel("float16", "cpu"),
+    "bfloat16-cpu": lambda: DeviceKernel("bfloat16", "cpu"),
+    "float32-cpu": lambda: DeviceKernel("float32", "cpu", panel_scores=2000),
+}

@@ -1,0 +1,135 @@
+"""How the cost of an exact search grows with N: exponent of time and peak memory, from files, out of core.
+
+    python tools/bench/search_growth.py                    # N = 10,000 to 80,000, about two minutes
+    python tools/bench/search_growth.py --rows 300000 --threads 2 --check 1000   # about ten minutes
+
+Every size runs in a process of its own, which reads its points from a Zarr store by ranges of rows and gives
+its lists away shard by shard, as the stage of a run does. Memory is the peak of the process beyond what it
+held with everything imported and compiled.
+"""
+
+# ruff: noqa: T201
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from hpcgeom.plan.memory import choose_tile_rows
+from hpcgeom.search import ArrayRows, Settings, search_memory_bytes, search_representation
+from hpcgeom.store.activations import LayerRows
+
+CHUNK_ROWS = 8192
+
+
+def write_points(store: Path, n_rows: int, n_features: int) -> None:
+    """A layer of points on a surface of 12 dimensions with noise, as activations are stored."""
+    group = zarr.create_group(store / "cloud")
+    array = group.create_array(
+        "activations", shape=(1, n_rows, n_features), chunks=(1, CHUNK_ROWS, n_features), dtype="float32"
+    )
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((12, n_features)) / np.sqrt(12)
+    for start in range(0, n_rows, CHUNK_ROWS):
+        latent = rng.standard_normal((min(CHUNK_ROWS, n_rows - start), 12))
+        noise = 0.05 * rng.standard_normal((len(latent), n_features))
+        array[0, start : start + len(latent)] = (np.tanh(latent @ weights) + noise).astype(np.float32)
+
+
+def search(options: argparse.Namespace) -> dict[str, float]:
+    """Search one store; seconds and bytes."""
+    warm = ArrayRows(np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32))
+    search_representation(warm, Settings(options.neighbors, threads=options.threads)).collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = LayerRows(Path(options.store), ["cloud"], 0)
+    tile_rows = choose_tile_rows(rows.shape[1], options.neighbors)
+    settings = Settings(options.neighbors, threads=options.threads, tile_rows=tile_rows)
+    checked = set(np.random.default_rng(1).choice(rows.shape[0], options.check, replace=False).tolist())
+    kept = {}
+    start = time.perf_counter()
+    found = search_representation(rows, settings)
+    for tile in found.tiles():
+        for row in checked.intersection(range(tile.start, tile.stop)):
+            kept[row] = tile.indices[row - tile.start], tile.distances[row - tile.start]
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wrong = count_wrong(rows, kept)
+    return {
+        "seconds": seconds,
+        "peak_bytes": 1024 * (peak - before),
+        "planned_bytes": search_memory_bytes(*rows.shape, options.neighbors, tile_rows),
+        "certified": found.certificate.certified,
+        "wrong": wrong,
+    }
+
+
+def count_wrong(rows: LayerRows, kept: dict[int, tuple[np.ndarray, np.ndarray]]) -> int:
+    """Lists that differ from brute force in float64."""
+    distance = {row: np.empty(rows.shape[0]) for row in kept}
+    query = {row: rows.read(row, row + 1)[0].astype(np.float64) for row in kept}
+    for start in range(0, rows.shape[0], CHUNK_ROWS):
+        part = rows.read(start, min(start + CHUNK_ROWS, rows.shape[0])).astype(np.float64)
+        for row in kept:
+            distance[row][start : start + len(part)] = np.sqrt(((part - query[row]) ** 2).sum(axis=1))
+    wrong = 0
+    for row, (index, exact) in kept.items():
+        distance[row][row] = np.inf
+        nearest = np.sort(np.partition(distance[row], len(exact) - 1)[: len(exact)])
+        same = np.allclose(nearest, exact, rtol=1e-12, atol=0)
+        wrong += not (same and np.allclose(distance[row][index], exact, rtol=1e-12, atol=0))
+    return wrong
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 20_000, 40_000, 80_000])
+    parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--neighbors", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=3, help="the smallest time counts")
+    parser.add_argument("--check", type=int, default=100, help="lists to compare with brute force")
+    parser.add_argument("--store", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.store:
+        print(json.dumps(search(options)))
+        return
+    times = []
+    for n_rows in options.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            write_points(Path(folder), n_rows, options.features)
+            results = [run_alone(options, folder) for _ in range(options.repeat if n_rows < 200_000 else 1)]
+        best = min(results, key=lambda result: result["seconds"])
+        times.append(best["seconds"])
+        lists = 12 * options.neighbors * n_rows
+        print(
+            f"N={n_rows:<8} {best['seconds']:8.2f} s   peak {best['peak_bytes'] / 2**20:7.0f} MiB "
+            f"(planned {best['planned_bytes'] / 2**20:.0f}, the lists themselves {lists / 2**20:.0f})   "
+            f"certified {best['certified']:.0f}   wrong {best['wrong']} of {options.check}",
+            flush=True,
+        )
+    if len(times) > 1:
+        exponent = np.polyfit(np.log(options.rows), np.log(times), 1)[0]
+        print(f"time grows as N^{exponent:.2f}")
+
+
+def run_alone(options: argparse.Namespace, folder: str) -> dict[str, float]:
+    """Search in a process of its own."""
+    arguments = ["neighbors", "threads", "check"]
+    command = [sys.executable, __file__, "--store", folder]
+    command += [part for name in arguments for part in (f"--{name}", str(getattr(options, name)))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+if __name__ == "__main__":
+    main()
