@@ -34,7 +34,7 @@ run: | install data
 
 # Compiled kernels are cached, so worker processes of the tests do not compile anew.
 test: install parity
-	$(BIN)/python -m pytest -q -m "not slow and not parity and not slurm" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow and not parity and not slurm" -n 3 --dist loadfile
 	$(MAKE) test-slurm
 
 test-slow: install

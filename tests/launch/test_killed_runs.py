@@ -59,6 +59,7 @@ def test_ten_kills_at_random_moments_end_in_the_stores_of_an_undisturbed_run(fin
     kill_and_go_on(finished, tmp_path, workers=1, n_kills=10, seed=2024)
 
 
+@pytest.mark.slow
 def test_kills_of_a_run_whose_searches_are_split_end_in_the_stores_of_whole_ones(finished, tmp_path):
     arrays_run.write_clouds(tmp_path)
     manifest = arrays_run.write_manifest(tmp_path, neighbors="{k: 32, unit_work: 150000}")

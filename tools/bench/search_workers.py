@@ -50,7 +50,7 @@ def pairs(root: Path) -> list[tuple[float, float, int]]:
         record = json.loads(path.read_text())
         if "/pair-" in record["key"]:
             end = path.stat().st_mtime
-            found.append((end - record["seconds"], end, record["made_by"]["pid"]))
+            found.append((end - record["facts"]["seconds"], end, record["made_by"]["pid"]))
     return found
 
 
@@ -68,7 +68,7 @@ def main() -> None:
         seconds: dict[int, float] = {}
         for n_workers in options.workers:
             root = folder / f"run{n_workers}"
-            command = [sys.executable, "-m", "hpcgeom", "run", "-m", str(manifest), "--run-dir", str(root)]
+            command = [sys.executable, "-m", "hpcgeom.cli.main", "run", "-m", str(manifest), "--run-dir", str(root)]
             subprocess.run([*command, "--workers", str(n_workers)], check=True, capture_output=True)
             spans = pairs(root)
             seconds[n_workers] = max(end for _, end, _ in spans) - min(begin for begin, _, _ in spans)
