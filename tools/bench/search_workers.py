@@ -68,7 +68,7 @@ def main() -> None:
         seconds: dict[int, float] = {}
         for n_workers in options.workers:
             root = folder / f"run{n_workers}"
-            command = [sys.executable, "-m", "hpcgeom.cli.main", "run", "-m", str(manifest), "--run-dir", str(root)]
+            command = [sys.executable, "-m", "hpcgeom.cli.main", "run", "-m", manifest, "--run-dir", root]
             subprocess.run([*command, "--workers", str(n_workers)], check=True, capture_output=True)
             spans = pairs(root)
             seconds[n_workers] = max(end for _, end, _ in spans) - min(begin for begin, _, _ in spans)
