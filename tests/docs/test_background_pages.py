@@ -18,6 +18,9 @@ PAGES = ("paper", "lab", "lecture", "gpt2", "small_transformer", "homology")
 EXAMPLES = ROOT / "docs" / "examples"
 
 
+SLOW_PAGES = ("lecture", "small_transformer", "homology")
+
+
 @pytest.fixture(params=PAGES)
 def page(request) -> Path:
     return ROOT / "docs" / f"{request.param}.md"
@@ -38,8 +41,11 @@ def checkout(tmp_path, monkeypatch):
         sys.modules.pop(module.stem, None)
 
 
-def test_a_page_does_what_it_says(page, checkout):
-    run_page(page, checkout)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_PAGES)) for name in PAGES]
+)
+def test_a_page_does_what_it_says(name, checkout):
+    run_page(ROOT / "docs" / f"{name}.md", checkout)
 
 
 def test_every_block_of_a_page_is_run_or_says_that_it_was_not(page):

@@ -55,8 +55,9 @@ def kill_and_go_on(finished, folder, workers: int, n_kills: int, seed: int) -> i
     return n_directories
 
 
-def test_ten_kills_at_random_moments_end_in_the_stores_of_an_undisturbed_run(finished, tmp_path):
-    kill_and_go_on(finished, tmp_path, workers=1, n_kills=10, seed=2024)
+@pytest.mark.parametrize("n_kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_end_in_the_stores_of_an_undisturbed_run(finished, tmp_path, n_kills):
+    kill_and_go_on(finished, tmp_path, workers=1, n_kills=n_kills, seed=2024)
 
 
 @pytest.mark.slow
@@ -77,7 +78,7 @@ def test_ten_kills_of_all_processes_of_runs_on_two_workers_change_nothing_either
         pytest.param(signal.SIGTERM, 143, 1, False, id="terminated"),
         pytest.param(signal.SIGINT, 130, 1, True, id="interrupted", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, 2, False, id="terminated with workers", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, 130, 2, True, id="interrupted with workers"),
+        pytest.param(signal.SIGINT, 130, 2, True, id="interrupted with workers", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_the_run_with_its_code_and_it_can_be_gone_on_with(

@@ -36,6 +36,7 @@ print(json.dumps({**found, "layer": batch.input_ids.size * 64 * 4 / 2**20}))
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux resets a process's peak")
+@pytest.mark.slow
 def test_all_layers_pooled_take_no_more_than_a_fifth_above_a_forward_pass():
     """One layer is 20 MB; the forward pass needs a handful of these, all layers would be twelve more."""
     # freed memory goes back at once, and new memory comes in large pages, which is faster

@@ -82,6 +82,7 @@ def test_the_last_layer_knows_the_package_best(run):
     assert float(overlap.isel(pooling=0, layer=6)) > float(overlap.isel(pooling=0, layer=0)) > 2 * chance
 
 
+@pytest.mark.slow
 def test_two_workers_leave_the_same_bytes_as_one(run, manifest, tmp_path):
     other = run_manifest(manifest, tmp_path / "two", workers=2)
     assert differences(run, other) == []

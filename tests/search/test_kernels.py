@@ -80,7 +80,7 @@ def search(rows, **settings):
 
 
 @pytest.mark.parametrize("name", DATA)
-@pytest.mark.parametrize(("tile_rows", "threads"), [(8192, 1), (71, 2)])
+@pytest.mark.parametrize(("tile_rows", "threads"), [pytest.param(8192, 1, marks=pytest.mark.slow), (71, 2)])
 def test_every_kernel_finds_the_lists_of_brute_force(kernel, name, tile_rows, threads):
     rows, expected = rows_and_lists(name)
     found = search(rows, tile_rows=tile_rows, threads=threads)

@@ -81,12 +81,14 @@ def test_an_array_and_two_jobs_on_dask_by_hand_are_a_whole_run(run):
     assert (run.root / "report" / "figures").is_dir()
 
 
+@pytest.mark.slow
 def test_a_whole_run_in_one_job_by_hand_is_that_of_run(run):
     completed(run, sbatch(run, "pipeline"))
     run.check()
     assert (run.root / "report" / "figures").is_dir()
 
 
+@pytest.mark.slow
 def test_a_search_by_hand_without_activations_names_what_is_missing(run):
     run.call("prepare", "-m", str(run.manifest), "--run-dir", str(run.root))
     (log,) = ended(run, sbatch(run, "search"))["FAILED"]

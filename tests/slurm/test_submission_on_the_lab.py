@@ -115,6 +115,7 @@ def test_a_submission_killed_before_it_heard_of_its_job_is_gone_on_with(run, tmp
     assert units == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_more_units_than_an_array_may_have_are_several_arrays(lab, tmp_path):
     run = with_more_samples(lab, tmp_path, 600, {**LOCAL, "jobs: 4": "units_per_job: 1"})
     with lab.reconfigured(max_array_size=2):
@@ -156,6 +157,7 @@ def _asked_for(lab, job_id: str) -> dict[str, str]:
     return {key: found.get(key, "") for key in keys + more}
 
 
+@pytest.mark.slow
 def test_a_run_submitted_within_a_step_of_an_element_of_an_array_does_its_own_units(run):
     submitted_within(run, "--array=1", "--mem=500", start="exec srun")
     run.finish()

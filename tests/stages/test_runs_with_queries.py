@@ -201,6 +201,7 @@ def test_a_record_without_a_certificate_is_damaged(queried, tmp_path):
         certificates(run, model, model.representations[0], 0)
 
 
+@pytest.mark.slow
 def test_results_with_queries_do_not_depend_on_the_number_of_workers(queried, tmp_path):
     again = run_manifest(write(tmp_path), tmp_path / "run", workers=2)
     xr.testing.assert_identical(results_of(again), results_of(queried))
