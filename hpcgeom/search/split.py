@@ -27,8 +27,12 @@ _SIDES = ("first", "second")
 
 
 def pairs_of_blocks(n_blocks: int) -> list[tuple[int, int]]:
-    """All pairs (first, second) with first <= second."""
-    return [(first, second) for first in range(n_blocks) for second in range(first, n_blocks)]
+    """All pairs (first, second) with first <= second; those of one block, half the work, come last.
+
+    Workers that take them in this order end at about the same time.
+    """
+    pairs = [(first, second) for first in range(n_blocks) for second in range(first, n_blocks)]
+    return sorted(pairs, key=lambda pair: pair[0] == pair[1])
 
 
 def propose_pair(points: Points, first: int, second: int, n_blocks: int) -> dict[str, npt.NDArray[Any]]:

@@ -1,6 +1,6 @@
 """How a split search spreads over Dask workers of one thread each, and that all numbers of workers agree.
 
-    python tools/bench/search_workers.py                  # N = 60,000, one and two workers, three minutes
+    python tools/bench/search_workers.py                  # N = 90,000, one and two workers, five minutes
     python tools/bench/search_workers.py --workers 1 2 3
 
 One layer of points is searched in pairs of blocks and merged, by `hpcgeom run` as anybody would call it. The
@@ -57,10 +57,10 @@ def pairs(root: Path) -> list[tuple[float, float, int]]:
 def main() -> None:
     """Run, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--rows", type=int, default=90_000)
     parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--unit-work", type=float, default=2e11)
+    parser.add_argument("--unit-work", type=float, default=1e11)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
