@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hpcgeom.version import __version__
 
 if TYPE_CHECKING:
+    from hpcgeom.api.measuring import measure
     from hpcgeom.api.opening import open_activations, open_details, open_neighbors, open_results
     from hpcgeom.api.pricing import price as plan
     from hpcgeom.api.running import run_manifest as run
@@ -35,6 +36,7 @@ _HOMES = {
     "gride": "geometry.gride:gride",
     "label_overlap": "geometry.labels:label_overlap",
     "load_manifest": "manifest.load:load_manifest",
+    "measure": "api.measuring:measure",
     "nearest_neighbors": "search:nearest_neighbors",
     "open_activations": "api.opening:open_activations",
     "open_details": "api.opening:open_details",
@@ -54,6 +56,7 @@ __all__ = [
     "gride",
     "label_overlap",
     "load_manifest",
+    "measure",
     "nearest_neighbors",
     "open_activations",
     "open_details",

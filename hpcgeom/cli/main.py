@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hpcgeom.cli import job_commands
+from hpcgeom.cli import job_commands, measure_command
 from hpcgeom.cli.options import (
     AllowOption,
     DaskOption,
@@ -143,6 +143,7 @@ for command in (
     job_commands.logs,
     job_commands.cancel,
     job_commands.resume,
+    measure_command.measure,
 ):
     app.command()(command)
 

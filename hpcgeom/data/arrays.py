@@ -114,7 +114,7 @@ def points_shape(path: Path | str) -> tuple[tuple[int, int], np.dtype[Any]]:
     path = Path(path)
     shape: tuple[int, ...]
     if path.is_dir():
-        array = _open_zarr(path)
+        array = open_zarr(path)
         shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     elif path.suffix.lower() == ".npy":
         header = read_npy_header(path)
@@ -147,7 +147,7 @@ def read_rows(path: Path | str, start: int, stop: int) -> Points:
     (n_points, _), dtype = points_shape(path)
     if not 0 <= start <= stop <= n_points:
         raise InputError(f"{path} has {counted(n_points, 'point')}; rows {start} to {stop} are not all there")
-    array = _open_zarr(path) if path.is_dir() else map_npy(path)
+    array = open_zarr(path) if path.is_dir() else map_npy(path)
     wide = np.float64 if dtype.itemsize == 8 else np.float32
     try:
         rows: Points = np.array(array[start:stop], dtype=wide, order="C")
@@ -217,7 +217,7 @@ def _matches(pattern: Path) -> Iterable[tuple[str, Path]]:
     return [(digits, path) for digits, path in candidates if path.exists()]
 
 
-def _open_zarr(path: Path) -> Any:
+def open_zarr(path: Path) -> Any:
     import zarr
     from zarr.errors import BaseZarrError
 

@@ -195,3 +195,116 @@ def add_common_counts(
         _add_pairs(members_a, members_b, same, words, lane_bits, word_of, counts, squares)
         for i in range(n_filled):
             numbers[filled[i]] = -1
+
+
+@njit(nogil=True, cache=True)
+def _add_pair_bins(
+    members_a: npt.NDArray[np.uint32],
+    members_b: npt.NDArray[np.uint32],
+    same: bool,
+    words: npt.NDArray[np.int64],
+    lane_bits: int,
+    word_of: npt.NDArray[np.int64],
+    first_bins: npt.NDArray[np.int64],
+    bins: npt.NDArray[np.uint32],
+) -> None:
+    """`_add_pairs` into bins: those of lane t begin at ``first_bins[t]``, one for each count."""
+    depth, nobody = words.size, word_of.size - 1
+    end = np.uint32(0xFFFFFFFF)
+    lane = (np.int64(1) << np.int64(lane_bits)) - 1
+    for a in range(members_a.shape[0]):
+        for rank in range(depth):
+            if members_a[a, rank] != nobody:
+                word_of[members_a[a, rank]] = words[rank]
+        for b in range(a if same else 0, members_b.shape[0]):
+            members = members_b[b]
+            total = np.int64(0)
+            rank_b = np.uint64(0)
+            member = members[rank_b]
+            while member != end:
+                total += word_of[member] & words[rank_b]
+                rank_b += np.uint64(1)
+                member = members[rank_b]
+            for t in range(first_bins.size):
+                bins[a, b, first_bins[t] + ((total >> np.int64(t * lane_bits)) & lane)] += 1
+        for rank in range(depth):
+            word_of[members_a[a, rank]] = 0
+
+
+@njit(nogil=True, cache=True)
+def add_common_bins(
+    lists_a: npt.NDArray[np.integer[Any]],
+    lists_b: npt.NDArray[np.integer[Any]],
+    same: bool,
+    words: npt.NDArray[np.int64],
+    lane_bits: int,
+    first_bins: npt.NDArray[np.int64],
+    bins: npt.NDArray[np.uint32],
+) -> None:
+    """Count the rows of every pair of layers that have 0, 1, 2, ... common neighbors, at several k at once.
+
+    Parameters
+    ----------
+    lists_a, lists_b, same, words, lane_bits
+        As for `add_common_counts`.
+    first_bins
+        Shape (lanes,): where the bins of each k begin.
+    bins
+        Shape (L, M, bins): numbers of rows, added to.
+    """
+    n_a, n_b, depth = lists_a.shape[0], lists_b.shape[0], words.size
+    nobody = n_a * depth
+    size = 2
+    while size < 2 * nobody:
+        size *= 2
+    keys = np.empty(size, np.int64)
+    numbers = np.full(size, -1, np.int64)
+    filled = np.empty(nobody, np.int64)
+    word_of = np.zeros(nobody + 1, np.int64)
+    members_a = np.full((n_a, depth + 1), 0xFFFFFFFF, np.uint32)
+    members_b = members_a if same else np.full((n_b, depth + 1), 0xFFFFFFFF, np.uint32)
+    for row in range(lists_a.shape[1]):
+        n_filled = _number_neighbors(lists_a, row, True, keys, numbers, filled, 0, members_a)
+        if not same:
+            _number_neighbors(lists_b, row, False, keys, numbers, filled, n_filled, members_b)
+        _add_pair_bins(members_a, members_b, same, words, lane_bits, word_of, first_bins, bins)
+        for i in range(n_filled):
+            numbers[filled[i]] = -1
+
+
+@njit(nogil=True, cache=True)
+def add_ranks_of_nearest(
+    lists_a: npt.NDArray[np.integer[Any]],
+    lists_b: npt.NDArray[np.integer[Any]],
+    rank_sum: npt.NDArray[np.int64],
+    n_censored: npt.NDArray[np.int64],
+    n_listed: npt.NDArray[np.int64],
+    n_compared: npt.NDArray[np.int64],
+) -> None:
+    """Add the rank, from 1, that the first of each list in A has in the list of the same row in B.
+
+    Parameters
+    ----------
+    lists_a, lists_b
+        Shapes (L, N, K), (M, N, K'); -1 is no neighbor and ends a list.
+    rank_sum, n_censored, n_listed
+        Shape (L, M): ranks, where it is not listed the one after the last; how many are not listed; the sum
+        of the ranks after the last of those lists.
+    n_compared
+        Shape (L,): rows that have a first neighbor.
+    """
+    depth = lists_b.shape[2]
+    for row in range(lists_a.shape[1]):
+        for a in range(lists_a.shape[0]):
+            nearest = lists_a[a, row, 0]
+            if nearest == -1:
+                continue
+            n_compared[a] += 1
+            for b in range(lists_b.shape[0]):
+                rank = 0
+                while rank < depth and lists_b[b, row, rank] != nearest and lists_b[b, row, rank] != -1:
+                    rank += 1
+                rank_sum[a, b] += rank + 1
+                if rank == depth or lists_b[b, row, rank] == -1:
+                    n_censored[a, b] += 1
+                    n_listed[a, b] += rank + 1

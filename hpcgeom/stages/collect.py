@@ -99,7 +99,7 @@ def _text(values: list[str]) -> npt.NDArray[np.object_]:
     return np.array(values, dtype=object)
 
 
-def _empty(name: str, axes: Coordinates) -> npt.NDArray[Any]:
+def empty(name: str, axes: Coordinates) -> npt.NDArray[Any]:
     """An array of the registered shape in which nothing is known yet."""
     variable = RESULTS[name]
     shape = tuple(len(axes[dim]) for dim in variable.dims)
@@ -126,7 +126,7 @@ def _profiles(run: Run, axes: Coordinates) -> Variables:
             if value.size == 0 and value.ndim:
                 continue  # no estimator but gride was asked for
             if name not in variables:
-                variables[name] = (RESULTS[name].dims, _empty(name, axes))
+                variables[name] = (RESULTS[name].dims, empty(name, axes))
             target = variables[name][1]
             if name.startswith("label_overlap"):
                 target[where][:, of_overlaps] = value
@@ -136,8 +136,8 @@ def _profiles(run: Run, axes: Coordinates) -> Variables:
 
 
 def _overlaps(run: Run, axes: Coordinates) -> Variables:
-    value, error = _empty("overlap", axes), _empty("overlap_error", axes)
-    consecutive = _empty("consecutive_overlap", axes), _empty("consecutive_overlap_error", axes)
+    value, error = empty("overlap", axes), empty("overlap_error", axes)
+    consecutive = empty("consecutive_overlap", axes), empty("consecutive_overlap_error", axes)
     ks = _columns_of_overlaps(run)
     for site, pooling in run.plan.groups():
         measured = _sum_pairs(run, site, pooling)
@@ -202,19 +202,20 @@ def _chance(run: Run, labels: list[str]) -> Variables:
     """
     samples = read_samples(run.sound(paths.SAMPLES))
     codes = [encode(samples.labels[label][: samples.n_base])[0] for label in labels]
-    found: Variables = {"label_overlap_chance": (("label",), np.array([_same(each) for each in codes]))}
+    found: Variables = {"label_overlap_chance": (("label",), np.array([chance(each) for each in codes]))}
     of_tokens = np.full((len(run.plan.models), len(labels)), np.nan)
     for position, model in enumerate(run.plan.models):
         item = next(filter(are_tokens, model.representations), None)  # all of a model have the same tokens
         if item is not None:
             rows = sample_of_points(run, model, item)[: n_base_points(run.plan, model, item)]
-            of_tokens[position] = [_same(each[rows]) for each in codes]
+            of_tokens[position] = [chance(each[rows]) for each in codes]
     if not np.isnan(of_tokens).all():
         found["label_overlap_chance_of_tokens"] = (("model", "label"), of_tokens)
     return found
 
 
-def _same(codes: npt.NDArray[np.int32]) -> float:
+def chance(codes: npt.NDArray[np.int32]) -> float:
+    """Share of the pairs of different points that have the same code; NaN for one point."""
     if len(codes) < 2:
         return float("nan")  # one sample, whose tokens are the points
     sizes = np.bincount(codes).astype(np.float64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hpcgeom.data.samples import Samples, read_samples
 from hpcgeom.geometry.decimation import first_two_within, subsets
 from hpcgeom.geometry.gride import gride
 from hpcgeom.geometry.labels import label_overlap_counts, label_overlap_from_counts
+from hpcgeom.geometry.trimmed import twonn_mle_trimmed
 from hpcgeom.geometry.twonn import twonn, twonn_by_mu_fraction, twonn_mle, twonn_mle_censored
 from hpcgeom.plan import paths
 from hpcgeom.plan.points import n_base_points
@@ -24,9 +26,10 @@ from hpcgeom.stages.run import Run
 from hpcgeom.stages.search import standard_rows
 from hpcgeom.store import neighbors
 from hpcgeom.store.neighbors import Lists
-from hpcgeom.types import Distances, Estimate, Indices, Status, Unit
+from hpcgeom.types import Distances, Estimate, Indices, Labels, Status, Unit
 
 Values = dict[str, npt.NDArray[Any]]
+Explain = Callable[[Status], Status]
 
 
 def measure(run: Run, unit: Unit) -> Values:
@@ -53,11 +56,12 @@ def measure(run: Run, unit: Unit) -> Values:
         **({"n_queries": np.array(unit.stop - n_base)} if run.plan.samples.n_queries else {}),
         **account(certificates(run, model, item, position)),
     }
-    values |= _dimensions(lists, settings)
-    if "gride" in settings["estimators"]:
-        values |= _gride(lists, int(settings["gride_range_max"]))
-    values |= _fractions(lists, settings)
-    values |= _decimated(lists, standard_rows(run, model, item, position), settings, run)
+    values |= distinct_profile(
+        lists,
+        standard_rows(run, model, item, position),
+        settings,
+        run.plan.manifest["neighbors"]["metric"],
+    )
     if settings["labels"]:
         rows, is_constant = sample_of_points(run, model, item), n_distinct == 1
         samples = read_samples(run.sound(paths.SAMPLES))
@@ -68,8 +72,37 @@ def measure(run: Run, unit: Unit) -> Values:
     return values
 
 
-def estimate(name: str, distances: Distances, indices: Indices, mu_fraction: float) -> Estimate:
-    """One estimator by its name in the manifest."""
+def distinct_profile(lists: Lists, rows: RowSource, settings: Mapping[str, Any], metric: str) -> Values:
+    """All dimensions of a layer, over its distinct points; `rows` are searched again for decimation."""
+    explain = partial(_status, lists=lists)
+    distances, indices = lists.distinct_distances, lists.distinct_indices
+    return dimensions(distances, indices, settings, explain) | _decimated(lists, rows, settings, metric)
+
+
+def dimensions(
+    distances: Distances, indices: Indices | None, settings: Mapping[str, Any], explain: Explain = Status
+) -> Values:
+    """Intrinsic dimension by each estimator, at each scale, and at each share of the ratios.
+
+    Parameters
+    ----------
+    distances, indices
+        As for `twonn`.
+    settings
+        `estimators`, `mu_fraction`, `mu_fractions` and `gride_range_max`, as in a manifest.
+    explain
+        Gives the status to write in place of one that an estimator found.
+    """
+    values = _estimates(distances, indices, settings, explain)
+    if "gride" in settings["estimators"]:
+        values |= _gride(distances, int(settings["gride_range_max"]), explain)
+    return values | _fractions(distances, indices, settings)
+
+
+def estimate(name: str, distances: Distances, indices: Indices | None, mu_fraction: float) -> Estimate:
+    """One estimator by its name in the manifest, or `twonn_mle_trimmed`, which manifests do not offer."""
+    if name == "twonn_mle_trimmed":
+        return twonn_mle_trimmed(distances, mu_fraction)
     if name == "twonn":
         return twonn(distances, mu_fraction, indices)
     if name == "twonn_mle":
@@ -77,17 +110,16 @@ def estimate(name: str, distances: Distances, indices: Indices, mu_fraction: flo
     return twonn_mle_censored(distances, mu_fraction, indices)
 
 
-def _dimensions(lists: Lists, settings: Mapping[str, Any]) -> Values:
+def _estimates(
+    distances: Distances, indices: Indices | None, settings: Mapping[str, Any], explain: Explain
+) -> Values:
     names = [name for name in settings["estimators"] if name != "gride"]
-    found = [
-        estimate(name, lists.distinct_distances, lists.distinct_indices, float(settings["mu_fraction"]))
-        for name in names
-    ]
+    found = [estimate(name, distances, indices, float(settings["mu_fraction"])) for name in names]
     return {
         "intrinsic_dimension": np.array([item.value for item in found], dtype=np.float64),
         "intrinsic_dimension_error": np.array([item.error for item in found], dtype=np.float64),
         "n_points": np.array([item.n_points for item in found], dtype=np.int64),
-        "status": np.array([_status(item.status, lists) for item in found], dtype=np.int8),
+        "status": np.array([explain(item.status) for item in found], dtype=np.int8),
     }
 
 
@@ -99,9 +131,9 @@ def _status(status: Status, lists: Lists) -> Status:
     return Status.CONSTANT if n_distinct == 1 else Status.DUPLICATES
 
 
-def _gride(lists: Lists, range_max: int) -> Values:
-    found = gride(lists.distinct_distances, range_max)
-    statuses = [_status(Status(int(status)), lists) for status in found.status]
+def _gride(distances: Distances, range_max: int, explain: Explain) -> Values:
+    found = gride(distances, range_max)
+    statuses = [explain(Status(int(status))) for status in found.status]
     return {
         "gride": found.value,
         "gride_error": found.error,
@@ -110,14 +142,12 @@ def _gride(lists: Lists, range_max: int) -> Values:
     }
 
 
-def _fractions(lists: Lists, settings: Mapping[str, Any]) -> Values:
-    value, error = twonn_by_mu_fraction(
-        lists.distinct_distances, settings["mu_fractions"], lists.distinct_indices
-    )
+def _fractions(distances: Distances, indices: Indices | None, settings: Mapping[str, Any]) -> Values:
+    value, error = twonn_by_mu_fraction(distances, settings["mu_fractions"], indices)
     return {"twonn_by_mu_fraction": value, "twonn_by_mu_fraction_error": error}
 
 
-def _decimated(lists: Lists, rows: RowSource, settings: Mapping[str, Any], run: Run) -> Values:
+def _decimated(lists: Lists, rows: RowSource, settings: Mapping[str, Any], metric: str) -> Values:
     """TwoNN on disjoint random subsets; rows whose list is too short there are searched again, exactly."""
     fractions = settings["data_fractions"]
     value, error = np.full(len(fractions), np.nan), np.full(len(fractions), np.nan)
@@ -128,7 +158,6 @@ def _decimated(lists: Lists, rows: RowSource, settings: Mapping[str, Any], run: 
             subset = representatives[chosen]
             nearest, short = first_two_within(lists.distinct_distances, lists.distinct_indices, subset)
             if short.any() and len(subset) > 2:
-                metric = run.plan.manifest["neighbors"]["metric"]
                 nearest[short] = neighbors_of_rows(rows, subset[short], subset, 2, metric)[0]
             found.append(twonn(nearest, float(settings["mu_fraction"])))
         values = np.array([item.value for item in found])
@@ -149,7 +178,14 @@ def _labels(
     is_constant: bool,
 ) -> Values:
     """Label overlaps; a point has the label of the sample, at `rows`, that it is of."""
-    ks = [int(k) for k in settings["overlap_k"]]
+    codes = [encode(samples.labels[label][: samples.n_base])[0][rows] for label in settings["labels"]]
+    return label_overlaps(lists.indices, codes, settings["overlap_k"], is_constant=is_constant)
+
+
+def label_overlaps(
+    indices: Indices, codes: Sequence[Labels], ks: Sequence[int], *, is_constant: bool
+) -> Values:
+    """Plain and balanced label overlaps, (labels, ks) each, for the codes (N,) of each label."""
     columns: dict[str, list[npt.NDArray[np.float64]]] = {
         name: []
         for name in (
@@ -159,11 +195,10 @@ def _labels(
             "label_overlap_balanced_error",
         )
     }
-    for label in settings["labels"]:
-        codes = encode(samples.labels[label][: samples.n_base])[0][rows]
-        counts = label_overlap_counts(lists.indices, codes, ks)
+    for each in codes:
+        counts = label_overlap_counts(indices, each, ks)
         plain = label_overlap_from_counts(counts, ks)
-        balanced = label_overlap_from_counts(counts, ks, codes)
+        balanced = label_overlap_from_counts(counts, ks, each)
         for name, numbers in zip(columns, (*plain, *balanced), strict=True):
             # Neighbors in a constant layer are row order: no number says anything about it.
             columns[name].append(np.full(len(ks), np.nan) if is_constant else numbers)

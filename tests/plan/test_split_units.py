@@ -42,8 +42,8 @@ def test_a_split_search_is_a_scan_and_all_pairs_and_is_merged_by_shards_of_rows(
     scan, *pairs = search[37:]
     assert (scan.key, scan.owns) == (f"{layer}/scan", (f"neighbors/partial/{layer}/scan.npz",))
     assert [unit.blocks for unit in pairs] == pairs_of_blocks(8)
-    assert pairs[12].key == f"{layer}/pair-1-5-of-8"
-    assert pairs[12].owns == (f"neighbors/partial/{layer}/pair-1-5.npz",)
+    assert pairs[10].key == f"{layer}/pair-1-5-of-8"
+    assert pairs[10].owns == (f"neighbors/partial/{layer}/pair-1-5.npz",)
     assert all(unit.needs == (scan.index,) for unit in pairs)
     assert [(unit.key, unit.start, unit.stop) for unit in merge[2:]] == [
         (f"{layer}/rows-00000000-00065536", 0, 65_536),

@@ -189,7 +189,7 @@ def test_a_pair_that_was_found_from_another_scan_is_never_merged(searched):
     pair = units_of_layer(searched)[1]
     record = run.records("search").load(pair)
     run.records("search").write(pair, {**record.facts, "scan": "another"}, record.made_by)
-    with pytest.raises(DamagedError, match=r"pair-0-0\.npz was found from another scan.*hpcgeom resume"):
+    with pytest.raises(DamagedError, match=r"pair-0-1\.npz was found from another scan.*hpcgeom resume"):
         partials.pair_file(run, pair, record.facts["scan"])
     assert run.missing("search") == [pair]
 

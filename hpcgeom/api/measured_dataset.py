@@ -1,0 +1,179 @@
+"""The dataset of what was measured on given arrays, shaped as the results of a run are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.api.measured_layers import Layer
+from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE
+from hpcgeom.errors import InputError
+from hpcgeom.geometry.overlap import overlap_counts, overlap_from_counts
+from hpcgeom.geometry.trimmed import trimming_bias
+from hpcgeom.plan import paths
+from hpcgeom.plan.packing import pack
+from hpcgeom.stages import collect, profile
+from hpcgeom.store import results
+from hpcgeom.store.variables import RESULTS, VALERIANI
+from hpcgeom.types import Labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+
+Read = Sequence[tuple[str, int, Layer]]
+"""Model, number of the layer, and what was measured on it."""
+
+TRIMMED = (
+    "twonn_mle_trimmed is the number of the ratios kept over the sum of their logarithms, to compare with "
+    "numbers of others; twonn and twonn_mle_censored are of the same ratios, and it is too large by"
+)
+
+
+def axes_of(
+    read: Read, settings: Mapping[str, Any], ks: Sequence[int], labels: Sequence[str]
+) -> collect.Coordinates:
+    def text(values: Sequence[str]) -> npt.NDArray[np.object_]:
+        return np.array(values, dtype=object)
+
+    layers = np.array(sorted({layer for _, layer, _ in read}), dtype=np.int64)
+    models = text(list(dict.fromkeys(name for name, *_ in read)))
+    n_scales = int(settings["gride_range_max"]).bit_length() - 1
+    return {
+        "model": models,
+        "site": text([POINTS_SITE]),
+        "pooling": text([NO_POOLING]),
+        "layer": layers,
+        "k": np.array(ks, dtype=np.int64),
+        "estimator": text([name for name in settings["estimators"] if name != "gride"]),
+        "n2": 2 ** np.arange(1, n_scales + 1, dtype=np.int64),
+        "mu_fraction": np.array(settings["mu_fractions"], dtype=np.float64),
+        "data_fraction": np.array(settings["data_fractions"], dtype=np.float64),
+        "label": text(list(labels)),
+        "other_model": models,
+        "other_layer": layers,
+    }
+
+
+def profiles(
+    read: Read,
+    axes: collect.Coordinates,
+    codes: Mapping[str, Labels],
+    ks: Sequence[int],
+) -> collect.Variables:
+    variables: collect.Variables = {}
+    for name, layer, found in read:
+        values = dict(found.values)
+        if codes and found.indices is not None:
+            values |= profile.label_overlaps(
+                found.indices, list(codes.values()), ks, is_constant=found.is_constant
+            )
+        where = (list(axes["model"]).index(name), 0, 0, list(axes["layer"]).index(layer))
+        for variable, value in values.items():
+            if value.size == 0:
+                continue
+            if variable not in variables:
+                variables[variable] = (RESULTS[variable].dims, collect.empty(variable, axes))
+            variables[variable][1][where] = value
+    if codes:
+        by_chance = np.array([collect.chance(np.asarray(each)) for each in codes.values()])
+        variables["label_overlap_chance"] = (("label",), by_chance)
+    return variables
+
+
+def overlaps(read: Read, axes: collect.Coordinates, ks: Sequence[int]) -> collect.Variables:
+    lists = np.stack([layer.indices[:, : max(ks)] for *_, layer in read if layer.indices is not None])
+    value, error = overlap_from_counts(*overlap_counts(lists, None, ks), lists.shape[1], ks)
+    constant = np.array([layer.is_constant for *_, layer in read])
+    for numbers in (value, error):  # neighbors in a constant layer are row order
+        numbers[:, constant, :] = np.nan
+        numbers[:, :, constant] = np.nan
+    found = {
+        f"{name}{end}": collect.empty(f"{name}{end}", axes)
+        for name in ("overlap", "consecutive_overlap")
+        for end in ("", "_error")
+    }
+    places = [(list(axes["model"]).index(name), list(axes["layer"]).index(layer)) for name, layer, _ in read]
+    for a, (m, one) in enumerate(places):
+        for b, (other_m, other) in enumerate(places):
+            for end, numbers in (("", value), ("_error", error)):
+                found[f"overlap{end}"][0, 0, m, one, other_m, other] = numbers[:, a, b]
+                if m == other_m and b == a + 1:
+                    found[f"consecutive_overlap{end}"][m, 0, 0, one] = numbers[:, a, b]
+    return {name: (RESULTS[name].dims, numbers) for name, numbers in found.items()}
+
+
+def dataset(
+    variables: collect.Variables,
+    axes: collect.Coordinates,
+    read: Read,
+    settings: Mapping[str, Any],
+    metric: str,
+) -> xr.Dataset:
+    import xarray as xr
+
+    used = {dim for dims, _ in variables.values() for dim in dims} | {"model", "layer"}
+    coordinates: dict[str, Any] = {name: values for name, values in axes.items() if name in used}
+    depth = np.full((len(axes["model"]), len(axes["layer"])), np.nan)
+    for row, name in enumerate(axes["model"]):
+        own = [layer for model, layer, _ in read if model == name]
+        depth[row, np.isin(axes["layer"], own)] = np.array(own) / max(*own, 1)
+    coordinates["relative_depth"] = (("model", "layer"), depth)
+    attributes = {
+        "title": "Geometry of given arrays",
+        "n_samples": read[0][2].n_points,
+        "metric": metric,
+        "mu_fraction": settings["mu_fraction"],
+        "relative_depth": "of the deepest layer that was given",
+        "references": VALERIANI,
+        "notices": _notices(read, settings),
+    }
+    return results.describe(xr.Dataset(variables, coords=coordinates, attrs=attributes))
+
+
+def _notices(read: Read, settings: Mapping[str, Any]) -> list[str]:
+    """What was found out about the arrays, each once, with the layers that it is about where not all."""
+    about: dict[str, dict[str, list[int]]] = {}
+    for name, layer, found in read:
+        for notice in found.notices:
+            about.setdefault(notice, {}).setdefault(name, []).append(layer)
+    lines = []
+    for notice, models in about.items():
+        where = "; ".join(f"{name}, layer {pack(layers)}" for name, layers in models.items())
+        is_all = sum(map(len, models.values())) == len(read)
+        lines.append(notice if is_all else f"{where}: {notice}")
+    if "twonn_mle_trimmed" in settings["estimators"]:
+        fraction = float(settings["mu_fraction"])
+        lines.append(f"{TRIMMED} {trimming_bias(fraction):.3f} at mu_fraction {fraction:g}")
+    return lines
+
+
+def save(measured: xr.Dataset, folder: Path) -> Path:
+    """Write what was measured to ``results.zarr`` in a folder, where `open_results` and the tables find it.
+
+    Raises
+    ------
+    InputError
+        As `require_new`.
+    """
+    require_new(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write(measured, folder / paths.RESULTS)
+    return folder / paths.RESULTS
+
+
+def require_new(folder: Path) -> None:
+    """Refuse a folder that is a run's, or has results.
+
+    Raises
+    ------
+    InputError
+        It is one.
+    """
+    for name in (paths.RESULTS, paths.PLAN, paths.MANIFEST):
+        if (folder / name).exists():
+            raise InputError(f"{folder / name} exists, and is never written over: name another folder")

@@ -1,0 +1,254 @@
+"""The numbers of a run from arrays that exist already: points, neighbor lists, ratios of distances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.api import measured_dataset
+from hpcgeom.api.measured_dataset import Read
+from hpcgeom.api.measured_layers import Arrays, Reading, read_layer
+from hpcgeom.data.labels import encode, labels_from_file
+from hpcgeom.data.neighbor_conventions import SelfColumn
+from hpcgeom.data.neighbor_files import Given, find_arrays
+from hpcgeom.errors import InputError
+from hpcgeom.geometry.lists import check_ks
+from hpcgeom.manifest.analysis_sections import Geometry
+from hpcgeom.plan.packing import pack
+from hpcgeom.types import Labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+
+OfModels: TypeAlias = Given | Mapping[str, Given]
+LabelsGiven: TypeAlias = "str | Path | npt.NDArray[Any] | Sequence[str]"
+OfLabels: TypeAlias = "LabelsGiven | Mapping[str, LabelsGiven]"
+Models = dict[str, dict[int, Arrays]]
+
+ONLY_MODEL, ONLY_LABEL = "arrays", "label"
+ESTIMATORS = ("twonn", "twonn_mle", "twonn_mle_censored", "twonn_mle_trimmed", "gride")
+_DEFAULTS = Geometry()
+
+
+def measure(
+    points: OfModels | None = None,
+    *,
+    distances: OfModels | None = None,
+    indices: OfModels | None = None,
+    mus: OfModels | None = None,
+    labels: OfLabels | None = None,
+    layers: Literal["all"] | Sequence[int] = "all",
+    self_column: SelfColumn = "auto",
+    squared: bool = False,
+    estimators: Sequence[str] | None = None,
+    mu_fraction: float = _DEFAULTS.mu_fraction,
+    mu_fractions: Sequence[float] = _DEFAULTS.mu_fractions,
+    gride_range_max: int = _DEFAULTS.gride_range_max,
+    data_fractions: Sequence[float] = _DEFAULTS.data_fractions,
+    overlap_k: Sequence[int] | None = None,
+    n_neighbors: int | None = None,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    seed: int = _DEFAULTS.seed,
+) -> xr.Dataset:
+    """Intrinsic dimension and overlaps of every layer, from points or from neighbor lists.
+
+    Each of the first four is one array a layer: a pattern with ``{layer}`` or a path (.npy or Zarr), an
+    array, or a mapping from layers to these; or a mapping from names of models to all that, to compare them.
+
+    Parameters
+    ----------
+    points
+        (N, D), of which the neighbors are searched; with `distances` and `indices`, what these are held
+        against.
+    distances
+        (N, K), Euclidean, ascending; float64, or float32 with a notice.
+    indices
+        (N, K'), row numbers of the neighbors; K' may differ from K.
+    mus
+        (N,), ratios r2 / r1, in place of distances.
+    labels
+        One for each point: a path, an array or strings; or these by the name of the label.
+    layers
+        All that there are, without a gap, or those named.
+    self_column
+        Whether points are in their own lists: ``drop`` (they are, and are dropped), ``none``, or ``auto``.
+    squared
+        Whether distances are squared; their roots are taken.
+    estimators
+        Of `ESTIMATORS`; those of a manifest that can be measured if None.
+    mu_fraction, mu_fractions, gride_range_max, data_fractions, seed
+        As in a manifest; `data_fractions` and `seed` are for points only.
+    overlap_k
+        As in a manifest; those of its defaults that the lists reach if None.
+    n_neighbors, metric
+        Of the search: 64 neighbors, or N - 1 where that is less, if None.
+
+    Returns
+    -------
+    Dataset
+        As `open_results` gives, with the variables that the arrays allow, at site ``points`` without
+        pooling. ``attrs["notices"]`` says by what conventions the arrays were read.
+
+    Raises
+    ------
+    InputError
+        An array is not what it should be, arrays contradict each other, or an option cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> points = np.random.default_rng(0).standard_normal((1000, 2))
+    >>> found = measure(points).squeeze()
+    >>> round(found.intrinsic_dimension.sel(estimator="twonn").item())
+    2
+    """
+    models = _models(points, distances, indices, mus, layers)
+    settings = {
+        "estimators": _estimators(estimators, mus is not None, distances is None is points),
+        "mu_fraction": mu_fraction,
+        "mu_fractions": list(mu_fractions),
+        "gride_range_max": gride_range_max,
+        "data_fractions": list(data_fractions),
+        "seed": seed,
+    }
+    most_ranks = max(_DEFAULTS.overlap_k if overlap_k is None else overlap_k, default=1)
+    reading = Reading(settings, self_column, squared, n_neighbors, metric, most_ranks)
+    read = [
+        (model, layer, read_layer(arrays, reading))
+        for model, of_layers in models.items()
+        for layer, arrays in of_layers.items()
+    ]
+    _check_sizes(read)
+    codes = _codes(labels, read[0][2].n_points)
+    ks = _ks(overlap_k, labels, read)
+    axes = measured_dataset.axes_of(read, settings, ks, list(codes))
+    variables = measured_dataset.profiles(read, axes, codes, ks)
+    if ks:
+        variables |= measured_dataset.overlaps(read, axes, ks)
+    found = metric if distances is indices is mus is None else "that of the given arrays"
+    return measured_dataset.dataset(variables, axes, read, settings, found)
+
+
+def _models(
+    points: OfModels | None,
+    distances: OfModels | None,
+    indices: OfModels | None,
+    mus: OfModels | None,
+    layers: Literal["all"] | Sequence[int],
+) -> Models:
+    """The arrays of each layer of each model, by kind; the same models and layers for all kinds."""
+    given = {"points": points, "distances": distances, "indices": indices, "mus": mus}
+    kinds = tuple(kind for kind, value in given.items() if value is not None)
+    _check_kinds(kinds)
+    models: Models = {}
+    for kind in kinds:
+        by_name = _by_name(given[kind])
+        if models and set(by_name) != set(models):
+            raise InputError(
+                f"{kind} are given of {', '.join(by_name)} and {kinds[0]} of {', '.join(models)}; "
+                f"expected the same models: name them alike"
+            )
+        for name, arrays in by_name.items():
+            found = find_arrays(arrays, layers, f"{kind} of {name}")
+            of_layers = models.setdefault(name, {layer: {} for layer in found})
+            if set(found) != set(of_layers):
+                raise InputError(
+                    f"{name}: {kind} have layers {pack(list(found))} and {kinds[0]} have "
+                    f"{pack(list(of_layers))}; expected the same: name those wanted with layers (--layers)"
+                )
+            for layer, array in found.items():
+                of_layers[layer][kind] = array
+    return models
+
+
+def _check_kinds(kinds: tuple[str, ...]) -> None:
+    allowed = (
+        ("points",),
+        ("distances",),
+        ("indices",),
+        ("mus",),
+        ("distances", "indices"),
+        ("indices", "mus"),
+        ("points", "distances", "indices"),
+    )
+    if kinds not in allowed:
+        raise InputError(
+            f"{' and '.join(kinds) or 'no arrays'} given; expected points, distances with or without "
+            f"indices, indices, or mus with or without indices (points beside distances and indices "
+            f"check them)"
+        )
+
+
+def _by_name(given: Any) -> dict[str, Given]:
+    if isinstance(given, Mapping) and any(isinstance(key, str) for key in given):
+        wrong = [name for name in given if not isinstance(name, str) or not name.strip() or "/" in name]
+        if wrong:
+            raise InputError(f"{wrong[0]!r} is no name of a model; expected text without '/': rename it")
+        return dict(given)
+    return {ONLY_MODEL: given}
+
+
+def _estimators(wanted: Sequence[str] | None, from_mus: bool, only_indices: bool) -> list[str]:
+    possible = (
+        [] if only_indices and not from_mus else [e for e in ESTIMATORS if not (from_mus and e == "gride")]
+    )
+    if wanted is None:
+        return [name for name in _DEFAULTS.estimators if name in possible]
+    for name in wanted:
+        if name not in ESTIMATORS:
+            raise InputError(f"there is no estimator '{name}': expected one of {', '.join(ESTIMATORS)}")
+        if name not in possible:
+            needs = "distances to more than two neighbors" if from_mus else "distances or ratios"
+            raise InputError(
+                f"estimator '{name}' needs {needs}, which are not given: pass them, or leave it out"
+            )
+    return list(dict.fromkeys(wanted))
+
+
+def _check_sizes(read: Read) -> None:
+    first = read[0][2]
+    for _, _, layer in read[1:]:
+        if layer.n_points != first.n_points:
+            raise InputError(
+                f"{layer.where} is of {layer.n_points} points and {first.where} of {first.n_points}; "
+                f"expected the same points in the same order in all layers: save them again, or "
+                f"measure them apart"
+            )
+
+
+def _codes(labels: Any, n_points: int) -> dict[str, Labels]:
+    if labels is None:
+        return {}
+    named = labels if isinstance(labels, Mapping) else {ONLY_LABEL: labels}
+    return {name: _encoded(name, given, n_points) for name, given in named.items()}
+
+
+def _encoded(name: str, given: Any, n_points: int) -> Labels:
+    if isinstance(given, str) or hasattr(given, "__fspath__"):
+        return encode(labels_from_file(given, [str(row) for row in range(n_points)]))[0]
+    values = np.asarray(given)
+    if values.ndim != 1 or values.dtype.kind not in "iubU" or len(values) != n_points:
+        raise InputError(
+            f"label {name} is {values.dtype} of shape {values.shape}; expected ({n_points},) integers "
+            f"or strings: give one per point, in the order of the points"
+        )
+    return encode([str(value) for value in values.tolist()])[0]
+
+
+def _ks(wanted: Sequence[int] | None, labels: OfLabels | None, read: Read) -> list[int]:
+    """Numbers of neighbors of the overlaps; none where there are no row numbers."""
+    lengths = [layer.indices.shape[1] for *_, layer in read if layer.indices is not None]
+    for option, value in (("overlap_k", wanted), ("labels", labels)):
+        if value is not None and not lengths:
+            raise InputError(
+                f"{option}: overlaps are of row numbers of neighbors, found none: pass indices, or "
+                f"leave it out"
+            )
+    if wanted is not None:
+        return sorted(set(check_ks(wanted, min(lengths), "overlap_k")))
+    return [k for k in _DEFAULTS.overlap_k if lengths and k <= min(lengths)]
