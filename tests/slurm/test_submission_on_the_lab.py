@@ -58,6 +58,7 @@ def test_what_is_rehearsed_is_submitted_and_ends_as_run_does_and_then_there_is_n
     try_mode(LabRun(lab, tmp_path / "own", finished.manifest, finished.root, MODES[mode]))
 
 
+@pytest.mark.slow
 def test_without_accounting_a_submitted_run_ends_as_run_does(lab_without_accounting, finished, tmp_path):
     try_mode(
         LabRun(lab_without_accounting, tmp_path / "own", finished.manifest, finished.root, MODES["local"])
