@@ -92,19 +92,11 @@ def overlaps(read: Read, axes: collect.Coordinates, ks: Sequence[int]) -> collec
     for numbers in (value, error):  # neighbors in a constant layer are row order
         numbers[:, constant, :] = np.nan
         numbers[:, :, constant] = np.nan
-    found = {
-        f"{name}{end}": collect.empty(f"{name}{end}", axes)
-        for name in ("overlap", "consecutive_overlap")
-        for end in ("", "_error")
-    }
-    places = [(list(axes["model"]).index(name), list(axes["layer"]).index(layer)) for name, layer, _ in read]
-    for a, (m, one) in enumerate(places):
-        for b, (other_m, other) in enumerate(places):
-            for end, numbers in (("", value), ("_error", error)):
-                found[f"overlap{end}"][0, 0, m, one, other_m, other] = numbers[:, a, b]
-                if m == other_m and b == a + 1:
-                    found[f"consecutive_overlap{end}"][m, 0, 0, one] = numbers[:, a, b]
-    return {name: (RESULTS[name].dims, numbers) for name, numbers in found.items()}
+    variables = collect.empty_overlaps(axes)
+    models, layers = list(axes["model"]), list(axes["layer"])
+    places = [(models.index(name), 0, 0, layers.index(layer)) for name, layer, _ in read]
+    collect.place_overlaps(variables, places, (value, error), np.arange(len(ks)))
+    return variables
 
 
 def dataset(

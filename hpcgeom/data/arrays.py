@@ -218,6 +218,7 @@ def _matches(pattern: Path) -> Iterable[tuple[str, Path]]:
 
 
 def open_zarr(path: Path) -> Any:
+    """A Zarr array; refuses what is none."""
     import zarr
     from zarr.errors import BaseZarrError
 

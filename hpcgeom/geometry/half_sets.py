@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.errors import InputError
-from hpcgeom.geometry.lists import NO_NEIGHBOR, check_ks
-from hpcgeom.geometry.sets import Floats, check_pair, common_bins, set_sums
+from hpcgeom.geometry.half_samples import MAX_SHORT_SHARE
+from hpcgeom.geometry.lists import NO_NEIGHBOR, check_ks, check_stacks
+from hpcgeom.geometry.sets import Floats, common_bins, set_sums
 from hpcgeom.types import Indices
-
-MAX_SHORT_SHARE = 0.05
-"""More lists than this that end too soon in a half, and there is no error."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -53,8 +51,7 @@ def half_sample_set_errors(
     """
     if n_splits < 1:
         raise InputError(f"n_splits: expected 1 or more, found {n_splits}; 32 is usual")
-    check_pair(indices, other)
-    right = indices if other is None else other
+    right = check_stacks(indices, other)
     numbers = check_ks(ks, min(indices.shape[2], right.shape[2]))
     n_points = indices.shape[1]
     for name, lists in (("indices", indices), ("other", right)):

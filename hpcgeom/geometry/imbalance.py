@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 
 from hpcgeom.errors import InputError
 from hpcgeom.geometry import kernels
-from hpcgeom.geometry.lists import NO_NEIGHBOR, check_indices
+from hpcgeom.geometry.lists import NO_NEIGHBOR, check_stacks
 from hpcgeom.geometry.rows import Floats, ReadRows, read_block, row_blocks
 from hpcgeom.types import Estimate, Indices, Points, Status
 
@@ -241,9 +241,8 @@ def imbalance_counts(indices: Indices, n_points: int, other: Indices | None = No
         Not integers of three axes, lists without ranks, other numbers of points, or a neighbor that is no row
         of `n_points`.
     """
-    right = indices if other is None else other
+    right = check_stacks(indices, other)
     for name, lists in (("indices", indices), ("other", right)):
-        check_indices(name, lists, ("layers", "points", "neighbors"))
         if lists.shape[2] < 1 or (
             lists.size and not NO_NEIGHBOR <= int(lists.min()) <= int(lists.max()) < n_points
         ):
@@ -251,11 +250,6 @@ def imbalance_counts(indices: Indices, n_points: int, other: Indices | None = No
                 f"{name}: expected lists of 1 neighbor or more, each a row number in 0..{n_points - 1} or "
                 f"-1, found shape {lists.shape}; pass the lists and the number of all points of one search"
             )
-    if indices.shape[1] != right.shape[1]:
-        raise InputError(
-            f"imbalance: the lists are of {indices.shape[1]} and of {right.shape[1]} points; "
-            f"expected the same points in the same order in both"
-        )
     pairs = np.zeros((3, indices.shape[0], right.shape[0]), dtype=np.int64)
     n_compared = np.zeros(indices.shape[0], dtype=np.int64)
     left, right = np.ascontiguousarray(indices), np.ascontiguousarray(right)

@@ -30,6 +30,26 @@ def check_indices(name: str, indices: Indices, axes: tuple[str, ...]) -> None:
         )
 
 
+def check_stacks(indices: Indices, other: Indices | None) -> Indices:
+    """The layers that those of `indices` are compared with: `other`, or themselves.
+
+    Raises
+    ------
+    InputError
+        Not integers of three axes, or other numbers of points.
+    """
+    check_indices("indices", indices, ("layers", "points", "neighbors"))
+    if other is None:
+        return indices
+    check_indices("other", other, ("layers", "points", "neighbors"))
+    if other.shape[1] != indices.shape[1]:
+        raise InputError(
+            f"the lists are of {indices.shape[1]} and of {other.shape[1]} points; "
+            f"expected the same points in the same order in both, pass the rows they share"
+        )
+    return other
+
+
 def check_ks(ks: Sequence[int], n_columns: int, name: str = "ks") -> tuple[int, ...]:
     """`ks` as plain integers, each in 1..n_columns.
 

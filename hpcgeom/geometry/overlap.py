@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.errors import InputError
 from hpcgeom.geometry import kernels
-from hpcgeom.geometry.lists import check_indices, check_ks
+from hpcgeom.geometry.lanes import passes
+from hpcgeom.geometry.lists import check_indices, check_ks, check_stacks
 from hpcgeom.types import Estimate, Indices, Status
 
 Counts = npt.NDArray[np.int64]
@@ -96,28 +96,15 @@ def overlap_counts(indices: Indices, other: Indices | None, ks: Sequence[int]) -
     InputError
         As for `overlap_matrix`.
     """
-    check_indices("indices", indices, ("layers", "points", "neighbors"))
-    same = other is None or other is indices
-    right = indices if other is None else other
-    check_indices("other", right, ("layers", "points", "neighbors"))
-    if right.shape[1] != indices.shape[1]:
-        raise InputError(
-            f"overlap: the lists are of {indices.shape[1]} and of {right.shape[1]} points; "
-            f"expected the same points in the same order in both, pass the rows they share"
-        )
+    right, same = check_stacks(indices, other), other is None or other is indices
     numbers = check_ks(ks, min(indices.shape[2], right.shape[2]))
     shape = (len(numbers), indices.shape[0], right.shape[0])
     counts, squares = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    lane_bits = _lane_bits(max(numbers))
-    per_pass = 64 // lane_bits
-    for start in range(0, len(numbers), per_pass):
-        lanes = numbers[start : start + per_pass]
-        sums, sums_of_squares = np.zeros((2, *shape[1:], len(lanes)), np.int64)
-        kernels.add_common_counts(
-            indices, right, same, _words(lanes, lane_bits), lane_bits, sums, sums_of_squares
-        )
-        counts[start : start + per_pass] = np.moveaxis(sums, -1, 0)
-        squares[start : start + per_pass] = np.moveaxis(sums_of_squares, -1, 0)
+    # `sets.common_bins` would give these sums too, in 1.2 to 1.5 times the time.
+    for part in passes(numbers):
+        sums = np.zeros((2, *shape[1:], len(numbers[part.which])), np.int64)
+        kernels.add_common_counts(indices, right, same, part.words, part.lane_bits, *sums)
+        counts[part.which], squares[part.which] = np.moveaxis(sums, -1, 1)
     if same:
         counts, squares = _mirrored(counts), _mirrored(squares)
     return counts, squares
@@ -151,17 +138,6 @@ def overlap_from_counts(
     spread = (squares - whole * whole * n_points - 2 * whole * rest) - rest * (rest / n_points)
     deviation = np.sqrt(np.maximum(spread, 0.0) / n_points)
     return counts / (n_points * k), deviation / (np.sqrt(n_points) * k)
-
-
-def _lane_bits(k: int) -> int:
-    return next(bits for bits in (8, 16, 32) if k < 2**bits)
-
-
-def _words(ks: tuple[int, ...], lane_bits: int) -> npt.NDArray[np.int64]:
-    """Shape (max(ks),): for each rank, one lane per k, equal to 1 where rank < k."""
-    below = np.arange(max(ks))[:, None] < np.array(ks)[None, :]
-    lanes = np.left_shift(np.uint64(1), np.arange(len(ks), dtype=np.uint64) * np.uint64(lane_bits))
-    return np.asarray((below * lanes).sum(axis=1, dtype=np.uint64).view(np.int64))
 
 
 def _mirrored(upper: Counts) -> Counts:

@@ -24,7 +24,7 @@ from scipy.stats import hypergeom
 from hpcgeom.errors import InputError
 from hpcgeom.geometry import kernels
 from hpcgeom.geometry.lanes import passes
-from hpcgeom.geometry.lists import check_indices, check_ks
+from hpcgeom.geometry.lists import check_ks, check_stacks
 from hpcgeom.types import Indices
 
 Counts = npt.NDArray[np.int64]
@@ -83,7 +83,7 @@ def neighbor_sets(
     """
     if n_blocks < 1:
         raise InputError(f"n_blocks: expected 1 or more, found {n_blocks}; 20 is usual")
-    check_pair(indices, other)
+    check_stacks(indices, other)
     n_points = indices.shape[1]
     edges = np.linspace(0, n_points, min(n_blocks, max(n_points, 1)) + 1).astype(np.int64)
     sums = []
@@ -123,7 +123,7 @@ def common_bins(indices: Indices, ks: Sequence[int], other: Indices | None = Non
     InputError
         As for `neighbor_sets`.
     """
-    check_pair(indices, other)
+    check_stacks(indices, other)
     same = other is None or other is indices
     left = np.ascontiguousarray(indices)  # one layout: the loops are compiled once
     right = left if other is None else np.ascontiguousarray(other)
@@ -231,22 +231,3 @@ def jackknife_error(sums: Floats, sizes: npt.NDArray[np.integer]) -> Floats:
     deviations = sums / of_blocks - sums.sum(axis=0) / n_points
     weights = of_blocks / (n_points - of_blocks)
     return np.asarray(np.sqrt(np.mean(weights * deviations**2, axis=0)))
-
-
-def check_pair(indices: Indices, other: Indices | None) -> None:
-    """Refuse lists of other axes, or of other numbers of points.
-
-    Raises
-    ------
-    InputError
-        Not integers of three axes, or other numbers of points.
-    """
-    check_indices("indices", indices, ("layers", "points", "neighbors"))
-    if other is None:
-        return
-    check_indices("other", other, ("layers", "points", "neighbors"))
-    if other.shape[1] != indices.shape[1]:
-        raise InputError(
-            f"sets: the lists are of {indices.shape[1]} and of {other.shape[1]} points; "
-            f"expected the same points in the same order in both, pass the rows they share"
-        )

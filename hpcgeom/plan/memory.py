@@ -162,11 +162,11 @@ def partial_bytes(plan: Plan, model: ModelPlan, item: Representation) -> int:
     )
     if n_blocks == 1:
         return 0
-    # A block is in as many pairs as there are blocks: keys, a count and a threshold of each of its rows.
+    # A block is in as many pairs as there are blocks: keys, a count, a threshold and a norm of each row.
     n_pairs = n_blocks * (n_blocks + 1) // 2
-    found = n * n_blocks * (8 * _capacity(k) + 4 + 8)
+    found = n * n_blocks * (8 * _capacity(k) + 4 + 8 + 8)
     scan = 4 * n + 8 * (3 * item.width + 2)
-    return found + scan + (6 * n_pairs + 6) * sizes.NPZ_BYTES
+    return found + scan + (10 * n_pairs + 6) * sizes.NPZ_BYTES
 
 
 def geometry(plan: Plan, model: ModelPlan, item: Representation) -> int:

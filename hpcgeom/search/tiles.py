@@ -67,6 +67,15 @@ def round_rows(
     return norm_B
 
 
+def float32_tile(
+    source: RowSource, start: int, stop: int, centering: Centering, *, is_base: bool, threads: int
+) -> Tile:
+    """Rows start to stop - 1, rounded to float32."""
+    rounded_BD = np.empty((stop - start, source.shape[1]), np.float32)
+    norm_B = round_rows(source, start, stop, centering, rounded_BD, threads)
+    return Tile(start, stop, rounded_BD, norm_B, is_base)
+
+
 def norms(rows_BD: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Euclidean norms of float64 rows."""
     norm_B: npt.NDArray[np.float64] = np.sqrt(np.einsum("bd,bd->b", rows_BD, rows_BD))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from hpcgeom.stages.points import sample_of_points
 from hpcgeom.stages.retrieving import retrieval_ks
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz, results
-from hpcgeom.store.variables import PAIR, REPRESENTATION, RESULTS, VALERIANI
+from hpcgeom.store.variables import RESULTS, VALERIANI
 from hpcgeom.types import Status, Unit
 
 Coordinates = dict[str, npt.NDArray[Any]]
@@ -136,9 +136,7 @@ def _profiles(run: Run, axes: Coordinates) -> Variables:
 
 
 def _overlaps(run: Run, axes: Coordinates) -> Variables:
-    value, error = empty("overlap", axes), empty("overlap_error", axes)
-    consecutive = empty("consecutive_overlap", axes), empty("consecutive_overlap_error", axes)
-    ks = _columns_of_overlaps(run)
+    variables, ks = empty_overlaps(axes), _columns_of_overlaps(run)
     for site, pooling in run.plan.groups():
         measured = _sum_pairs(run, site, pooling)
         places = [
@@ -146,20 +144,38 @@ def _overlaps(run: Run, axes: Coordinates) -> Variables:
             for model, item in members(run.plan, site, pooling)
             for layer in item.layers
         ]
+        place_overlaps(variables, places, measured, ks)
+    return variables
+
+
+def empty_overlaps(axes: Coordinates) -> Variables:
+    """The variables that `place_overlaps` fills."""
+    names = [f"{name}{end}" for name in ("overlap", "consecutive_overlap") for end in ("", "_error")]
+    return {name: (RESULTS[name].dims, empty(name, axes)) for name in names}
+
+
+def place_overlaps(
+    variables: Variables,
+    places: Sequence[tuple[int, int, int, int]],
+    measured: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    ks: npt.NDArray[np.intp],
+) -> None:
+    """Put overlaps and their errors, (k, layers, layers), where their layers stand.
+
+    Parameters
+    ----------
+    places
+        Model, site, pooling and layer of each, those of a model one after the other.
+    ks
+        Where the k stand on their axis.
+    """
+    for end, numbers in zip(("", "_error"), measured, strict=True):
+        pairs, consecutive = (variables[f"{name}{end}"][1] for name in ("overlap", "consecutive_overlap"))
         for a, (m, s, p, layer) in enumerate(places):
             for b, (other_m, _, _, other_layer) in enumerate(places):
-                value[s, p, m, layer, other_m, other_layer, ks] = measured[0][:, a, b]
-                error[s, p, m, layer, other_m, other_layer, ks] = measured[1][:, a, b]
+                pairs[s, p, m, layer, other_m, other_layer, ks] = numbers[:, a, b]
                 if m == other_m and b == a + 1:
-                    consecutive[0][m, s, p, layer, ks] = measured[0][:, a, b]
-                    consecutive[1][m, s, p, layer, ks] = measured[1][:, a, b]
-    pair_dims, dims = (*PAIR, "k"), (*REPRESENTATION, "k")
-    return {
-        "overlap": (pair_dims, value),
-        "overlap_error": (pair_dims, error),
-        "consecutive_overlap": (dims, consecutive[0]),
-        "consecutive_overlap_error": (dims, consecutive[1]),
-    }
+                    consecutive[m, s, p, layer, ks] = numbers[:, a, b]
 
 
 def _sum_pairs(run: Run, site: str, pooling: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

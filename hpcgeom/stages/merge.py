@@ -20,7 +20,8 @@ from hpcgeom.stages.search import points_of
 from hpcgeom.store import npz
 from hpcgeom.types import Unit
 
-_ARRAYS_OF_A_SIDE = 3
+_ARRAYS_OF_A_PAIR = 6
+"""That a merge asks for: the kernel and its bound; keys, counts, thresholds and norms of one side."""
 
 
 class Merge:
@@ -48,7 +49,7 @@ def _work(run: Run, unit: Unit) -> dict[str, Any]:
         return partials.pair_file(run, parts[first, second], mark)
 
     # Tiles of one block follow each other, and each asks all pairs that the block is in for its side.
-    @lru_cache(maxsize=_ARRAYS_OF_A_SIDE * unit.n_blocks)
+    @lru_cache(maxsize=_ARRAYS_OF_A_PAIR * unit.n_blocks)
     def array(first: int, second: int, name: str) -> npt.NDArray[Any]:
         return npz.load_one(path(first, second), name)
 

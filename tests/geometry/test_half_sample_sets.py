@@ -104,7 +104,7 @@ LISTS = np.zeros((2, 5, 4), int)
         (lambda: half_sample_set_errors(LISTS, [5]), r"ks: k = 5 is not in 1\.\.4"),
         (
             lambda: half_sample_set_errors(LISTS, [1], LISTS[:, :4]),
-            r"sets: the lists are of 5 and of 4 points",
+            r"the lists are of 5 and of 4 points",
         ),
     ],
 )

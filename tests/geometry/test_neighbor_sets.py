@@ -189,9 +189,9 @@ LISTS = np.zeros((2, 5, 4), int)
         (lambda: neighbor_sets(LISTS, [1], LISTS * 1.0), r"other: expected integers .*, found float64"),
         (
             lambda: common_bins(LISTS, [1], LISTS[:, :4]),
-            r"sets: the lists are of 5 and of 4 points; expected",
+            r"the lists are of 5 and of 4 points; expected",
         ),
-        (lambda: neighbor_sets(LISTS, [1], LISTS[:, :4]), r"sets: the lists are of 5 and of 4 points"),
+        (lambda: neighbor_sets(LISTS, [1], LISTS[:, :4]), r"the lists are of 5 and of 4 points"),
         (
             lambda: neighbor_sets(LISTS, [1, 5]),
             r"ks: k = 5 is not in 1\.\.4, the length of the neighbor lists",

@@ -37,7 +37,7 @@ class Search:
     merge_tile_rows
         Rows that a merge holds while it reads all others; None takes the same.
     audits_units
-        Whether a unit audits `AUDITED_ROWS` in all, with all threads; else each tile does, with one.
+        Whether a unit audits `AUDITED_ROWS` in all; else each tile does.
     """
 
     n_rows: int
@@ -184,7 +184,7 @@ def _merge(search: Search, machine: Machine, constants: Constants, n_units: floa
     if search.n_blocks > 1:
         n_touched = -(-n_rows * search.n_blocks // search.n_rows)
         partials = n_touched * search.n_rows * search.partial_row(constants)
-    n_audits, audit_threads = (1, machine.threads) if search.audits_units else (n_tiles, 1)
+    n_audits, audit_threads = 1 if search.audits_units else n_tiles, min(machine.threads, AUDITED_ROWS)
     audited = n_audits * AUDITED_ROWS * search.n_rows * search.n_features
     measured = n_rows * kept * search.n_features
     n_poured = n_rows * kept * search.n_blocks if search.n_blocks > 1 else 0.0

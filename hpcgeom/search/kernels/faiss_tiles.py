@@ -16,10 +16,11 @@ from hpcgeom.search.bounds import ErrorBound, float32_bound
 from hpcgeom.search.candidates import Candidates
 from hpcgeom.search.kernels.base import host_features
 from hpcgeom.search.kernels.pouring import n_nearest, pour
+from hpcgeom.search.keys import keys_of
 from hpcgeom.search.rows import RowSource
 from hpcgeom.search.scan import Centering
 from hpcgeom.search.selection import NOT_A_SCORE
-from hpcgeom.search.tiles import Tile, round_rows
+from hpcgeom.search.tiles import Tile, float32_tile
 
 MOST_NEAREST_ON_GPU = 2048
 """Neighbors that faiss finds on a GPU; longer lists are found on the CPU."""
@@ -50,9 +51,7 @@ class FaissKernel:
         self, source: RowSource, start: int, stop: int, centering: Centering, *, is_base: bool, threads: int
     ) -> Tile:
         """Read and round rows."""
-        rounded_BD = np.empty((stop - start, source.shape[1]), np.float32)
-        norm_B = round_rows(source, start, stop, centering, rounded_BD, threads)
-        return Tile(start, stop, rounded_BD, norm_B, is_base)
+        return float32_tile(source, start, stop, centering, is_base=is_base, threads=threads)
 
     def meet(
         self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
@@ -69,7 +68,7 @@ class FaissKernel:
         is_score_QP = (score_QP == score_QP) & (place_QP >= 0) & (place_QP < len(base))
         score_QP = np.where(is_score_QP, np.maximum(score_QP, 0) + np.float32(0), np.float32(NOT_A_SCORE))
         row_QP = base.start + np.where(is_score_QP, place_QP, 0)
-        key_QP = (score_QP.view(np.int32).astype(np.int64) << 32) | row_QP
+        key_QP = keys_of(score_QP, row_QP)
         is_other_QP = ~is_score_QP | (row_QP != np.arange(queries.start, queries.stop)[:, None])
         threshold_Q = np.full(len(queries), np.inf)
         if count < len(base):

@@ -16,7 +16,7 @@ from hpcgeom.search.candidates import Candidates, offer
 from hpcgeom.search.rows import RowSource, row_ranges
 from hpcgeom.search.scan import Centering
 from hpcgeom.search.threads import one_blas_thread
-from hpcgeom.search.tiles import Tile, round_rows
+from hpcgeom.search.tiles import Tile, float32_tile
 
 PANEL_ROWS = 1024
 """The product of two panels is 4 MiB, which stays in the cache until it is selected from."""
@@ -35,9 +35,7 @@ class PanelKernel:
         self, source: RowSource, start: int, stop: int, centering: Centering, *, is_base: bool, threads: int
     ) -> Tile:
         """Read and round rows."""
-        rounded_BD = np.empty((stop - start, source.shape[1]), np.float32)
-        norm_B = round_rows(source, start, stop, centering, rounded_BD, threads)
-        return Tile(start, stop, rounded_BD, norm_B, is_base)
+        return float32_tile(source, start, stop, centering, is_base=is_base, threads=threads)
 
     def meet(
         self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
