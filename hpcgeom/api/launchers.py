@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcgeom.api.units import Launch, OnReceipt
+from hpcgeom.api.units import Launch, OnReceipts
 from hpcgeom.errors import InputError
 from hpcgeom.stages import task
 from hpcgeom.stages.task import Task
@@ -67,7 +67,7 @@ def _here() -> Iterator[Launch]:
     from hpcgeom.launch import inline
 
     try:
-        yield lambda tasks, on_receipt, is_over: inline.run(task.do, tasks, on_receipt, is_over)
+        yield lambda tasks, on_receipts, is_over: inline.run(task.do, tasks, on_receipts, is_over)
     finally:
         task.close()
 
@@ -80,14 +80,14 @@ def _on_workers(cluster: AbstractContextManager[Client]) -> Iterator[Launch]:
     with contextlib.ExitStack() as stack:
         client: list[Client] = []
 
-        def launch(tasks: Sequence[Task], on_receipt: OnReceipt, is_over: Callable[[], bool]) -> None:
+        def launch(tasks: Sequence[Task], on_receipts: OnReceipts, is_over: Callable[[], bool]) -> None:
             if not client:
                 client.append(stack.enter_context(cluster))
 
             def on_lost(lost: Task, error: Exception) -> None:
-                on_receipt(task.failed(lost, error))
+                on_receipts(task.failed(lost, error))
 
-            dask_local.run(client[0], task.do, tasks, on_receipt, on_lost, stop=is_over)
+            dask_local.run(client[0], task.do, tasks, on_receipts, on_lost, stop=is_over)
 
         yield launch
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
     from hpcgeom.models.sinks import NonFiniteActivation
+    from hpcgeom.models.strategies import OpenModel, open_model
     from hpcgeom.models.tokens import Tokenizer
     from hpcgeom.models.weights import check_weights
     from hpcgeom.models.windows import Window, merge_windows
@@ -46,6 +47,8 @@ _HOMES = {
     "n_blocks_of": "families",
     "NonFiniteActivation": "sinks",
     "Replicate": "replicate",
+    "OpenModel": "strategies",
+    "open_model": "strategies",
     "is_out_of_memory": "failures",
 }
 
@@ -57,6 +60,7 @@ __all__ = [
     "ModelRequest",
     "ModelShapes",
     "NonFiniteActivation",
+    "OpenModel",
     "Reading",
     "Replicate",
     "TokenBatch",
@@ -71,6 +75,7 @@ __all__ = [
     "merge_windows",
     "model_limits",
     "n_blocks_of",
+    "open_model",
     "pad",
     "weights_digest",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_details, resolve_readings
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
-from hpcgeom.models.sinks import Pooled, PooledSink
+from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import load_weights, torch_dtype
 
@@ -145,6 +145,15 @@ class ReplicatedModel:
             A value is NaN or infinite.
         """
         return self._extract(batch, check_finite=True)
+
+    def run(self, batches: Iterable[TokenBatch]) -> Iterator[Pooled]:
+        """Pooled activations of each of some batches, as `extract` gives them; errors say which batch."""
+        for number, batch in enumerate(batches):
+            try:
+                yield self.extract(batch)
+            except NonFiniteActivation as error:
+                error.batch = number
+                raise
 
     def details(self, batch: TokenBatch) -> Details:
         """What is kept whole of one sample: activations of all tokens, attention maps, logits.

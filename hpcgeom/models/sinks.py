@@ -30,7 +30,14 @@ class NonFiniteActivation(InputError):
         Where it was read; the earliest layer of the batch is reported.
     dtype
         Type that the model computes in.
+
+    Attributes
+    ----------
+    batch
+        Number of the batch among those of one call of `run`, which sets it.
     """
+
+    batch = 0
 
     def __init__(self, row: int, layer: int, site: str, pooling: str, dtype: str) -> None:
         advice = (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from hpcgeom.errors import InputError
+from hpcgeom.types import Unit
 
 MAX_RANGE = 1_000_000
 """Numbers of one range: more than any stage has units, and few enough to be listed."""
@@ -28,6 +29,19 @@ def spread(units: Sequence[int], jobs: int, units_per_job: int | None = None) ->
     n_jobs = min(jobs, len(units))
     edges = [len(units) * number // n_jobs for number in range(n_jobs + 1)] if n_jobs else [0]
     return [list(units[low:high]) for low, high in pairwise(edges)]
+
+
+def sets(units: Sequence[Unit], most: int = 1) -> list[list[Unit]]:
+    """Units that one process does together: up to `most` neighbors of one model and site each."""
+    found: list[list[Unit]] = []
+    for unit in units:
+        about = (unit.stage, unit.model, unit.site)
+        last = found[-1] if found else []
+        if last and len(last) < most and about == (last[-1].stage, last[-1].model, last[-1].site):
+            last.append(unit)
+        else:
+            found.append([unit])
+    return found
 
 
 def share(units: Sequence[int], text: str) -> list[int]:

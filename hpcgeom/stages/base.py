@@ -7,22 +7,38 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from hpcgeom import faults, interrupts
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.stages import partials
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.writer import Writer
 from hpcgeom.store import files
-from hpcgeom.store.leases import lease
+from hpcgeom.store.leases import LeaseHeld, lease
 from hpcgeom.this_job import job_id, restarts
 from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
-Work = Callable[[Unit], Mapping[str, Any]]
-"""Writes a unit's files and returns the facts for its record."""
+Write = Callable[[], Mapping[str, Any]]
+"""Writes the files of a unit that is worked out, and returns the facts for its record."""
+Work = Callable[[Sequence[Unit]], Iterator[tuple[Unit, Write]]]
+"""Works out units, and hands each over as soon as it can be written, in any order."""
+
+
+def each(work: Callable[[Unit], Mapping[str, Any]]) -> Work:
+    """Units that are worked out and written one after the other, by a function that returns their facts."""
+
+    def works(units: Sequence[Unit]) -> Iterator[tuple[Unit, Write]]:
+        for unit in units:
+            facts = work(unit)
+            yield unit, lambda facts=facts: facts  # type: ignore[misc]
+
+    return works
 
 
 class Stage(Protocol):
@@ -44,43 +60,70 @@ class Stage(Protocol):
         """Get ready to do `unit` and others of the same model."""
 
 
-def do_unit(run: Run, unit: Unit, work: Work) -> bool:
-    """Do one unit unless it is done; safe to kill at any moment and to repeat.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of units that were to be done.
 
-    Parameters
+    Attributes
     ----------
-    work
-        Writes the unit's files; it calls `interrupts.hold` where working out ends and writing begins.
-
-    Returns
-    -------
-    bool
-        False where a valid record was found and nothing was done.
-
-    Raises
-    ------
-    LeaseHeld
-        Another living process works on it.
+    did
+        Units that were done now.
+    held
+        Units that another living process does, and what it says of itself.
     """
-    records = run.records(unit.stage)
-    if records.is_done(unit):
-        return False
-    about = {"stage": unit.stage, "index": unit.index, "key": unit.key}
-    with interrupts.unit(), lease(records.path(unit).with_suffix(".lease"), restarts()):
-        if records.is_done(unit):
-            return False
-        records.remove(unit)
-        files.remove(run.root, unit.owns)
-        faults.reached("unit-begins", **about)
+
+    did: frozenset[Unit]
+    held: Mapping[Unit, LeaseHeld]
+
+
+def do_units(run: Run, units: Sequence[Unit], work: Work) -> Outcome:
+    """Do some units of one stage, those that are not done; safe to kill at any moment and to repeat.
+
+    While a unit is written, the next one is worked out. Where one fails, the others that are not written yet
+    are left.
+    """
+    stage = units[0].stage
+    records, did, held = run.records(stage), set[Unit](), dict[Unit, LeaseHeld]()
+    with interrupts.unit(), ExitStack() as leases, Writer() as writer:
+        todo: list[Unit] = []
+        for unit in units:
+            if records.is_done(unit):
+                continue
+            try:
+                leases.enter_context(lease(records.path(unit).with_suffix(".lease"), restarts()))
+            except LeaseHeld as error:
+                held[unit] = error
+                continue
+            if not records.is_done(unit):
+                todo.append(unit)
+                _begin(run, unit)
         began = time.monotonic()
         with files.full_disk_is_a_resource_error(run.root):
-            facts = work(unit)
+            for unit, write in work(todo) if todo else ():
+                writer.put(partial(_finish, run, unit, write, began))
+                did.add(unit)
+                began = time.monotonic()
             interrupts.hold()
-            faults.reached("unit-computed", **about)
-            facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
-            records.write(unit, facts, made_by())
-        faults.reached("unit-recorded", **about)
-    return True
+            writer.wait()
+    return Outcome(frozenset(did), held)
+
+
+def _begin(run: Run, unit: Unit) -> None:
+    run.records(unit.stage).remove(unit)
+    files.remove(run.root, unit.owns)
+    faults.reached("unit-begins", **_about(unit))
+
+
+def _finish(run: Run, unit: Unit, write: Write, began: float) -> None:
+    facts = write()
+    faults.reached("unit-computed", **_about(unit))
+    facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
+    run.records(unit.stage).write(unit, facts, made_by())
+    faults.reached("unit-recorded", **_about(unit))
+
+
+def _about(unit: Unit) -> dict[str, Any]:
+    return {"stage": unit.stage, "index": unit.index, "key": unit.key}
 
 
 def finalize(run: Run, stage: str) -> None:

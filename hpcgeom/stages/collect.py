@@ -16,7 +16,7 @@ from hpcgeom.geometry.overlap import overlap_from_counts
 from hpcgeom.plan import paths
 from hpcgeom.plan.points import are_tokens, cohorts, members, n_base_points
 from hpcgeom.plan.units import representations
-from hpcgeom.stages.base import Work, require_inputs
+from hpcgeom.stages.base import Work, each, require_inputs
 from hpcgeom.stages.points import sample_of_points
 from hpcgeom.stages.retrieving import retrieval_ks
 from hpcgeom.stages.run import Run
@@ -38,7 +38,7 @@ class Collect:
     def open(self, run: Run, unit: Unit) -> Iterator[Work]:
         """Check that all partial results are there."""
         require_inputs(run, self)
-        yield lambda item: _work(run)
+        yield each(lambda item: _work(run))
 
 
 def _work(run: Run) -> dict[str, Any]:

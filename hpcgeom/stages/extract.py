@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom import interrupts
 from hpcgeom.models import Window, merge_windows
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Plan
@@ -18,9 +19,9 @@ from hpcgeom.plan.points import Block, are_tokens, blocks, n_points
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import DETAILS
 from hpcgeom.stages import inputs
-from hpcgeom.stages.base import Work, require_layout
+from hpcgeom.stages.base import Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
-from hpcgeom.stages.forward import Forward
+from hpcgeom.stages.forward import Forward, Pass
 from hpcgeom.stages.run import Run
 from hpcgeom.store import activations, npz
 from hpcgeom.types import Unit
@@ -43,19 +44,18 @@ class Extract:
         require_layout(run, "extract")
         model = run.plan.model(unit.model)
         if model.family == "arrays":
-            yield lambda item: _write(run, model, item, _copy(run, model, item))
+            yield each(lambda item: _write(run, model, item, _copy(run, model, item)))
             return
-        forward = Forward(run, model)
-        try:
-            yield lambda item: _do(run, model, forward, item)
-        finally:
-            forward.close()
+        with Forward(run, model) as forward:
+            yield partial(_do, run, model, forward)
 
 
-def _do(run: Run, model: ModelPlan, forward: Forward, unit: Unit) -> dict[str, Any]:
-    if unit.site == DETAILS:
-        return write_details(run, model, forward)
-    return _write(run, model, unit, _extract(run, model, forward, unit))
+def _do(run: Run, model: ModelPlan, forward: Forward, units: Sequence[Unit]) -> Iterator[tuple[Unit, Write]]:
+    if units[0].site == DETAILS:
+        yield from each(lambda _: write_details(run, model, forward))(units)
+        return
+    for unit, values in _extract(run, model, forward, units):
+        yield unit, partial(_write, run, model, unit, values)
 
 
 def _places(plan: Plan, model: ModelPlan, unit: Unit) -> dict[tuple[str, str], Block]:
@@ -69,8 +69,16 @@ def _copy(run: Run, model: ModelPlan, unit: Unit) -> Values:
     return {(item.site, item.pooling): inputs.points_of(run, model.name, item.layers, unit.start, unit.stop)}
 
 
-def _extract(run: Run, model: ModelPlan, forward: Forward, unit: Unit) -> Values:
-    """Activations of the unit's points, scattered back into their order."""
+def _extract(
+    run: Run, model: ModelPlan, forward: Forward, units: Sequence[Unit]
+) -> Iterator[tuple[Unit, Values]]:
+    """Activations of the units' points, scattered back into their order."""
+    passes = forward.run(units)
+    for unit, batches in groupby(passes, key=lambda each: each.unit):
+        yield unit, _of_unit(run, model, forward.sequences, unit, batches)
+
+
+def _of_unit(run: Run, model: ModelPlan, sequences: Sequences, unit: Unit, batches: Iterable[Pass]) -> Values:
     places = _places(run.plan, model, unit)
     values: Values = {
         (item.site, item.pooling): np.full(
@@ -79,14 +87,13 @@ def _extract(run: Run, model: ModelPlan, forward: Forward, unit: Unit) -> Values
         for item in model.representations
     }
     windows: Windows = defaultdict(list)
-    sequences = forward.sequences
     n_windows = np.bincount(sequences.row)
-    for members, found in forward.batches(unit):
-        rows = sequences.row[members]
+    for batch in batches:
+        members, rows = batch.members, sequences.row[batch.members]
         is_whole = n_windows[rows] == 1
         for item in model.representations:
             key = (item.site, item.pooling)
-            numbers, pooled = rows, found[key]
+            numbers, pooled = rows, batch.pooled[key]
             if are_tokens(item):  # those of one window stand after those of the one before
                 numbers = sequences.points_of(members)
             elif not is_whole.all():
@@ -94,7 +101,7 @@ def _extract(run: Run, model: ModelPlan, forward: Forward, unit: Unit) -> Values
                 numbers, pooled = rows[is_whole], pooled[:, is_whole]
             values[key][:, numbers - places[key].first] = pooled
     for (site, pooling, row), parts in windows.items():
-        ordered = [window for _, window in sorted(parts, key=lambda each: each[0])]
+        ordered = [window for _, window in sorted(parts, key=lambda part: part[0])]
         values[site, pooling][:, row - unit.start] = merge_windows(ordered, pooling)
     return values
 
@@ -117,7 +124,6 @@ def _window(sequences: Sequences, position: int, values: npt.NDArray[np.float32]
 
 
 def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, Any]:
-    interrupts.hold()
     store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)
     sums: dict[str, npt.NDArray[np.float64]] = {}
     for (site, pooling), block in values.items():

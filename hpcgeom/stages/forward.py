@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,57 +25,74 @@ Pooled = Mapping[tuple[str, str], npt.NDArray[np.float32]]
 """(site, pooling) to (layers, sequences, features); (layers, points, features) where tokens are points."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """One forward pass.
+
+    Attributes
+    ----------
+    unit
+        The unit of extract that its sequences belong to.
+    members
+        (B,) positions of the sequences in `Forward.sequences`.
+    pooled
+        What was read.
+    """
+
+    unit: Unit
+    members: npt.NDArray[np.intp]
+    pooled: Pooled
+
+
 class Forward:
     """A model of a run with its encoder and its samples; weights load once."""
 
     def __init__(self, run: Run, model: ModelPlan) -> None:
-        from hpcgeom.models import Replicate, chosen_device, encoder_of
+        from hpcgeom.models import chosen_device, encoder_of, open_model
 
         manifest = inputs.manifest_of(run)
         request = request_of(run.plan, model, manifest)
         self._name = model.name
-        self._model = Replicate().open_model(request, device=chosen_device(), threads=run.plan.threads)
+        self._model = open_model(request, model.strategy, chosen_device(), run.plan.threads)
         self._encoder = encoder_of(request, settings_of(manifest))
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)
         self.sequences, self._batch = inputs.read_sequences(run, model.name)
 
-    def close(self) -> None:
-        """Take all hooks off the model."""
+    def __enter__(self) -> Forward:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._model.close()
 
-    def batches(self, unit: Unit) -> Iterator[tuple[npt.NDArray[np.intp], Pooled]]:
-        """Run the batches of a unit, in their order.
-
-        Yields
-        ------
-        tuple
-            Positions in `sequences`, and what the forward pass gave for them.
+    def run(self, units: Sequence[Unit]) -> Iterator[Pass]:
+        """Run the batches of some units, unit after unit, in their order.
 
         Raises
         ------
         InputError
             A sample does not suit the model, has changed, or gives a value that is not finite.
         """
+        from hpcgeom.models import NonFiniteActivation, pad
+
+        planned = [(unit, members) for unit in units for members in self._batches(unit)]
+        found = self._model.run(pad(self.encodings(each), self._encoder.pad_id) for _, each in planned)
+        try:
+            for (unit, members), pooled in zip(planned, found, strict=True):
+                yield Pass(unit, members, pooled)
+        except NonFiniteActivation as error:
+            row = self.sequences.row[planned[error.batch][1][error.row]]
+            raise InputError(
+                f"model '{self._name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
+                "dataset.exclude, or choose a wider dtype"
+            ) from error
+
+    def _batches(self, unit: Unit) -> Iterator[npt.NDArray[np.intp]]:
+        """Positions in `sequences` of what shares a forward pass."""
         first, last = (int(edge) for edge in np.searchsorted(self.sequences.row, (unit.start, unit.stop)))
         batches = self._batch[first:last]
         for number in range(int(batches.max(initial=-1)) + 1):
-            members = first + np.flatnonzero(batches == number)
-            yield members, self._forward(members)
-
-    def _forward(self, members: npt.NDArray[np.intp]) -> Pooled:
-        from hpcgeom.models import NonFiniteActivation, pad
-
-        rows = self.sequences.row[members]
-        encodings = self.encodings(members)
-        try:
-            pooled: Pooled = self._model.extract(pad(encodings, self._encoder.pad_id))
-        except NonFiniteActivation as error:
-            raise InputError(
-                f"model '{self._name}', sample '{self._samples.ids[rows[error.row]]}': {error}: leave it out "
-                "with dataset.exclude, or choose a wider dtype"
-            ) from error
-        return pooled
+            yield first + np.flatnonzero(batches == number)
 
     def details(self, row: int) -> tuple[Encoding, Details]:
         """What is kept whole of the sample at `row`, and what it was encoded as.
@@ -82,7 +100,7 @@ class Forward:
         Raises
         ------
         InputError
-            As `batches`.
+            As `run`.
         """
         from hpcgeom.models import pad
 

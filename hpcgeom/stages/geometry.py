@@ -14,7 +14,7 @@ from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.plan.points import cohorts
 from hpcgeom.stages import partials, profile
-from hpcgeom.stages.base import Work, require_inputs, require_layout
+from hpcgeom.stages.base import Work, each, require_inputs, require_layout
 from hpcgeom.stages.run import LAID_OUT, Run
 from hpcgeom.store import neighbors, npz
 from hpcgeom.types import Unit
@@ -35,7 +35,7 @@ class Geometry:
             require_layout(run, stage)
         require_inputs(run, self)
         partials.remove_merged(run)  # which a process that was killed may have left
-        yield lambda item: _work(run, item)
+        yield each(lambda item: _work(run, item))
 
 
 def _work(run: Run, unit: Unit) -> dict[str, Any]:

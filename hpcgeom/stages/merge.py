@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hpcgeom.search import merge_rows
 from hpcgeom.stages import partials
-from hpcgeom.stages.base import Work, require_inputs, require_layout
+from hpcgeom.stages.base import Work, each, require_inputs, require_layout
 from hpcgeom.stages.neighbor_shards import write_lists
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.search import points_of
@@ -36,7 +36,7 @@ class Merge:
         require_layout(run, "extract")
         require_layout(run, "search")
         require_inputs(run, self)
-        yield lambda item: _work(run, item)
+        yield each(lambda item: _work(run, item))
 
 
 def _work(run: Run, unit: Unit) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hpcgeom.search.moments import column_moments
 from hpcgeom.search.points import Points
 from hpcgeom.search.rows import StandardRows
 from hpcgeom.stages import partials
-from hpcgeom.stages.base import Work, require_inputs, require_layout
+from hpcgeom.stages.base import Work, each, require_inputs, require_layout
 from hpcgeom.stages.extract import column_means
 from hpcgeom.stages.neighbor_shards import write_lists
 from hpcgeom.stages.run import Run
@@ -45,7 +45,7 @@ class Search:
         require_layout(run, "extract")
         require_layout(run, "search")
         require_inputs(run, self)
-        yield lambda item: _work(run, item)
+        yield each(lambda item: _work(run, item))
 
 
 def _work(run: Run, unit: Unit) -> dict[str, Any]:

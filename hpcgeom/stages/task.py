@@ -1,4 +1,4 @@
-"""One unit in one process: what launchers call, and what one element of a job array does."""
+"""Some units in one process: what launchers call, and what one element of a job array does."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import contextlib
 import os
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcgeom.errors import HpcgeomError
 from hpcgeom.stages import partials
-from hpcgeom.stages.base import Stage, Work, do_unit
+from hpcgeom.stages.base import Outcome, Stage, Work, do_units
 from hpcgeom.stages.collect import Collect
 from hpcgeom.stages.extract import Extract
 from hpcgeom.stages.geometry import Geometry
@@ -28,16 +29,22 @@ STAGE_OF: dict[str, Stage] = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Which unit of which run; small, so that any launcher can send it."""
+    """Which units of which run are done together; small, so that any launcher can send it.
+
+    Attributes
+    ----------
+    indices
+        Units of one model, where the stage is about models: `set_of` of the plan says which go together.
+    """
 
     run_dir: str
     stage: str
-    index: int
+    indices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a task.
+    """What became of one unit of a task.
 
     Attributes
     ----------
@@ -50,7 +57,7 @@ class Receipt:
     is_held
         Whether it was left to another living process, which `failure` then names.
     seconds
-        How long the unit took.
+        How long the task took: none of its units is there before.
     """
 
     stage: str
@@ -105,47 +112,77 @@ def close() -> None:
     _opened.close()
 
 
-def do(task: Task) -> Receipt:
-    """Do one unit; failures come back in the receipt, so that the other units go on."""
+def do(task: Task) -> tuple[Receipt, ...]:
+    """Do some units; failures come back in their receipts, so that other units go on."""
     try:
         run = _opened.run(Path(task.run_dir))
-        unit = run.select(task.stage, [task.index])[0]
-        if run.records(task.stage).is_done(unit):
-            return Receipt(task.stage, task.index, unit.key, did=False, pid=os.getpid())
+        units = run.select(task.stage, task.indices)
         began = time.monotonic()
-        did = _do(run, unit)
+        outcome = _do(run, units)
         seconds = time.monotonic() - began
-        return Receipt(task.stage, task.index, unit.key, did=did, pid=os.getpid(), seconds=seconds)
-    except LeaseHeld as held:
-        return Receipt(
-            task.stage, task.index, "", did=False, pid=os.getpid(), failure=str(held), is_held=True
-        )
     except Exception as error:
         _opened.close()
         return failed(task, error)
+    return tuple(
+        _held(unit, outcome.held[unit])
+        if unit in outcome.held
+        else Receipt(
+            unit.stage, unit.index, unit.key, did=unit in outcome.did, pid=os.getpid(), seconds=seconds
+        )
+        for unit in units
+    )
 
 
-def _do(run: Run, unit: Unit) -> bool:
-    """Do a unit, and before it those that it needs."""
-    for needed in run.select(unit.stage, unit.needs):
-        _do(run, needed)
-    did = do_unit(run, unit, _opened.get(run, unit))
-    if unit.stage == Merge.name:
-        partials.remove_merged(run, unit)
-    return did
+def _do(run: Run, units: Sequence[Unit]) -> Outcome:
+    """Do some units, and before them those that they need."""
+    needed = sorted({index for unit in units for index in unit.needs})
+    if missing := run.records(units[0].stage).missing(run.select(units[0].stage, needed)):
+        before = _do(run, missing)
+        if before.held:  # somebody else does them: the units wait as they do
+            return Outcome(frozenset(), dict.fromkeys(units, next(iter(before.held.values()))))
+    if not run.records(units[0].stage).missing(units):
+        return Outcome(frozenset(), {})
+    outcome = do_units(run, units, _opened.get(run, units[0]))
+    if units[0].stage == Merge.name:
+        for unit in units:
+            partials.remove_merged(run, unit)
+    return outcome
 
 
-def failed(task: Task, error: BaseException) -> Receipt:
-    """The receipt of a task that ended in `error`."""
+def _held(unit: Unit, by: LeaseHeld) -> Receipt:
+    return Receipt(
+        unit.stage, unit.index, unit.key, did=False, pid=os.getpid(), failure=str(by), is_held=True
+    )
+
+
+def failed(task: Task, error: BaseException) -> tuple[Receipt, ...]:
+    """The receipts of a task that ended in `error`, or whose process did; what is recorded is done."""
     is_ours = isinstance(error, HpcgeomError)
     sentence = str(error) if is_ours else f"{type(error).__name__}: {error}"
-    return Receipt(
+    receipt = Receipt(
         task.stage,
-        task.index,
-        f"{task.stage} unit {task.index}",
+        -1,
+        "",
         did=False,
         pid=os.getpid(),
         failure=sentence,
         exit_code=error.exit_code if is_ours else 3,  # type: ignore[attr-defined]
         details="".join(traceback.format_exception(error)),
+    )
+    failures = tuple(
+        replace(receipt, index=index, key=f"{task.stage} unit {index}") for index in task.indices
+    )
+    if len(task.indices) == 1:
+        return failures
+    try:
+        run = Run(Path(task.run_dir))
+        done = {unit.index: unit for unit in run.select(task.stage, task.indices)}
+        done = {index: unit for index, unit in done.items() if run.records(task.stage).is_done(unit)}
+    except HpcgeomError:
+        return failures
+    return tuple(
+        Receipt(task.stage, each.index, done[each.index].key, did=True, pid=os.getpid())
+        if each.index in done
+        else each
+        for each in failures
     )

@@ -156,7 +156,7 @@ def test_a_tokenizer_that_has_changed_since_prepare_is_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"sample 'p3' has \d+ tokens .*but prepare counted .* start another run"
     ):
-        list(forward.batches(run.units("extract")[0]))
+        list(forward.run(run.units("extract")[:1]))
 
 
 def test_problems_of_several_samples_are_told_together(tmp_path):

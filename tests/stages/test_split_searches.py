@@ -101,7 +101,7 @@ def test_a_pair_that_is_begun_before_its_scan_does_the_scan_itself(searched):
     for unit in (scan, pair):
         run.records("search").remove(unit)
     task.close()
-    receipt = task.do(Task(str(searched), "search", pair.index))
+    (receipt,) = task.do(Task(str(searched), "search", (pair.index,)))
     assert receipt.failure == ""
     assert receipt.did
     assert run.records("search").is_recorded(scan)
@@ -114,10 +114,10 @@ def test_a_pair_whose_scan_another_process_does_is_left_until_that_is_done(searc
     for unit in (scan, pair):
         run.records("search").remove(unit)
     with lease(run.records("search").path(scan).with_suffix(".lease")):
-        receipt = task.do(Task(str(searched), "search", pair.index))
+        (receipt,) = task.do(Task(str(searched), "search", (pair.index,)))
         assert receipt.is_held
         assert not receipt.did
-    assert task.do(Task(str(searched), "search", pair.index)).did
+    assert task.do(Task(str(searched), "search", (pair.index,)))[0].did
 
 
 @pytest.mark.parametrize("is_verified", [True, False])
