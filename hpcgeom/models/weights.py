@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,25 @@ def torch_dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Where on disk the tensors of a model are.
+
+    Attributes
+    ----------
+    targets
+        All parameters and persistent buffers of the model, by name; tied names have one tensor.
+    stored
+        Name in the model to the tensor on disk; of tied names, the first.
+    report
+        What is left aside.
+    """
+
+    targets: Mapping[str, torch.Tensor]
+    stored: Mapping[str, Stored]
+    report: WeightsReport
+
+
 def load_weights(
     model: torch.nn.Module,
     source: Path,
@@ -121,28 +140,14 @@ def load_weights(
     ProblemsError
         Keys are missing, unknown, or stored twice, or shapes or kinds of numbers differ; all of it at once.
     """
-    targets = _targets(model, dtype)
-    placed, report = _placed(targets, source, table)
-    by_file: dict[Path, list[str]] = defaultdict(list)
-    for name, tensor in placed.items():
-        by_file[tensor.file].append(name)
-    fresh: dict[str, torch.Tensor] = {}
-    for file, names in by_file.items():
-        with open_safetensors(file) as handle, torch.no_grad():
-            for name in names:
-                value, target = handle.get_tensor(placed[name].key), targets[name]
-                if target.is_meta:
-                    fresh[name] = torch.empty(target.shape, dtype=target.dtype, device=device).copy_(value)
-                else:
-                    target.copy_(value)
-    model.load_state_dict(fresh, strict=False, assign=True)
-    _tie_again(model, targets, fresh)
+    placement = place_weights(model, source, table, dtype)
+    fill(model, placement, placement.stored, device)
     _check_nothing_is_meta(model)
-    return report
+    return placement.report
 
 
-def check_weights(model: torch.nn.Module, source: Path, table: KeyTable, dtype: torch.dtype) -> WeightsReport:
-    """Make sure that `load_weights` would succeed.
+def place_weights(model: torch.nn.Module, source: Path, table: KeyTable, dtype: torch.dtype) -> Placement:
+    """Find the tensors of a model on disk, and make sure that they fit.
 
     Reads only the headers of the files, and copies of one tied tensor.
 
@@ -151,7 +156,42 @@ def check_weights(model: torch.nn.Module, source: Path, table: KeyTable, dtype: 
     InputError, ProblemsError
         As `load_weights`.
     """
-    return _placed(_targets(model, dtype), source, table)[1]
+    targets = _targets(model, dtype)
+    stored, report = _placed(targets, source, table)
+    return Placement(targets, stored, report)
+
+
+def fill(
+    model: torch.nn.Module, placement: Placement, names: Iterable[str], device: torch.device | str = "cpu"
+) -> None:
+    """Give some tensors of `model` their values, and those that are tied to them.
+
+    Parameters
+    ----------
+    names
+        Which of ``placement.stored``.
+    device
+        Where meta tensors become real.
+    """
+    by_file: dict[Path, list[str]] = defaultdict(list)
+    for name in names:
+        by_file[placement.stored[name].file].append(name)
+    fresh: dict[str, torch.Tensor] = {}
+    for file, inside in by_file.items():
+        with open_safetensors(file) as handle, torch.no_grad():
+            for name in inside:
+                value, target = handle.get_tensor(placement.stored[name].key), placement.targets[name]
+                if target.is_meta:
+                    fresh[name] = torch.empty(target.shape, dtype=target.dtype, device=device).copy_(value)
+                else:
+                    target.copy_(value)
+    model.load_state_dict(fresh, strict=False, assign=True)
+    _tie_again(model, placement.targets, fresh)
+
+
+def check_weights(model: torch.nn.Module, source: Path, table: KeyTable, dtype: torch.dtype) -> WeightsReport:
+    """Make sure that `load_weights` would succeed; see `place_weights`."""
+    return place_weights(model, source, table, dtype).report
 
 
 def _targets(model: torch.nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
