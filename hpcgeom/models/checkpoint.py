@@ -178,6 +178,19 @@ def stored_tensors(source: Path) -> dict[str, Stored]:
     return stored
 
 
+def byte_ranges(file: Path) -> dict[str, tuple[int, int]]:
+    """Where in a safetensors file, which `open_safetensors` opens, the bytes of each tensor begin and end."""
+    with file.open("rb") as raw:
+        n_header = int.from_bytes(raw.read(8), "little")
+        header = json.loads(raw.read(n_header))
+    header.pop("__metadata__", None)
+    first = 8 + n_header
+    return {
+        key: (first + entry["data_offsets"][0], first + entry["data_offsets"][1])
+        for key, entry in header.items()
+    }
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object.
 

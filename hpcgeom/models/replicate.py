@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
-from hpcgeom.catalog.sites import SiteShape, is_module_glob
+from hpcgeom.catalog.sites import is_module_glob
 from hpcgeom.models.blocks import check_chain, first_block_arguments
 from hpcgeom.models.chain import run_chain
 from hpcgeom.models.details import Details, read_details
 from hpcgeom.models.failures import explaining_forward
-from hpcgeom.models.families import family
+from hpcgeom.models.families import build_with_readings, family
 from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings, hook_modules
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
-from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_details, resolve_readings
+from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
+from hpcgeom.models.shapes import shapes_of
 from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import load_weights, torch_dtype
@@ -47,11 +48,8 @@ class Replicate:
             The request, the configuration or the weights are wrong.
         """
         torch.set_num_threads(threads)
-        source = family(request.family)
-        limits = source.limits(request)
-        skeleton = source.build(request)
-        readings = resolve_readings(request.readings, skeleton.model, skeleton.layout, request.name)
-        resolve_details(request.details, skeleton.layout, request.name)
+        limits = family(request.family).limits(request)
+        skeleton, readings = build_with_readings(request)
         unused: tuple[str, ...] = ()
         if skeleton.keys is not None and request.folder is not None:
             dtype = torch_dtype(request.dtype)
@@ -112,21 +110,11 @@ class ReplicatedModel:
         model, layout = self.skeleton.model, self.skeleton.layout
         batch = probe_batch(self.limits) if probe is None else probe.rows(2)
         pooled = self._extract(batch, check_finite=False)
-        sites = {}
-        for site, reading in self.readings.items():
-            modules = tuple(reading.modules[layer] for layer in reading.layers) if reading.modules else ()
-            sites[site] = SiteShape(reading.layers, pooled[site, reading.poolings[0]].shape[-1], modules)
         width = None
         if layout is not None:
             with torch.inference_mode():
                 width = int(first_block_arguments(model, layout, self._inputs(batch))[0].shape[-1])
-        return ModelShapes(
-            sites,
-            None if layout is None else len(layout.blocks_of(model)),
-            width,
-            sum(parameter.numel() for parameter in model.parameters()),
-            self.unused_keys,
-        )
+        return shapes_of(self.skeleton, self.readings, pooled, width, self.unused_keys)
 
     def extract(self, batch: TokenBatch) -> Pooled:
         """Pooled activations of one batch.
@@ -222,7 +210,4 @@ class ReplicatedModel:
         run_chain(self.skeleton.model, layout, self._inputs(batch), self._block_readings, sink)
 
     def _inputs(self, batch: TokenBatch) -> dict[str, Any]:
-        tensors = {
-            name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in self.skeleton.inputs
-        }
-        return {**tensors, **self.skeleton.arguments}
+        return self.skeleton.inputs_of(batch, self.device)

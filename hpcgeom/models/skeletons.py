@@ -11,7 +11,7 @@ from accelerate import init_empty_weights
 
 from hpcgeom.errors import InputError
 from hpcgeom.models.layout import BlockLayout
-from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest
+from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest, TokenBatch
 from hpcgeom.models.weights import KeyTable, torch_dtype
 
 ATTENTION = "sdpa"
@@ -47,6 +47,11 @@ class Skeleton:
     keys: KeyTable | None
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def inputs_of(self, batch: TokenBatch, device: torch.device | str) -> dict[str, Any]:
+        """What the forward is called with for `batch`, by keyword."""
+        tensors = {name: torch.from_numpy(getattr(batch, name)).to(device) for name in self.inputs}
+        return {**tensors, **self.arguments}
 
 
 def read_config(

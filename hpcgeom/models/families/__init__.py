@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from hpcgeom.errors import InputError
 from hpcgeom.models.limits import Limits
-from hpcgeom.models.readings import resolve_details, resolve_readings
+from hpcgeom.models.readings import SiteReading, resolve_details, resolve_readings
 from hpcgeom.models.request import ModelRequest
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import WeightsReport, check_weights, torch_dtype
@@ -45,6 +45,20 @@ def family(name: str) -> Family:
     return cast(Family, import_module(f"{__name__}.{name}"))
 
 
+def build_with_readings(request: ModelRequest) -> tuple[Skeleton, dict[str, SiteReading]]:
+    """The model of `request` without its weights, and what is read of it.
+
+    Raises
+    ------
+    InputError
+        The configuration is wrong, or a site, layer, pooling or detail does not exist.
+    """
+    skeleton = family(request.family).build(request)
+    readings = resolve_readings(request.readings, skeleton.model, skeleton.layout, request.name)
+    resolve_details(request.details, skeleton.layout, request.name)
+    return skeleton, readings
+
+
 def check_model(request: ModelRequest) -> WeightsReport:
     """Make sure that a model can be built and that its weights fit; only headers of files are read.
 
@@ -53,9 +67,7 @@ def check_model(request: ModelRequest) -> WeightsReport:
     InputError, ProblemsError
         The configuration is wrong, a site does not exist, or tensors are missing, unknown or misshaped.
     """
-    skeleton = family(request.family).build(request)
-    resolve_readings(request.readings, skeleton.model, skeleton.layout, request.name)
-    resolve_details(request.details, skeleton.layout, request.name)
+    skeleton, _ = build_with_readings(request)
     if skeleton.keys is None or request.folder is None:
         return WeightsReport(())
     return check_weights(skeleton.model, request.folder, skeleton.keys, torch_dtype(request.dtype))
