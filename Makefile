@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo install data run test test-slow test-slurm parity slurm-lab slurm-lab-stop check bench format clean
+.PHONY: demo install data run test test-slow test-slurm parity slurm-lab slurm-lab-stop check bench \
+        bench-15b format clean
 
 demo: install data run
 
@@ -65,6 +66,11 @@ check: install
 
 bench: install
 	for script in tools/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# ESM-2 15B on this machine by `stream`: needs 31 GB of disk in BENCH_15B, and 6 GiB of memory.
+BENCH_15B ?= /tmp/hpcgeom-esm2-15b
+bench-15b: install
+	$(BIN)/python tools/bench/large/stream_15b.py $(BENCH_15B)
 
 format: install
 	$(BIN)/ruff check --fix .

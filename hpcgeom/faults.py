@@ -22,7 +22,8 @@ def reached(moment: str, **about: Any) -> None:
     ----------
     moment
         ``unit-begins``, ``unit-computed`` and ``unit-recorded``, with `stage`, `index` and `key`; ``tile``,
-        with `start`, in the loop of a search.
+        with `start`, in the loop of a search; ``stream-block``, with `block`, and ``stream-saved``, with
+        `n_steps`, in a pass of the strategy `stream`.
     """
     if name := os.environ.get(VARIABLE):
         _hook(name)(moment, **about)

@@ -32,6 +32,21 @@ class BlockCall:
     keywords: Mapping[str, Any]
     hidden_keyword: str | None
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the tensors in it."""
+        return sum(
+            tensor.untyped_storage().nbytes() for tensor in _tensors_in((self.arguments, self.keywords))
+        )
+
+
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping | tuple | list):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors_in(each)
+
 
 class _Stopped(BaseException):
     """The first block was reached. Not an Exception: a model may catch those."""

@@ -24,6 +24,10 @@ from hpcgeom.models.scratch import Scratch, SetDigest
 from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 
+CALLS_BYTES = 256 * 2**20
+"""Memory for what blocks are called with: masks and tables of all batches. Beyond it they are made again for
+every block, from the embeddings on."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
@@ -58,9 +62,9 @@ class _Traveler:
     Attributes
     ----------
     batch
-        What its `call` is made of again for every block; None if `call` is kept.
+        What its call is made of again for every block; None where `call` is kept.
     call
-        What blocks are called with, where that holds no tensors: masks of many batches take much memory.
+        What blocks are called with beside hidden states.
     """
 
     masks: BatchMasks
@@ -91,6 +95,7 @@ class Passage:
     ) -> None:
         self._route, self._check_finite = route, check_finite
         self._travelers: list[_Traveler] = []
+        self._calls_bytes = 0
         self.width = 0
         self.hidden = HiddenStates(scratch, host_memory_bytes, route.device)
         self._pooled: PooledParts
@@ -148,7 +153,8 @@ class Passage:
         sink = self._sink(0, masks)
         with torch.inference_mode(), self._explaining(masks), self._route.hooks.collecting(sink):
             hidden, call = self._first_call(batch)
-        keeps_call = not any(isinstance(value, torch.Tensor | tuple) for value in _values_of(call))
+        keeps_call = self._calls_bytes + call.n_bytes <= CALLS_BYTES
+        self._calls_bytes += call.n_bytes if keeps_call else 0
         self._travelers.append(_Traveler(masks, *((None, call) if keeps_call else (batch, None))))
         self.width = int(hidden.shape[-1])
         self.hidden.add(hidden)
@@ -166,7 +172,8 @@ class Passage:
                 with route.hooks.collecting(sink):
                     after = advance(route.skeleton.model, route.layout, index, call, hidden, sink)
             self.hidden.replace(number, after)
-            if running is not None:  # a device goes on computing while what it read before is fetched
+            sink.send()
+            if running is not None:  # a device computes on while what it gave before is looked at
                 self._settle(step, *running)
             running = (number, sink)
         if running is not None:
@@ -208,7 +215,3 @@ class Passage:
 
     def _explaining(self, masks: BatchMasks) -> AbstractContextManager[None]:
         return explaining_forward(self._route.request.name, *masks.real.shape)
-
-
-def _values_of(call: BlockCall) -> list[object]:
-    return [*call.arguments, *call.keywords.values()]

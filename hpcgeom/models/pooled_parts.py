@@ -98,7 +98,8 @@ class PooledInFiles:
         if number == 0:
             self._end, self.checksums[step] = 0, 0
             os.truncate(self._open(step), 0)
-        for (site, _), values in pooled.items():
+        for site, pooling in _keys(self._readings[step]):
+            values = pooled[site, pooling]
             self.widths[site] = values.shape[-1]
             raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
             write_at(self._open(step), raw, self._end, self._path(step))
@@ -148,10 +149,9 @@ class PooledInFiles:
 
     def _shapes(self, step: int, number: int) -> Iterator[tuple[tuple[str, str], tuple[int, int, int]]]:
         n_rows, n_tokens = self._sizes[number]
-        for site, reading in self._readings[step].items():
-            for pooling in reading.poolings:
-                n_points = n_tokens if pooling == TOKENS_POOLING else n_rows
-                yield (site, pooling), (len(reading.layers), n_points, self.widths[site])
+        for site, pooling in _keys(self._readings[step]):
+            n_points = n_tokens if pooling == TOKENS_POOLING else n_rows
+            yield (site, pooling), (len(self._readings[step][site].layers), n_points, self.widths[site])
 
     def _start(self, step: int, number: int) -> int:
         if step not in self._starts:
@@ -169,6 +169,11 @@ class PooledInFiles:
         if step not in self._files:
             self._files[step] = os.open(self._path(step), os.O_RDWR | os.O_CREAT, 0o666)
         return self._files[step]
+
+
+def _keys(readings: Mapping[str, SiteReading]) -> Iterator[tuple[str, str]]:
+    """Site and pooling of all that is read, in the order of a file."""
+    return ((site, pooling) for site, reading in readings.items() for pooling in reading.poolings)
 
 
 def _joined(parts: Sequence[tuple[tuple[str, str], npt.NDArray[np.float32]]]) -> Pooled:

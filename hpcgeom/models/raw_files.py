@@ -62,7 +62,7 @@ def read_at(descriptor: int, raw: Bytes, offset: int, path: Path) -> None:
     n_read = 0
     while n_read < len(raw):
         try:
-            n_new = os.preadv(descriptor, [memoryview(raw)[n_read:]], offset + n_read)
+            n_new = os.preadv(descriptor, [raw[n_read:].data], offset + n_read)
         except OSError as error:
             raise InputError(f"{path} cannot be read at byte {offset + n_read}: {error.strerror}") from error
         if n_new == 0:
@@ -84,7 +84,7 @@ def write_at(descriptor: int, raw: Bytes, offset: int, path: Path) -> None:
     n_written = 0
     try:
         while n_written < len(raw):
-            n_written += os.pwritev(descriptor, [memoryview(raw)[n_written:]], offset + n_written)
+            n_written += os.pwritev(descriptor, [raw[n_written:].data], offset + n_written)
     except OSError as error:
         if error.errno in _FULL:
             raise ResourceError(

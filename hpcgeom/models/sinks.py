@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,7 @@ class PooledSink:
     _pooled: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, init=False)
     _read_by: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
     _by_base: dict[str, list[SiteReading]] = field(default_factory=dict, init=False)
+    _sent: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         for reading in self.readings.values():
@@ -146,6 +148,12 @@ class PooledSink:
             f"{n_rows} and T = {n_tokens}: read another module"
         )
 
+    def send(self) -> None:
+        """Start to bring what was pooled to the host while a device computes on; `finish` waits for it."""
+        devices = {rows.device for rows in self._pooled.values() if rows.is_cuda}
+        self._pooled = {key: rows.to("cpu", non_blocking=True) for key, rows in self._pooled.items()}
+        self._sent = [torch.cuda.current_stream(device).record_event() for device in devices]
+
     def finish(self, check_finite: bool = True) -> Pooled:
         """All that was asked for, on the host.
 
@@ -164,6 +172,8 @@ class PooledSink:
                     "not run "
                     "as a module in the forward pass (fused kernels skip submodules): read another module"
                 )
+        for sent in self._sent:
+            sent.synchronize()
         pooled = {key: rows.cpu().numpy() for key, rows in self._pooled.items()}
         if check_finite:
             self._refuse_non_finite(pooled)
