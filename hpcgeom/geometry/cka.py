@@ -21,20 +21,31 @@ matrices: up to about as many points as all layers together have features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations_with_replacement
+from operator import add
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.errors import InputError
-from hpcgeom.geometry.centered import CenteredLayer, survey
-from hpcgeom.geometry.rows import Floats, ReadRows, row_blocks
+from hpcgeom.geometry.centered import survey
+from hpcgeom.geometry.cka_sums import (
+    BYTES,
+    MIN_BLOCK_ROWS,
+    CkaSums,
+    feature_bytes,
+    feature_sums,
+    gram_bytes,
+    gram_sums,
+    groups_of,
+    mirrored,
+)
+from hpcgeom.geometry.rows import Floats, ReadRows
 from hpcgeom.types import Status
 
 Route = Literal["auto", "gram", "features"]
-
-_BYTES = 8  # of a float64
-_MIN_BLOCK_ROWS, _MAX_BLOCK_ROWS = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +121,47 @@ def cka_matrix(
         status = np.full(n_layers, Status.TOO_FEW_POINTS, dtype=np.int8)
         return CkaMatrix(nothing, nothing.copy(), status, status.copy(), n_points, route)
     layers = [survey(read_rows, layer, n_points, memory_bytes) for layer in range(n_layers)]
-    taken = _choose(route, [layer.width for layer in layers], n_points, memory_bytes)
-    sums = _gram_sums if taken == "gram" else _feature_sums
-    products = sums(layers, n_points, memory_bytes)
-    diagonal_products, diagonal_sums = _diagonals(layers, n_points, memory_bytes)
-    status = np.array([Status.CONSTANT if layer.is_constant else Status.OK for layer in layers], np.int8)
+    widths = [layer.width for layer in layers]
+    taken = _choose(route, widths, n_points, memory_bytes)
+    if taken == "gram":
+        sums = gram_sums(layers, (0, n_points), (0, n_points), memory_bytes)
+    else:
+        panel = max(*widths, int(np.sqrt(memory_bytes / (4 * BYTES))))
+        pairs = combinations_with_replacement(groups_of(widths, panel), 2)
+        sums = reduce(add, (feature_sums(layers, *pair, n_points, memory_bytes) for pair in pairs))
+    return cka_from_sums(sums, n_points, np.array([layer.is_constant for layer in layers]), taken)
+
+
+def cka_from_sums(
+    sums: CkaSums, n_points: int, is_constant: npt.NDArray[np.bool_], route: str = "auto"
+) -> CkaMatrix:
+    """Linear CKA of all pairs of layers from the sums over all points.
+
+    Parameters
+    ----------
+    sums
+        Over all pairs of rows, or of groups of layers.
+    n_points
+        N, at least 2.
+    is_constant
+        Shape (L,): layers whose points are all equal.
+    route
+        How the sums were taken.
+    """
+    products = mirrored(sums.products)
+    status = np.where(is_constant, Status.CONSTANT, Status.OK).astype(np.int8)
     value = _normalized(products, status == Status.OK)
     debiased_status = status.copy()
     if n_points < 4:
         debiased_status[:] = Status.TOO_FEW_POINTS
-        return CkaMatrix(value, np.full_like(value, np.nan), status, debiased_status, n_points, taken)
+        return CkaMatrix(value, np.full_like(value, np.nan), status, debiased_status, n_points, route)
     n = float(n_points)
-    corrected = products - n / (n - 2) * diagonal_products
-    corrected += np.outer(diagonal_sums, diagonal_sums) / ((n - 1) * (n - 2))
+    corrected = products - n / (n - 2) * mirrored(sums.diagonal_products)
+    corrected += np.outer(sums.diagonal_sums, sums.diagonal_sums) / ((n - 1) * (n - 2))
     vanishes = np.diagonal(corrected) <= 1e-11 * np.diagonal(products)
     debiased_status[vanishes & (status == Status.OK)] = Status.NO_SOLUTION
     debiased = _normalized(corrected, debiased_status == Status.OK)
-    return CkaMatrix(value, debiased, status, debiased_status, n_points, taken)
+    return CkaMatrix(value, debiased, status, debiased_status, n_points, route)
 
 
 def _normalized(products: Floats, known: npt.NDArray[np.bool_]) -> Floats:
@@ -141,10 +176,10 @@ def _choose(route: Route, widths: list[int], n_points: int, memory_bytes: int) -
         "gram": n_points**2 / 2 * (total + len(widths) ** 2 / 2),
         "features": n_points * (total**2 + sum(width**2 for width in widths)) / 2,
     }
-    rows = min(n_points, _MIN_BLOCK_ROWS)
+    rows = min(n_points, MIN_BLOCK_ROWS)
     need = {
-        "gram": _gram_bytes(rows, len(widths), max(widths)),
-        "features": _feature_bytes(rows, max(widths)),
+        "gram": gram_bytes(rows, len(widths), max(widths)),
+        "features": feature_bytes(rows, max(widths)),
     }
     allowed = [name for name in work if route in ("auto", name)]
     possible = [name for name in allowed if need[name] <= memory_bytes]
@@ -155,95 +190,3 @@ def _choose(route: Route, widths: list[int], n_points: int, memory_bytes: int) -
             f"memory_bytes = {memory_bytes}; raise it, or pass fewer layers"
         )
     return min(possible, key=lambda name: work[name])
-
-
-def _gram_bytes(block_rows: int, n_layers: int, width: int) -> int:
-    """Gram blocks of all layers, and two blocks of rows with the temporaries of centering."""
-    return _BYTES * (n_layers * block_rows**2 + 6 * block_rows * width)
-
-
-def _feature_bytes(block_rows: int, width: int) -> int:
-    """Two covariances (one is a temporary) of two panels of `width`, and their rows."""
-    return _BYTES * (2 * width**2 + 6 * block_rows * width)
-
-
-def _largest(n_points: int, fits: npt.NDArray[np.bool_]) -> int:
-    """The largest number of rows 1..len(fits) that fits; at least the smallest allowed block."""
-    return min(n_points, max(int(np.count_nonzero(fits)), _MIN_BLOCK_ROWS))
-
-
-def _gram_sums(layers: list[CenteredLayer], n_points: int, memory_bytes: int) -> Floats:
-    """<X X^T, Y Y^T> of all pairs: Gram matrices in square blocks, those off the diagonal counted twice."""
-    rows = np.arange(1, _MAX_BLOCK_ROWS + 1)
-    width = max(layer.width for layer in layers)
-    fits = _BYTES * (len(layers) * rows**2 + 6 * rows * width) <= memory_bytes
-    cuts = list(row_blocks(n_points, _largest(n_points, fits)))
-    total = np.zeros((len(layers), len(layers)))
-    for i, (start, stop) in enumerate(cuts):
-        for other_start, other_stop in cuts[i:]:
-            grams = np.empty((len(layers), stop - start, other_stop - other_start))
-            for gram, layer in zip(grams, layers, strict=True):
-                left = layer.rows(start, stop)
-                right = left if other_start == start else layer.rows(other_start, other_stop)
-                np.matmul(left, right.T, out=gram)
-            flat = grams.reshape(len(layers), -1)
-            total += (flat @ flat.T) * (1.0 if other_start == start else 2.0)
-    return total
-
-
-def _feature_sums(layers: list[CenteredLayer], n_points: int, memory_bytes: int) -> Floats:
-    """|X^T Y|_F^2 of all pairs: covariances of groups of layers, as many at once as fit."""
-    panel = max(max(layer.width for layer in layers), int(np.sqrt(memory_bytes / (4 * _BYTES))))
-    room = (memory_bytes - _BYTES * 2 * panel**2) // (_BYTES * 6 * panel)
-    block_rows = max(min(n_points, _MAX_BLOCK_ROWS, room), min(n_points, _MIN_BLOCK_ROWS))
-    groups = _groups([layer.width for layer in layers], panel)
-    total = np.zeros((len(layers), len(layers)))
-    for i, group in enumerate(groups):
-        for other in groups[i:]:
-            shape = [sum(layers[layer].width for layer in part) for part in (group, other)]
-            covariance = np.zeros(shape)
-            for start, stop in row_blocks(n_points, block_rows):
-                left = np.hstack([layers[layer].rows(start, stop) for layer in group])
-                same = other is group
-                right = left if same else np.hstack([layers[layer].rows(start, stop) for layer in other])
-                covariance += left.T @ right
-            _add_squares(np.square(covariance, out=covariance), layers, group, other, total)
-    return np.asarray(np.triu(total) + np.triu(total, 1).T)
-
-
-def _groups(widths: list[int], panel: int) -> list[list[int]]:
-    """Consecutive layers, together at most `panel` wide."""
-    groups: list[list[int]] = []
-    used = panel
-    for layer, width in enumerate(widths):
-        if used + width > panel:
-            groups.append([])
-            used = 0
-        groups[-1].append(layer)
-        used += width
-    return groups
-
-
-def _add_squares(
-    squares: Floats, layers: list[CenteredLayer], group: list[int], other: list[int], total: Floats
-) -> None:
-    row = 0
-    for a in group:
-        column = 0
-        for b in other:
-            block = squares[row : row + layers[a].width, column : column + layers[b].width]
-            total[a, b] = block.sum()
-            column += layers[b].width
-        row += layers[a].width
-
-
-def _diagonals(layers: list[CenteredLayer], n_points: int, memory_bytes: int) -> tuple[Floats, Floats]:
-    """sum_i a_i b_i of all pairs, and sum_i a_i, of the squared norms a_i of the centered points."""
-    per_row = _BYTES * (len(layers) + 6 * max(layer.width for layer in layers))
-    block_rows = max(1, min(n_points, _MAX_BLOCK_ROWS, memory_bytes // per_row))
-    products, sums = np.zeros((len(layers), len(layers))), np.zeros(len(layers))
-    for start, stop in row_blocks(n_points, block_rows):
-        squared = np.stack([np.sum(layer.rows(start, stop) ** 2, axis=1) for layer in layers])
-        products += squared @ squared.T
-        sums += squared.sum(axis=1)
-    return products, sums

@@ -164,6 +164,50 @@ def set_sums(bins: Sequence[Counts]) -> tuple[Floats, Floats]:
     return np.array(shared, dtype=np.float64), np.array(jaccard, dtype=np.float64)
 
 
+def set_squares(bins: Sequence[Counts]) -> tuple[Counts, Floats]:
+    """Sums over points of c^2 and of (c / (2k - c))^2.
+
+    Parameters
+    ----------
+    bins
+        As for `set_sums`.
+
+    Returns
+    -------
+    shared, jaccard
+        Shape (len(ks), L, M): int64, and float64.
+    """
+    shared, jaccard = [], []
+    for of_k in bins:
+        k = of_k.shape[-1] - 1
+        c = np.arange(k + 1)
+        shared.append((of_k * c**2).sum(axis=-1))
+        jaccard.append((of_k * (c / (2 * k - c)) ** 2).sum(axis=-1))
+    return np.array(shared), np.array(jaccard, dtype=np.float64)
+
+
+def jaccard_from_sums(sums: Floats, squares: Floats, n_points: int) -> tuple[Floats, Floats]:
+    """Jaccard indices and their standard deviation over points / sqrt(N).
+
+    Parameters
+    ----------
+    sums, squares
+        Shape (len(ks), L, M): sums over all points of the index and of its square.
+    n_points
+        N.
+
+    Returns
+    -------
+    value, error
+        Shape (len(ks), L, M), float64; NaN if N is 0.
+    """
+    if n_points == 0:
+        return np.full(sums.shape, np.nan), np.full(sums.shape, np.nan)
+    value = sums / n_points
+    variance = np.maximum(squares / n_points - value**2, 0.0)
+    return value, np.sqrt(variance / n_points)
+
+
 def chance_levels(n_points: int, ks: Sequence[int]) -> tuple[Floats, Floats]:
     """Mutual k-NN and Jaccard index that independent lists have: k / (N - 1), and the mean of c / (2k - c).
 
