@@ -79,6 +79,8 @@ class Unit:
         Into how many blocks a split search is cut, 1 for a whole one; and the two that the unit is about.
     needs
         Numbers of units of the same stage that are done before.
+    kind, number
+        Of geometry between layers: what is counted, and for which split into halves.
     superseded_by
         Units that hold all that came of this one: where they are done it is done too, and its files may be
         gone.
@@ -98,4 +100,6 @@ class Unit:
     n_blocks: int = 1
     blocks: tuple[int, int] | None = None
     needs: tuple[int, ...] = ()
+    kind: str = ""
+    number: int = -1
     superseded_by: tuple[Unit, ...] = ()

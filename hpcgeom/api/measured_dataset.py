@@ -11,11 +11,11 @@ import numpy.typing as npt
 from hpcgeom.api.measured_layers import Layer
 from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE
 from hpcgeom.errors import InputError
-from hpcgeom.geometry.overlap import overlap_counts, overlap_from_counts
 from hpcgeom.geometry.trimmed import trimming_bias
 from hpcgeom.plan import paths
 from hpcgeom.plan.packing import pack
 from hpcgeom.stages import collect, profile
+from hpcgeom.stages.between_results import Coordinates, Variables, empty
 from hpcgeom.store import results
 from hpcgeom.store.variables import RESULTS, VALERIANI
 from hpcgeom.types import Labels
@@ -34,9 +34,7 @@ TRIMMED = (
 )
 
 
-def axes_of(
-    read: Read, settings: Mapping[str, Any], ks: Sequence[int], labels: Sequence[str]
-) -> collect.Coordinates:
+def axes_of(read: Read, settings: Mapping[str, Any], ks: Sequence[int], labels: Sequence[str]) -> Coordinates:
     def text(values: Sequence[str]) -> npt.NDArray[np.object_]:
         return np.array(values, dtype=object)
 
@@ -61,11 +59,11 @@ def axes_of(
 
 def profiles(
     read: Read,
-    axes: collect.Coordinates,
+    axes: Coordinates,
     codes: Mapping[str, Labels],
     ks: Sequence[int],
-) -> collect.Variables:
-    variables: collect.Variables = {}
+) -> Variables:
+    variables: Variables = {}
     for name, layer, found in read:
         values = dict(found.values)
         if codes and found.indices is not None:
@@ -77,7 +75,7 @@ def profiles(
             if value.size == 0:
                 continue
             if variable not in variables:
-                variables[variable] = (RESULTS[variable].dims, collect.empty(variable, axes))
+                variables[variable] = (RESULTS[variable].dims, empty(variable, axes))
             variables[variable][1][where] = value
     if codes:
         by_chance = np.array([collect.chance(np.asarray(each)) for each in codes.values()])
@@ -85,23 +83,18 @@ def profiles(
     return variables
 
 
-def overlaps(read: Read, axes: collect.Coordinates, ks: Sequence[int]) -> collect.Variables:
-    lists = np.stack([layer.indices[:, : max(ks)] for *_, layer in read if layer.indices is not None])
-    value, error = overlap_from_counts(*overlap_counts(lists, None, ks), lists.shape[1], ks)
-    constant = np.array([layer.is_constant for *_, layer in read])
-    for numbers in (value, error):  # neighbors in a constant layer are row order
-        numbers[:, constant, :] = np.nan
-        numbers[:, :, constant] = np.nan
-    variables = collect.empty_overlaps(axes)
-    models, layers = list(axes["model"]), list(axes["layer"])
-    places = [(models.index(name), 0, 0, layers.index(layer)) for name, layer, _ in read]
-    collect.place_overlaps(variables, places, (value, error), np.arange(len(ks)))
-    return variables
+def relative_depth(read: Read, axes: Coordinates) -> npt.NDArray[np.float64]:
+    """(models, layers): layers relative to the deepest one that was given of the model."""
+    depth = np.full((len(axes["model"]), len(axes["layer"])), np.nan)
+    for row, name in enumerate(axes["model"]):
+        own = [layer for model, layer, _ in read if model == name]
+        depth[row, np.isin(axes["layer"], own)] = np.array(own) / max(*own, 1)
+    return depth
 
 
 def dataset(
-    variables: collect.Variables,
-    axes: collect.Coordinates,
+    variables: Variables,
+    axes: Coordinates,
     read: Read,
     settings: Mapping[str, Any],
     metric: str,
@@ -110,11 +103,7 @@ def dataset(
 
     used = {dim for dims, _ in variables.values() for dim in dims} | {"model", "layer"}
     coordinates: dict[str, Any] = {name: values for name, values in axes.items() if name in used}
-    depth = np.full((len(axes["model"]), len(axes["layer"])), np.nan)
-    for row, name in enumerate(axes["model"]):
-        own = [layer for model, layer, _ in read if model == name]
-        depth[row, np.isin(axes["layer"], own)] = np.array(own) / max(*own, 1)
-    coordinates["relative_depth"] = (("model", "layer"), depth)
+    coordinates["relative_depth"] = (("model", "layer"), relative_depth(read, axes))
     attributes = {
         "title": "Geometry of given arrays",
         "n_samples": read[0][2].n_points,

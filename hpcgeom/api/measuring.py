@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.api import measured_dataset
+from hpcgeom.api import measured_dataset, measured_pairs
 from hpcgeom.api.measured_dataset import Read
 from hpcgeom.api.measured_layers import Arrays, Reading, read_layer
 from hpcgeom.data.labels import encode, labels_from_file
@@ -17,6 +17,7 @@ from hpcgeom.data.neighbor_files import Given, find_arrays
 from hpcgeom.errors import InputError
 from hpcgeom.geometry.lists import check_ks
 from hpcgeom.manifest.analysis_sections import Geometry
+from hpcgeom.manifest.fields import MAX_INT64
 from hpcgeom.plan.packing import pack
 from hpcgeom.types import Labels
 
@@ -33,6 +34,7 @@ Models = dict[str, dict[int, Arrays]]
 ONLY_MODEL, ONLY_LABEL = "arrays", "label"
 ESTIMATORS = ("twonn", "twonn_mle", "twonn_mle_censored", "twonn_mle_trimmed", "gride")
 _DEFAULTS = Geometry()
+_DEFAULT_KS = tuple(k for k in _DEFAULTS.overlap_k if isinstance(k, int))
 
 
 def measure(
@@ -51,6 +53,10 @@ def measure(
     gride_range_max: int = _DEFAULTS.gride_range_max,
     data_fractions: Sequence[float] = _DEFAULTS.data_fractions,
     overlap_k: Sequence[int] | None = None,
+    jaccard: bool = False,
+    error_splits: int = 0,
+    information_imbalance: bool = False,
+    cka: bool = False,
     n_neighbors: int | None = None,
     metric: Literal["euclidean", "cosine"] = "euclidean",
     seed: int = _DEFAULTS.seed,
@@ -85,6 +91,10 @@ def measure(
         As in a manifest; `data_fractions` and `seed` are for points only.
     overlap_k
         As in a manifest; those of its defaults that the lists reach if None.
+    jaccard, error_splits, information_imbalance
+        As in a manifest: what else is measured between layers, by their lists.
+    cka
+        As in a manifest; for points only.
     n_neighbors, metric
         Of the search: 64 neighbors, or N - 1 where that is less, if None.
 
@@ -115,8 +125,15 @@ def measure(
         "gride_range_max": gride_range_max,
         "data_fractions": list(data_fractions),
         "seed": seed,
+        "jaccard": jaccard,
+        "error_splits": error_splits,
+        "information_imbalance": information_imbalance,
+        "cka": cka,
     }
-    most_ranks = max(_DEFAULTS.overlap_k if overlap_k is None else overlap_k, default=1)
+    _check_between(settings, has_points=points is not None)
+    most_ranks = max(_DEFAULT_KS if overlap_k is None else overlap_k, default=1)
+    if error_splits or information_imbalance:  # look at whole lists
+        most_ranks = MAX_INT64
     reading = Reading(settings, self_column, squared, n_neighbors, metric, most_ranks)
     read = [
         (model, layer, read_layer(arrays, reading))
@@ -125,11 +142,14 @@ def measure(
     ]
     _check_sizes(read)
     codes = _codes(labels, read[0][2].n_points)
-    ks = _ks(overlap_k, labels, read)
+    ks = _ks(overlap_k, labels, read, settings)
     axes = measured_dataset.axes_of(read, settings, ks, list(codes))
     variables = measured_dataset.profiles(read, axes, codes, ks)
     if ks:
-        variables |= measured_dataset.overlaps(read, axes, ks)
+        variables |= measured_pairs.of_lists(read, axes, {**settings, "overlap_k": ks})
+    if cka:
+        arrays = [arrays["points"] for of_layers in models.values() for arrays in of_layers.values()]
+        variables |= measured_pairs.of_points(read, axes, arrays)
     found = metric if distances is indices is mus is None else "that of the given arrays"
     return measured_dataset.dataset(variables, axes, read, settings, found)
 
@@ -240,10 +260,22 @@ def _encoded(name: str, given: Any, n_points: int) -> Labels:
     return encode([str(value) for value in values.tolist()])[0]
 
 
-def _ks(wanted: Sequence[int] | None, labels: OfLabels | None, read: Read) -> list[int]:
+def _check_between(settings: Mapping[str, Any], *, has_points: bool) -> None:
+    if settings["error_splits"] < 0:
+        raise InputError(
+            f"error_splits: expected 0 or more splits, found {settings['error_splits']}; 32 is usual"
+        )
+    if settings["cka"] and not has_points:
+        raise InputError("cka: alignment is of points, found none: pass points, or leave it out")
+
+
+def _ks(
+    wanted: Sequence[int] | None, labels: OfLabels | None, read: Read, settings: Mapping[str, Any]
+) -> list[int]:
     """Numbers of neighbors of the overlaps; none where there are no row numbers."""
     lengths = [layer.indices.shape[1] for *_, layer in read if layer.indices is not None]
-    for option, value in (("overlap_k", wanted), ("labels", labels)):
+    asked = {name: settings[name] or None for name in ("jaccard", "error_splits", "information_imbalance")}
+    for option, value in {"overlap_k": wanted, "labels": labels, **asked}.items():
         if value is not None and not lengths:
             raise InputError(
                 f"{option}: overlaps are of row numbers of neighbors, found none: pass indices, or "
@@ -251,4 +283,4 @@ def _ks(wanted: Sequence[int] | None, labels: OfLabels | None, read: Read) -> li
             )
     if wanted is not None:
         return sorted(set(check_ks(wanted, min(lengths), "overlap_k")))
-    return [k for k in _DEFAULTS.overlap_k if lengths and k <= min(lengths)]
+    return [k for k in _DEFAULT_KS if lengths and k <= min(lengths)]

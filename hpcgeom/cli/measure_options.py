@@ -57,6 +57,14 @@ OverlapKOption = Annotated[
     str | None,
     typer.Option("-k", "--overlap-k", metavar="K", help="Neighbors of overlaps, such as 10,30."),
 ]
+JaccardOption = Annotated[bool, typer.Option("--jaccard", help="Jaccard indices beside overlaps.")]
+ErrorSplitsOption = Annotated[
+    int, typer.Option("--error-splits", metavar="N", help="Random halves behind errors of overlaps.")
+]
+ImbalanceOption = Annotated[
+    bool, typer.Option("--information-imbalance", help="Bounds of it between layers, from the lists.")
+]
+CkaOption = Annotated[bool, typer.Option("--cka", help="Alignment of layers (linear CKA), from points.")]
 NeighborsOption = Annotated[
     int | None,
     typer.Option("--neighbors", metavar="N", help="Neighbors searched of points [default: 64]."),

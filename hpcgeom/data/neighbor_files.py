@@ -36,6 +36,16 @@ class NamedArray:
         """
         return read_array(self.source) if isinstance(self.source, Path) else self.source
 
+    def open(self) -> Any:
+        """What is cut into arrays by slices of its rows; a file is not read before.
+
+        Raises
+        ------
+        InputError
+            As `load`.
+        """
+        return open_array(self.source) if isinstance(self.source, Path) else self.source
+
 
 def find_arrays(
     given: Given, layers: Literal["all"] | Sequence[int] = "all", name: str = "array"
@@ -93,12 +103,23 @@ def read_array(path: Path) -> Array:
     InputError
         It is neither, or it is damaged; a pickle is never opened.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    if not path.is_dir() and path.suffix.lower() != ".npy":
-        raise InputError(f"{path} is neither .npy nor a folder with a Zarr array: save it as one of these")
-    array = open_zarr(path) if path.is_dir() else map_npy(path)
+    array = open_array(path)
     try:
         return np.array(array[...])
     except (OSError, ValueError, RuntimeError) as error:  # a codec of Zarr refuses damaged bytes
         raise InputError(f"{path} is damaged ({error}): write or copy it again") from error
+
+
+def open_array(path: Path) -> Any:
+    """A .npy file, mapped, or a Zarr array.
+
+    Raises
+    ------
+    InputError
+        It is neither; a pickle is never opened.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path")
+    if not path.is_dir() and path.suffix.lower() != ".npy":
+        raise InputError(f"{path} is neither .npy nor a folder with a Zarr array: save it as one of these")
+    return open_zarr(path) if path.is_dir() else map_npy(path)

@@ -73,7 +73,7 @@ def _nearest(word: str, words: Sequence[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else ""
 
 
-def _tag_of_layers(value: Any) -> str:
+def _tag_of_numbers(value: Any) -> str:
     return "all" if isinstance(value, str) else "list"
 
 
@@ -86,7 +86,18 @@ LayerNumber = Annotated[int, Field(ge=0, le=MAX_INT64)]
 Layers = Annotated[
     Annotated[Literal["all"], described("all or a list of layer numbers"), Tag("all")]
     | Annotated[tuple[LayerNumber, ...], List, Field(min_length=1), AfterValidator(ascending), Tag("list")],
-    Discriminator(_tag_of_layers),
+    Discriminator(_tag_of_numbers),
+]
+OverlapK = Annotated[
+    Annotated[Literal["all"], described("all or a list of numbers of neighbors"), Tag("all")]
+    | Annotated[
+        tuple[Annotated[int, Field(ge=1, le=MAX_INT64)], ...],
+        List,
+        Field(min_length=1),
+        AfterValidator(ascending),
+        Tag("list"),
+    ],
+    Discriminator(_tag_of_numbers),
 ]
 Standardize = Annotated[
     Annotated[bool, described("true, false or a list of sites"), Tag("bool")]
@@ -252,16 +263,44 @@ class Geometry(Section):
         Field(description="Shares of the samples on which the dimension is measured again, descending."),
     ] = (1.0, 0.5, 0.25, 0.125)
     overlap_k: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=MAX_INT64)], ...],
-        List,
-        AfterValidator(ascending),
-        Field(min_length=1, description="Numbers of neighbors at which overlaps are measured, ascending."),
+        OverlapK,
+        Field(
+            description="Numbers of neighbors at which overlaps are measured, ascending, or all from 1 to "
+            "neighbors.k."
+        ),
     ] = (1, 2, 5, 10, 20, 50)
+    jaccard: Annotated[
+        bool, Field(description="Whether Jaccard indices of neighborhoods are measured beside overlaps.")
+    ] = False
+    cka: Annotated[
+        bool,
+        Field(description="Whether the alignment of all layers (linear CKA) is measured, from their points."),
+    ] = False
+    information_imbalance: Annotated[
+        bool,
+        Field(
+            description="Whether bounds of the information imbalance of all layers are taken from the lists."
+        ),
+    ] = False
+    error_splits: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="Random splits of the points into halves, for errors of overlaps that count "
+            "correlated points; each takes as long as the overlaps.",
+        ),
+    ] = 0
     labels: Annotated[
         Annotated[tuple[Slug, ...], List, AfterValidator(unique)] | None,
         Field(description="Label sets whose overlap is measured; all of dataset.labels when absent."),
     ] = None
     cross_model: Annotated[bool, Field(description="Whether layers of different models are compared.")] = True
     seed: Annotated[
-        int, Field(ge=0, le=MAX_INT64, description="Seed of the random subsets behind data_fractions.")
+        int,
+        Field(
+            ge=0,
+            le=MAX_INT64,
+            description="Seed of the random subsets behind data_fractions, and of the halves.",
+        ),
     ] = 0

@@ -118,7 +118,7 @@ def _standardized_sites_are_read(neighbors: Any, representations: Any, models: A
 
 
 def _overlaps_fit_in_k(geometry: Any, neighbors: Any) -> Iterator[Problem]:
-    largest = max(geometry.overlap_k)
+    largest = 0 if geometry.overlap_k == "all" else max(geometry.overlap_k)
     if largest > neighbors.k:
         yield Problem(
             ("geometry", "overlap_k"),

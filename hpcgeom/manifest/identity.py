@@ -26,9 +26,10 @@ def canonical(manifest: Manifest) -> dict[str, Any]:
     Returns
     -------
     dict
-        Everything as written with all defaults filled in, the labels that are measured by name, and paths
-        unresolved. Without the strategies and the means of the search, which change no number, and without
-        what does not exist for points that exist already. It is itself a valid manifest.
+        Everything as written with all defaults filled in, the labels that are measured by name, the k of
+        overlaps one by one, and paths unresolved. Without the strategies and the means of the search, which
+        change no number, and without what does not exist for points that exist already. It is itself a valid
+        manifest.
     """
     settings: dict[str, Any] = manifest.model_dump(mode="json")
     for model in settings["models"]:
@@ -36,6 +37,7 @@ def canonical(manifest: Manifest) -> dict[str, Any]:
     for name in MEANS:
         del settings["neighbors"][name]
     settings["geometry"]["labels"] = list(manifest.labels)
+    settings["geometry"]["overlap_k"] = list(manifest.overlap_ks)
     if manifest.is_arrays:
         del settings["representations"]
         del settings["extract"]["tokens_per_batch"]

@@ -99,6 +99,14 @@ class Manifest(Section):
         """Names of the label sets that are measured: those of `geometry.labels`, else all, sorted."""
         return label_names(self.dataset) if self.geometry.labels is None else self.geometry.labels
 
+    @property
+    def overlap_ks(self) -> tuple[int, ...]:
+        """Numbers of neighbors of overlaps, ascending; with labels of queries also the nearest neighbor."""
+        asked = self.geometry.overlap_k
+        ks = range(1, self.neighbors.k + 1) if asked == "all" else asked
+        of_queries = {1} if self.dataset.query is not None and self.labels else set()
+        return tuple(sorted({*of_queries, *ks}))
+
     def problems(self) -> Iterator[Problem]:
         """Find the contradictions between sections."""
         sections = {name: getattr(self, name) for name in type(self).model_fields}

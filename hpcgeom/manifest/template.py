@@ -198,8 +198,12 @@ geometry:
   gride_range_max: 64            # largest neighbor rank of GRIDE, a power of two, at most neighbors.k
   mu_fractions: [0.5, 0.6, 0.7, 0.8, 0.9]   # TwoNN again at these shares of the ratios
   data_fractions: [1.0, 0.5, 0.25, 0.125]   # the dimension again on these shares of the samples
-  overlap_k: [1, 2, 5, 10, 20, 50]          # numbers of neighbors of overlaps, at most neighbors.k
+  overlap_k: [1, 2, 5, 10, 20, 50]          # numbers of neighbors of overlaps, at most neighbors.k; or all
+  jaccard: false                 # whether Jaccard indices are measured beside overlaps
+  cka: false                     # whether the alignment of layers (linear CKA) is measured, from all points
+  information_imbalance: false   # whether it is bounded for all pairs of layers, by the lists of neighbors
+  error_splits: 0                # random halves behind errors of overlaps, such as 32; 0 for none
   labels: null                   # names from dataset.labels; all of them when it is null
   cross_model: true              # whether layers of different models are compared
-  seed: 0                        # of the random subsets behind data_fractions
+  seed: 0                        # of the random subsets behind data_fractions, and of the halves
 """

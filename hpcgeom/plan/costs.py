@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcgeom.plan import details, memory, paths, sizes
+from hpcgeom.plan.alignment import cut_of
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.points import cohorts, n_points, point_arrays
 from hpcgeom.plan.units import NEIGHBOR_ARRAYS, NEIGHBOR_SHARD_ROWS, n_blocks_of, representations, units_of
@@ -132,10 +133,13 @@ def _geometry(plan: Plan) -> StageCost:
     n_alone = len(representations(plan))
     size = sizes.records(len(units), len(units)) + n_alone * sizes.profile(plan)
     for unit in units:
-        if not unit.model:
-            size += sizes.pairs(plan, _layers_at(plan, unit.site, unit.pooling))
+        if unit.kind:
+            size += sizes.between(plan, unit.kind, _layers_at(plan, unit.site, unit.pooling))
     needed = max(memory.geometry(plan, model, item) for model, item, _, _ in representations(plan))
-    return StageCost("geometry", len(units), 2 * len(units) + 1, size, needed, 0.0)
+    flops = 0.0
+    if plan.manifest["geometry"]["cka"]:
+        flops = sum(2 * cut_of(each).work for group in plan.groups() for each in cohorts(plan, *group))
+    return StageCost("geometry", len(units), 2 * len(units) + 1, size, needed, flops)
 
 
 def _collect(plan: Plan) -> StageCost:

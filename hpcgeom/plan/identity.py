@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-PLAN_SCHEMA = 2
+PLAN_SCHEMA = 3
 """Raised whenever a plan, a record or a store changes in a way that older code cannot read."""
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpcgeom.plan import points, sizes
+from hpcgeom.plan import alignment, points, sizes
+from hpcgeom.plan.between import HALF_ROWS, PAIR_ROWS
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
-from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS, PAIR_ROWS, n_blocks_of
+from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS, n_blocks_of
 
 TILES_BYTES = 2**30
 """Memory that the tiles of one search task may take."""
@@ -174,11 +175,40 @@ def geometry(plan: Plan, model: ModelPlan, item: Representation) -> int:
     n, k = points.n_points(plan, model, item), int(plan.manifest["neighbors"]["k"])
     ks = len(plan.manifest["geometry"]["overlap_k"])
     layers = sum(len(other.layers) for _, other in points.members(plan, item.site, item.pooling))
-    # Lists as read, stacked and put together; counts and their squares, summed by each thread.
-    together = 3 * layers * min(PAIR_ROWS, n) * k * 4 + 4 * ks * layers**2 * 8
+    together = max(_pairs_bytes(plan, n, layers), _halves_bytes(plan, n, layers))
+    if plan.manifest["geometry"]["cka"]:
+        compared = points.cohorts(plan, item.site, item.pooling)
+        together = max(together, *(alignment.memory_bytes(cohort) for cohort in compared))
     # Both kinds of lists, a copy for a subset, counts by label, and rows of a second search.
     alone = n * (2 * k * 12 + 5 * k + 8 * ks + 200) + 6 * min(4096, n) * item.width * 8
     return PROCESS_BYTES + max(together, alone)
+
+
+def _pairs_bytes(plan: Plan, n: int, layers: int) -> int:
+    """Lists as read, stacked and put together; counts and their squares, and what they are made of."""
+    geometry, k = plan.manifest["geometry"], int(plan.manifest["neighbors"]["k"])
+    n_numbers = 4 if geometry["jaccard"] else 2
+    bins = _bins_bytes(plan, layers) if geometry["jaccard"] else 0
+    ranks = 8 * layers**2 * 8 if geometry["information_imbalance"] else 0
+    sums: int = ranks + 2 * n_numbers * len(geometry["overlap_k"]) * layers**2 * 8
+    return 3 * layers * min(PAIR_ROWS, n) * k * 4 + sums + bins
+
+
+def _halves_bytes(plan: Plan, n: int, layers: int) -> int:
+    """Lists as read, stacked and inside a half; sums over both halves, and what they are made of."""
+    geometry, k = plan.manifest["geometry"], int(plan.manifest["neighbors"]["k"])
+    if not geometry["error_splits"]:
+        return 0
+    rows = min(HALF_ROWS, n)
+    lists = 3 * layers * rows * k * 4 + rows * k * 40
+    sums = 10 * len(geometry["overlap_k"]) * layers**2 * 8
+    return lists + sums + _bins_bytes(plan, layers) + 17 * n
+
+
+def _bins_bytes(plan: Plan, layers: int) -> int:
+    """Points by their number of common neighbors, of eight k at a time, as counted and as added up."""
+    n_bins = sum(int(k) + 1 for k in plan.manifest["geometry"]["overlap_k"][-8:])
+    return 20 * layers**2 * n_bins
 
 
 def collect(plan: Plan) -> int:

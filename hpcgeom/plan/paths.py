@@ -68,6 +68,6 @@ def profile(model: str, site: str, pooling: str, layer: int) -> str:
     return f"geometry/profile/{model}/{group(site, pooling)}/layer-{layer:03d}.npz"
 
 
-def pairs(site: str, pooling: str, start: int, stop: int) -> str:
-    """Partial result: overlap counts of all layer pairs over a range of points."""
-    return f"geometry/overlap/{group(site, pooling)}/{rows(start, stop)}.npz"
+def between(kind: str, site: str, pooling: str, part: str) -> str:
+    """Partial result: what is counted between all layers, over some of the points or of the pairs."""
+    return f"geometry/{kind}/{group(site, pooling)}/{part}.npz"

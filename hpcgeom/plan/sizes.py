@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hpcgeom.plan.between import ALIGNMENT, HALVES
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.points import are_tokens
 
@@ -16,7 +17,7 @@ ID_BYTES, POSITION_BYTES = 48, 8
 """Of a sample's id, and of the position of a token, in the coordinates of a store."""
 RECORD_BYTES, ENTRY_BYTES = 600, 140
 """Of a record, and of every file that it names."""
-RESULT_VARIABLES, RESULT_BYTES = 48, 2100
+RESULT_VARIABLES, RESULT_BYTES = 68, 2100
 """Variables and coordinates of the results, and the metadata of each."""
 NPZ_ARRAYS, NPZ_BYTES = 23, 280
 """Arrays of a partial result, and what each takes besides its numbers."""
@@ -97,7 +98,7 @@ def profile_numbers(plan: Plan) -> int:
     fractions = len(geometry["mu_fractions"]) + len(geometry["data_fractions"])
     of_labels = 4 * ks * len(geometry["labels"])
     if plan.samples.n_queries:
-        of_labels += 1 + (4 * len({1, *geometry["overlap_k"]}) + 1) * len(geometry["labels"])
+        of_labels += 1 + (4 * ks + 1) * len(geometry["labels"])
     return 8 + 4 * len(geometry["estimators"]) + 4 * n2 + 2 * fractions + of_labels
 
 
@@ -106,15 +107,27 @@ def profile(plan: Plan) -> int:
     return NPZ_ARRAYS * NPZ_BYTES + 8 * profile_numbers(plan)
 
 
-def pairs(plan: Plan, n_layers: int) -> int:
-    """Bytes of the overlaps of all pairs of `n_layers` layers over one range of rows."""
-    return 2 * NPZ_BYTES + 2 * 8 * len(plan.manifest["geometry"]["overlap_k"]) * n_layers**2
+def between(plan: Plan, kind: str, n_layers: int) -> int:
+    """Bytes of what one unit counts between `n_layers` layers."""
+    geometry = plan.manifest["geometry"]
+    if kind == ALIGNMENT:
+        return 3 * NPZ_BYTES + 8 * n_layers * (2 * n_layers + 1)
+    ks, n_numbers = len(geometry["overlap_k"]), 2 if geometry["jaccard"] else 1
+    if kind == HALVES:
+        return 3 * NPZ_BYTES + 8 * ks * n_layers * (n_numbers * n_layers + 1)
+    of_ranks = 8 * n_layers * (3 * n_layers + 1) if geometry["information_imbalance"] else 0
+    return 8 * NPZ_BYTES + 2 * n_numbers * 8 * ks * n_layers**2 + of_ranks
 
 
 def results(plan: Plan) -> int:
     """Bytes of the results, models of fewer layers padded."""
     deepest = 1 + max(max(item.layers) for model in plan.models for item in model.representations)
-    n_layers, n_groups = len(plan.models) * deepest, len(plan.groups())
-    ks = len(plan.manifest["geometry"]["overlap_k"])
-    numbers = 2 * ks * n_layers**2 + (2 * ks + profile_numbers(plan)) * n_layers
-    return RESULT_VARIABLES * RESULT_BYTES + 8 * n_groups * numbers
+    n_layers, n_models, n_groups = len(plan.models) * deepest, len(plan.models), len(plan.groups())
+    geometry = plan.manifest["geometry"]
+    ks, n_overlaps = len(geometry["overlap_k"]), 3 if geometry["error_splits"] else 2
+    of_pairs = n_overlaps * ks * (n_layers**2 + n_layers * (1 + n_models)) + n_layers * n_models
+    of_pairs += n_overlaps * ks * n_layers**2 if geometry["jaccard"] else 0
+    of_pairs += 2 * n_layers * (n_layers + 1) if geometry["cka"] else 0
+    of_pairs += 3 * n_layers**2 if geometry["information_imbalance"] else 0
+    numbers = of_pairs + profile_numbers(plan) * n_layers
+    return RESULT_VARIABLES * RESULT_BYTES + 8 * n_groups * (numbers + 2 * ks * n_models)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hpcgeom.plan import paths, points
+from hpcgeom.plan.between import BETWEEN_LAYERS, between_units
 from hpcgeom.plan.details import arrays_of
 from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import DetailPlan, ModelPlan, Plan, Representation
@@ -31,8 +32,6 @@ DETAILS = "details"
 MAX_BLOCKS = 8
 """Of a split search."""
 NEIGHBOR_SHARD_ROWS = 65_536
-PAIR_ROWS = 8192
-"""Points of one unit of the overlap of all layer pairs."""
 
 
 def choose_unit_rows(bytes_per_row: int, least: int = MIN_UNIT_ROWS) -> int:
@@ -183,30 +182,14 @@ def _shard_files(model: ModelPlan, item: Representation, position: int, shard: i
 
 
 def geometry_units(plan: Plan) -> tuple[Unit, ...]:
-    """First every layer alone, then the overlaps of all layer pairs by ranges of points."""
+    """First every layer alone, then what is measured between the layers of each site and pooling."""
     units: list[Unit] = []
     for model, item, _, layer in representations(plan):
         owns = (paths.profile(model.name, item.site, item.pooling, layer),)
         asked = profile_digest(plan, model)
         units.append(_about_layer(plan, "geometry", len(units), asked, owns, model, item, layer))
     for site, pooling in plan.groups():
-        asked = pairs_digest(plan, site, pooling)
-        n_points = max(cohort.n_points for cohort in points.cohorts(plan, site, pooling))
-        for start in range(0, n_points, PAIR_ROWS):
-            stop = min(start + PAIR_ROWS, n_points)
-            units.append(
-                Unit(
-                    "geometry",
-                    len(units),
-                    f"pairs/{paths.group(site, pooling)}/{paths.rows(start, stop)}",
-                    asked,
-                    (paths.pairs(site, pooling, start, stop),),
-                    site=site,
-                    pooling=pooling,
-                    start=start,
-                    stop=stop,
-                )
-            )
+        units += between_units(plan, site, pooling, len(units))
     return tuple(units)
 
 
@@ -233,23 +216,10 @@ def representations(plan: Plan) -> list[tuple[ModelPlan, Representation, int, in
 
 def profile_digest(plan: Plan, model: ModelPlan) -> str:
     """Identity of what is measured on single layers of `model`."""
-    settings = {key: value for key, value in plan.manifest["geometry"].items() if key != "cross_model"}
+    asked = plan.manifest["geometry"]
+    settings = {key: value for key, value in asked.items() if key not in BETWEEN_LAYERS}
     labels = {name: plan.samples.label_digests[name] for name in settings["labels"]}
     return digest("geometry.profile", settings=settings, labels=labels, search=model.search_digest)
-
-
-def pairs_digest(plan: Plan, site: str, pooling: str) -> str:
-    """Identity of the overlaps between all layers at one site and pooling."""
-    involved = [[model.name, model.search_digest] for model, _ in points.members(plan, site, pooling)]
-    geometry = plan.manifest["geometry"]
-    return digest(
-        "geometry.pairs",
-        ks=geometry["overlap_k"],
-        cross_model=geometry["cross_model"],
-        models=involved,
-        site=site,
-        pooling=pooling,
-    )
 
 
 def _about_layer(

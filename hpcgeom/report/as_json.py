@@ -22,7 +22,10 @@ EXPORTED: dict[str, dict[str, str]] = {
     "gride": {"error": "gride_error", "distance": "gride_distance", "status": "gride_status"},
     "twonn_by_mu_fraction": {"error": "twonn_by_mu_fraction_error"},
     "decimated_dimension": {"error": "decimated_dimension_error"},
-    "consecutive_overlap": {"error": "consecutive_overlap_error"},
+    "consecutive_overlap": {
+        "error": "consecutive_overlap_error",
+        "half_sample_error": "consecutive_overlap_half_sample_error",
+    },
     "label_overlap": {"error": "label_overlap_error"},
     "label_overlap_balanced": {"error": "label_overlap_balanced_error"},
     "retrieval_accuracy": {"error": "retrieval_accuracy_error"},

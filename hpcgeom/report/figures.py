@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from hpcgeom.errors import InputError
-from hpcgeom.report.overlap_maps import overlap
+from hpcgeom.report.pair_figures import cka, information_imbalance, jaccard, overlap
 from hpcgeom.report.profiles import consecutive_overlap, intrinsic_dimension, label_overlap
 from hpcgeom.report.scans import (
     MOST_LINES,
@@ -36,6 +36,11 @@ KINDS: dict[str, Kind] = {
     ),
     "consecutive_overlap": Kind(consecutive_overlap, ("consecutive_overlap",)),
     "overlap": Kind(overlap, ("overlap",)),
+    "jaccard": Kind(jaccard, ("jaccard",)),
+    "cka": Kind(lambda results, k: cka(results), ("cka_debiased",)),
+    "information_imbalance": Kind(
+        lambda results, k: information_imbalance(results), ("information_imbalance_low",)
+    ),
     "label_overlap": Kind(label_overlap, ("label_overlap",)),
 }
 
@@ -77,8 +82,13 @@ def draw_figure(results: xr.Dataset, name: str, k: int | None = None) -> Figure:
         )
     if k is not None:
         chosen_k(results, k)
-    loaded = results.compute() if name == "overlap" else small(results)
+    loaded = results.compute() if _is_between(results, name) else small(results)
     return KINDS[name].draw(loaded, k)
+
+
+def _is_between(results: xr.Dataset, name: str) -> bool:
+    """Whether a figure is of pairs of layers."""
+    return any("other_layer" in results[each].dims for each in KINDS[name].variables if each in results)
 
 
 def _missing(results: xr.Dataset, kind: Kind) -> str:
@@ -93,9 +103,10 @@ def _missing(results: xr.Dataset, kind: Kind) -> str:
 
 def _nothing_to_see(results: xr.Dataset, name: str) -> str:
     """Why a figure of measured values would say nothing."""
-    if name == "overlap":
-        known = results["overlap"].notnull()
-        per_side = known.any(["other_model", "other_layer", "k"]).sum(["model", "layer"])
+    if _is_between(results, name):
+        known = results[KINDS[name].variables[0]].notnull()
+        others = [dim for dim in known.dims if dim not in ("site", "pooling", "model", "layer")]
+        per_side = known.any(others).sum(["model", "layer"])
         if int(per_side.max()) < 2:
             return "there is one layer only, and nothing to compare it with"
     if name == "gride_by_layer":

@@ -112,8 +112,8 @@ def chosen_k(results: xr.Dataset, k: int | None = None) -> int:
 
 
 def small(results: xr.Dataset) -> xr.Dataset:
-    """All but the overlaps of pairs of layers, read into memory once."""
-    return results.drop_vars([name for name in ("overlap", "overlap_error") if name in results]).compute()
+    """All but what is between two models or layers, read into memory once."""
+    return results.drop_vars([name for name in results if "other_model" in results[name].dims]).compute()
 
 
 def kept_layers(results: xr.Dataset, model: str, place: SitePooling) -> npt.NDArray[np.bool_]:
@@ -133,9 +133,15 @@ def profile(results: xr.Dataset, variable: str, model: str, place: SitePooling, 
     position = np.flatnonzero(kept_layers(results, model, place))
     value = np.asarray(results[variable].sel(where).values, dtype=np.float64)[position]
     error = np.full(value.shape, np.nan)
-    if f"{variable}_error" in results:
-        error = np.asarray(results[f"{variable}_error"].sel(where).values, dtype=np.float64)[position]
+    if name := error_of(results, variable):
+        error = np.asarray(results[name].sel(where).values, dtype=np.float64)[position]
     return Profile(*_layers(results, model, position), value, error)
+
+
+def error_of(results: xr.Dataset, variable: str) -> str:
+    """Name of the error of a variable: that of random halves where it was measured; empty for none."""
+    possible = (f"{variable}_half_sample_error", f"{variable}_error")
+    return next((name for name in possible if name in results), "")
 
 
 def _layers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,20 +12,16 @@ import xarray as xr
 
 from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import read_samples
-from hpcgeom.geometry.overlap import overlap_from_counts
 from hpcgeom.plan import paths
-from hpcgeom.plan.points import are_tokens, cohorts, members, n_base_points
+from hpcgeom.plan.points import are_tokens, cohorts, n_base_points
 from hpcgeom.plan.units import representations
 from hpcgeom.stages.base import Work, each, require_inputs
+from hpcgeom.stages.between_results import Coordinates, Variables, between_layers, empty, place_of
 from hpcgeom.stages.points import sample_of_points
-from hpcgeom.stages.retrieving import retrieval_ks
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz, results
 from hpcgeom.store.variables import RESULTS, VALERIANI
-from hpcgeom.types import Status, Unit
-
-Coordinates = dict[str, npt.NDArray[Any]]
-Variables = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
+from hpcgeom.types import Unit
 
 
 class Collect:
@@ -50,14 +46,14 @@ def _work(run: Run) -> dict[str, Any]:
 def build(run: Run) -> xr.Dataset:
     """The results of a run, from its partial results."""
     axes = _axes(run)
-    variables = _profiles(run, axes)
-    variables |= _overlaps(run, axes)
+    about = _about_models(run, axes["layer"])
+    variables = _profiles(run, axes) | between_layers(run, axes, about["relative_depth"][1])
     labels = run.plan.manifest["geometry"]["labels"]
     if labels:
         variables |= _chance(run, labels)
     used = {dim for dims, _ in variables.values() for dim in dims}
     coordinates: dict[str, Any] = {name: values for name, values in axes.items() if name in used}
-    coordinates |= _about_models(run, axes["layer"])
+    coordinates |= about
     return xr.Dataset(variables, coords=coordinates, attrs=_attributes(run))
 
 
@@ -72,7 +68,7 @@ def _axes(run: Run) -> Coordinates:
         "site": _text(list(dict.fromkeys(site for site, _ in groups))),
         "pooling": _text(list(dict.fromkeys(pooling for _, pooling in groups))),
         "layer": np.arange(deepest + 1),
-        "k": np.array(_ks(run), dtype=np.int64),
+        "k": np.array(geometry["overlap_k"], dtype=np.int64),
         "estimator": _text([name for name in geometry["estimators"] if name != "gride"]),
         "n2": np.array(n2, dtype=np.int64),
         "mu_fraction": np.array(geometry["mu_fractions"], dtype=np.float64),
@@ -83,132 +79,23 @@ def _axes(run: Run) -> Coordinates:
     }
 
 
-def _ks(run: Run) -> list[int]:
-    """Numbers of neighbors of the results: of overlaps, and of retrieval where there is any."""
-    geometry, has_queries = run.plan.manifest["geometry"], run.plan.samples.n_queries > 0
-    return retrieval_ks(run.plan) if has_queries and geometry["labels"] else list(geometry["overlap_k"])
-
-
-def _columns_of_overlaps(run: Run) -> npt.NDArray[np.intp]:
-    """Where the k of overlaps stand among all: retrieval adds the nearest neighbor."""
-    found: npt.NDArray[np.intp] = np.searchsorted(_ks(run), run.plan.manifest["geometry"]["overlap_k"])
-    return found
-
-
 def _text(values: list[str]) -> npt.NDArray[np.object_]:
     return np.array(values, dtype=object)
 
 
-def empty(name: str, axes: Coordinates) -> npt.NDArray[Any]:
-    """An array of the registered shape in which nothing is known yet."""
-    variable = RESULTS[name]
-    shape = tuple(len(axes[dim]) for dim in variable.dims)
-    kind = np.dtype(variable.dtype)
-    if name.endswith("status"):
-        return np.full(shape, int(Status.ABSENT), dtype=kind)
-    return np.full(shape, np.nan if kind.kind == "f" else 0, dtype=kind)
-
-
-def _place(axes: Coordinates, model: str, site: str, pooling: str, layer: int) -> tuple[int, int, int, int]:
-    def at(dim: str, value: str) -> int:
-        return list(axes[dim]).index(value)
-
-    return at("model", model), at("site", site), at("pooling", pooling), layer
-
-
 def _profiles(run: Run, axes: Coordinates) -> Variables:
     variables: Variables = {}
-    of_overlaps = _columns_of_overlaps(run)
     for model, item, _, layer in representations(run.plan):
         path = run.sound(paths.profile(model.name, item.site, item.pooling, layer), "geometry")
-        where = _place(axes, model.name, item.site, item.pooling, layer)
+        where = place_of(axes, model.name, item.site, item.pooling, layer)
         for name, value in npz.load(path).items():
             if value.size == 0 and value.ndim:
                 continue  # no estimator but gride was asked for
             if name not in variables:
                 variables[name] = (RESULTS[name].dims, empty(name, axes))
             target = variables[name][1]
-            if name.startswith("label_overlap"):
-                target[where][:, of_overlaps] = value
-            else:
-                target[where] = value
+            target[where] = value
     return variables
-
-
-def _overlaps(run: Run, axes: Coordinates) -> Variables:
-    variables, ks = empty_overlaps(axes), _columns_of_overlaps(run)
-    for site, pooling in run.plan.groups():
-        measured = _sum_pairs(run, site, pooling)
-        places = [
-            _place(axes, model.name, site, pooling, layer)
-            for model, item in members(run.plan, site, pooling)
-            for layer in item.layers
-        ]
-        place_overlaps(variables, places, measured, ks)
-    return variables
-
-
-def empty_overlaps(axes: Coordinates) -> Variables:
-    """The variables that `place_overlaps` fills."""
-    names = [f"{name}{end}" for name in ("overlap", "consecutive_overlap") for end in ("", "_error")]
-    return {name: (RESULTS[name].dims, empty(name, axes)) for name in names}
-
-
-def place_overlaps(
-    variables: Variables,
-    places: Sequence[tuple[int, int, int, int]],
-    measured: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
-    ks: npt.NDArray[np.intp],
-) -> None:
-    """Put overlaps and their errors, (k, layers, layers), where their layers stand.
-
-    Parameters
-    ----------
-    places
-        Model, site, pooling and layer of each, those of a model one after the other.
-    ks
-        Where the k stand on their axis.
-    """
-    for end, numbers in zip(("", "_error"), measured, strict=True):
-        pairs, consecutive = (variables[f"{name}{end}"][1] for name in ("overlap", "consecutive_overlap"))
-        for a, (m, s, p, layer) in enumerate(places):
-            for b, (other_m, _, _, other_layer) in enumerate(places):
-                pairs[s, p, m, layer, other_m, other_layer, ks] = numbers[:, a, b]
-                if m == other_m and b == a + 1:
-                    consecutive[m, s, p, layer, ks] = numbers[:, a, b]
-
-
-def _sum_pairs(run: Run, site: str, pooling: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Overlap and its error for all pairs of layers at one site and pooling: (k, layers, layers) each.
-
-    NaN for pairs that are not compared.
-    """
-    parts = (
-        npz.load(run.sound(unit.owns[0], "geometry"))
-        for unit in run.units("geometry")
-        if not unit.model and (unit.site, unit.pooling) == (site, pooling)
-    )
-    total = next(parts)
-    for part in parts:
-        total = {name: total[name] + part[name] for name in total}
-    ks = [int(k) for k in run.plan.manifest["geometry"]["overlap_k"]]
-    value, error = (np.full(total["counts"].shape, np.nan) for _ in range(2))
-    for cohort in cohorts(run.plan, site, pooling):
-        pairs = np.ix_(range(len(ks)), cohort.layers, cohort.layers)
-        value[pairs], error[pairs] = overlap_from_counts(
-            total["counts"][pairs], total["squares"][pairs], cohort.n_points, ks
-        )
-    profiles = [
-        npz.load(run.sound(paths.profile(model.name, site, pooling, layer), "geometry"))
-        for model, item in members(run.plan, site, pooling)
-        for layer in item.layers
-    ]
-    constant = np.array([int(profile["n_distinct_points"]) == 1 for profile in profiles])
-    # Neighbors in a constant layer are row order: no overlap with it says anything.
-    for numbers in (value, error):
-        numbers[:, constant, :] = np.nan
-        numbers[:, :, constant] = np.nan
-    return value, error
 
 
 def _chance(run: Run, labels: list[str]) -> Variables:

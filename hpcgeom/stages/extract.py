@@ -131,15 +131,20 @@ def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, 
         where = f"model '{model.name}', {site}/{pooling}"
         activations.write(store, place.group, place.start, block, where)
         stored = (layer.astype(model.store_dtype, copy=False) for layer in block)
-        key = paths.group(site, pooling).replace("/", "|")
+        key = sums_key(site, pooling)
         sums[key] = np.stack([layer.sum(axis=0, dtype=np.float64) for layer in stored])
     npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
     return {"batch_splits": []}
 
 
+def sums_key(site: str, pooling: str) -> str:
+    """Name of a representation in the files of column sums."""
+    return paths.group(site, pooling).replace("/", "|")
+
+
 def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDArray[np.float64]:
     """float64 mean of every layer's stored points, from the extract units' sums: (layers, features)."""
-    key = paths.group(site, pooling).replace("/", "|")
+    key = sums_key(site, pooling)
     total: npt.NDArray[np.float64] | None = None
     for start, stop in run.plan.row_ranges():
         part = npz.load(run.sound(paths.column_sums(model.name, start, stop), "extract"))[key]

@@ -15,11 +15,6 @@ from hpcgeom.plan.plan import Plan
 Values = dict[str, npt.NDArray[Any]]
 
 
-def retrieval_ks(plan: Plan) -> list[int]:
-    """Numbers of neighbors at which labels are retrieved: those of overlaps, and always the nearest one."""
-    return sorted({1, *(int(k) for k in plan.manifest["geometry"]["overlap_k"])})
-
-
 def retrieve(
     plan: Plan,
     samples: Samples,
@@ -39,7 +34,7 @@ def retrieve(
     is_constant
         Whether all base points are equal: neighbors are then row order, and no number says anything.
     """
-    ks, n_base = retrieval_ks(plan), len(rows) - len(indices)
+    ks, n_base = plan.manifest["geometry"]["overlap_k"], len(rows) - len(indices)
     found = []
     for label in plan.manifest["geometry"]["labels"]:
         codes = encode(samples.labels[label])[0][rows]

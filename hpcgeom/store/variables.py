@@ -11,6 +11,11 @@ VALERIANI = "Valeriani et al. 2023, The geometry of hidden representations of la
 FACCO = "Facco et al. 2017, doi:10.1038/s41598-017-11873-y"
 DENTI = "Denti et al. 2022, doi:10.1038/s41598-022-20991-1 (generalized ratios, GRIDE)"
 
+KORNBLITH = "Kornblith et al. 2019, Similarity of neural network representations revisited"
+SONG = "Song et al. 2012, Feature selection via dependence maximization"
+
+GLIELMO = "Glielmo et al. 2022, doi:10.1093/pnasnexus/pgac039"
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
@@ -40,6 +45,13 @@ class Variable:
 
 REPRESENTATION = ("model", "site", "pooling", "layer")
 PAIR = ("site", "pooling", "model", "layer", "other_model", "other_layer")
+SAME_DEPTH = ("site", "pooling", "model", "layer", "other_model")
+_OVER_POINTS = (
+    "standard deviation over points / sqrt(N): too small, as points that share neighbors are correlated"
+)
+_BY_HALVES = (
+    "standard error that counts correlated points: half the difference of random halves of the points"
+)
 
 ACTIVATIONS: Mapping[str, Variable] = {
     "activations": Variable(
@@ -200,11 +212,64 @@ RESULTS: Mapping[str, Variable] = {
         "mean share of the k nearest neighbors that two layers have in common",
         source=VALERIANI,
     ),
-    "overlap_error": Variable((*PAIR, "k"), "float64", "standard error of overlap over points"),
+    "overlap_error": Variable((*PAIR, "k"), "float64", _OVER_POINTS),
+    "overlap_half_sample_error": Variable((*PAIR, "k"), "float64", _BY_HALVES),
+    "overlap_chance": Variable(
+        ("model", "pooling", "k"), "float64", "overlap expected of neighbors drawn at random: k / (N - 1)"
+    ),
     "consecutive_overlap": Variable(
         (*REPRESENTATION, "k"), "float64", "overlap of a layer with the next layer kept", source=VALERIANI
     ),
-    "consecutive_overlap_error": Variable((*REPRESENTATION, "k"), "float64", "standard error over points"),
+    "consecutive_overlap_error": Variable((*REPRESENTATION, "k"), "float64", _OVER_POINTS),
+    "consecutive_overlap_half_sample_error": Variable((*REPRESENTATION, "k"), "float64", _BY_HALVES),
+    "same_depth_overlap": Variable(
+        (*SAME_DEPTH, "k"),
+        "float64",
+        "overlap of a layer with that of nearest relative depth in another model",
+    ),
+    "same_depth_overlap_error": Variable((*SAME_DEPTH, "k"), "float64", _OVER_POINTS),
+    "same_depth_overlap_half_sample_error": Variable((*SAME_DEPTH, "k"), "float64", _BY_HALVES),
+    "same_depth_layer": Variable(
+        SAME_DEPTH,
+        "int64",
+        "layer of other_model of nearest relative depth, the shallower of two; -1 for none",
+    ),
+    "jaccard": Variable(
+        (*PAIR, "k"),
+        "float64",
+        "mean share of the points that are among the k nearest neighbors in both layers, of those in either",
+    ),
+    "jaccard_error": Variable((*PAIR, "k"), "float64", _OVER_POINTS),
+    "jaccard_half_sample_error": Variable((*PAIR, "k"), "float64", _BY_HALVES),
+    "jaccard_chance": Variable(
+        ("model", "pooling", "k"), "float64", "jaccard expected of neighbors drawn at random"
+    ),
+    "cka": Variable(
+        PAIR,
+        "float64",
+        "linear centered kernel alignment; too large where features are many",
+        source=KORNBLITH,
+    ),
+    "cka_debiased": Variable(
+        PAIR,
+        "float64",
+        "cka with the unbiased estimator of HSIC; about 0 for independent layers",
+        source=SONG,
+    ),
+    "cka_status": Variable(REPRESENTATION, "int8", "why cka with a layer is what it is (flag_meanings)"),
+    "cka_debiased_status": Variable(
+        REPRESENTATION, "int8", "why cka_debiased with a layer is what it is (flag_meanings)"
+    ),
+    "information_imbalance_low": Variable(
+        PAIR,
+        "float64",
+        "least information imbalance from layer to other_layer that the lists allow",
+        source=GLIELMO,
+    ),
+    "information_imbalance_high": Variable(PAIR, "float64", "largest one that the lists allow"),
+    "n_unknown_ranks": Variable(
+        PAIR, "int64", "points whose nearest neighbor is not in their list in other_layer", "points"
+    ),
     "label_overlap": Variable(
         (*REPRESENTATION, "label", "k"),
         "float64",

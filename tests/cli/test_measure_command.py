@@ -193,6 +193,7 @@ def test_row_numbers_alone_give_overlaps_alone(hpcgeom, lab):
         "n_all_points",
         "overlap",
         "overlap_error",
+        "overlap_chance",
         "consecutive_overlap",
         "consecutive_overlap_error",
     }

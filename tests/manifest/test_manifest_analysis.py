@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from manifest_examples import BERT, TEXT
+from manifest_examples import BERT, TEXT, catalog
+
+from hpcgeom.manifest import manifest_digest
 
 
 @pytest.mark.parametrize(
@@ -184,6 +186,15 @@ from manifest_examples import BERT, TEXT
             r"9: geometry.overlap_k: expected strictly ascending numbers, found \[5, 2\]",
         ),
         (
+            "geometry: {overlap_k: some}",
+            "9: geometry.overlap_k: expected all or a list of numbers of neighbors, found the text 'some'",
+        ),
+        (
+            "geometry: {error_splits: -1}",
+            "9: geometry.error_splits: expected a number of at least 0, found the number -1",
+        ),
+        ("geometry: {jaccard: 1}", "9: geometry.jaccard: expected true or false, found the number 1"),
+        (
             "geometry: {cross_model: no}",
             "9: geometry.cross_model: expected true or false, found the text 'no'",
         ),
@@ -209,3 +220,18 @@ from manifest_examples import BERT, TEXT
 )
 def test_every_problem_of_a_section_has_its_line_and_what_to_do(refused, extra, expected):
     refused(TEXT + BERT + extra + "\n", expected)
+
+
+def test_all_k_of_overlaps_are_those_of_the_lists(load):
+    manifest = load(TEXT + BERT + "neighbors: {k: 70}\ngeometry: {overlap_k: all}\n")
+    assert manifest.overlap_ks == tuple(range(1, 71))
+    written_out = load(TEXT + BERT + f"neighbors: {{k: 70}}\ngeometry: {{overlap_k: {list(range(1, 71))}}}\n")
+    assert manifest_digest(manifest) == manifest_digest(written_out)
+
+
+def test_with_labels_of_queries_the_nearest_neighbor_is_asked_for(load):
+    text = (
+        "name: a\ndataset: {kind: fasta, path: a.fa, query: {path: b.fa}, labels: {x: {header: 'x=(.)'}}}\n"
+    )
+    assert load(text + catalog("esm2") + "geometry: {overlap_k: [5, 10]}\n").overlap_ks == (1, 5, 10)
+    assert load(text + catalog("esm2") + "geometry: {overlap_k: [5], labels: []}\n").overlap_ks == (5,)

@@ -8,6 +8,7 @@ import zarr
 from plan_examples import ARRAYS, TEXT, changed, draft, plan_of, points
 
 from hpcgeom.plan import memory, sizes
+from hpcgeom.plan.between import PAIRS
 from hpcgeom.plan.costs import costs_of
 from hpcgeom.plan.units import STAGES, units_of
 from hpcgeom.search import search_memory_bytes
@@ -117,7 +118,7 @@ def test_a_task_of_points_needs_no_torch_and_twice_as_much_in_float64():
 
 def test_the_price_of_pairs_grows_with_the_square_of_all_layers():
     few, many = (plan_of(n=9000, drafts=[draft(layers=layers)]) for layers in (10, 20))
-    numbers = [sizes.pairs(plan, layers) for plan, layers in ((few, 10), (many, 20))]
+    numbers = [sizes.between(plan, PAIRS, layers) for plan, layers in ((few, 10), (many, 20))]
     per_k = len(few.manifest["geometry"]["overlap_k"]) * 2 * 8
     assert numbers[1] - numbers[0] == per_k * (400 - 100)
     assert sizes.results(many) - sizes.results(few) > per_k * (400 - 100)

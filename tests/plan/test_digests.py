@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from plan_examples import ARRAYS, TEXT, changed, draft, plan_of, points, samples
 
 from hpcgeom.manifest import Manifest
+from hpcgeom.plan.between import pairs_digest
 from hpcgeom.plan.identity import canonical_json, digest
 from hpcgeom.plan.plan import SourceFile
-from hpcgeom.plan.units import collect_units, pairs_digest, profile_digest
+from hpcgeom.plan.units import collect_units, profile_digest
 
 STAGES = ("extract", "search", "profile", "pairs", "collect")
 ALL, NONE = set(STAGES), set()
@@ -50,6 +51,10 @@ def differing(one, other):
         ("neighbors.kernel", "float32", NONE),
         ("neighbors.unit_work", 1.0, NONE),
         ("geometry.overlap_k", [1, 2], GEOMETRY),
+        ("geometry.error_splits", 8, {"collect"}),
+        ("geometry.cka", True, {"collect"}),
+        ("geometry.information_imbalance", True, {"pairs", "collect"}),
+        ("geometry.jaccard", True, {"pairs", "collect"}),
         ("geometry.cross_model", False, {"pairs", "collect"}),
         ("geometry.estimators", ["twonn"], PROFILE),
         ("geometry.mu_fraction", 0.8, PROFILE),
@@ -142,10 +147,10 @@ def test_the_order_of_keys_is_no_science(shuffler: random.Random):
 
 
 def test_a_digest_is_that_of_canonical_json():
-    text = '{"a":[1,0.5,null],"b":"\\u00e9","schema":2,"what":"extract"}'
-    assert canonical_json({"what": "extract", "b": "é", "a": [1, 0.5, None], "schema": 2}) == text
+    text = '{"a":[1,0.5,null],"b":"\\u00e9","schema":3,"what":"extract"}'
+    assert canonical_json({"what": "extract", "b": "é", "a": [1, 0.5, None], "schema": 3}) == text
     # sha256sum of that text
-    expected = "05ca77fc27003ea8a02e9be2c00ef8001d3b27d1a2dbef55e15813c79f98e71b"
+    expected = "ff571461ff7621114b11b4acb49152280df253cb8269a1af662f3192f268d8ed"
     assert digest("extract", b="é", a=[1, 0.5, None]) == expected
 
 

@@ -53,8 +53,8 @@ def test_a_file_in_place_of_a_run_is_not_a_run(tmp_path):
 
 def test_a_plan_of_a_newer_version_is_refused_even_where_it_reads_like_ours(path):
     written = json.loads(path.read_text())
-    path.write_text(json.dumps({**written, "schema_version": 3}))
-    with pytest.raises(InputError, match=r"schema 3, but this hpcgeom reads up to 2: use the hpcgeom that"):
+    path.write_text(json.dumps({**written, "schema_version": 4}))
+    with pytest.raises(InputError, match=r"schema 4, but this hpcgeom reads up to 3: use the hpcgeom that"):
         read_plan(path)
     path.write_text(json.dumps({"schema_version": 7, "content": "of another kind"}))
     with pytest.raises(InputError, match="schema 7"):

@@ -126,6 +126,10 @@ def add_overlaps(build: Builder, labels: tuple) -> None:
     )
     dims = ("site", "pooling", "model", "layer", "other_model", "other_layer", "k")
     build.add("overlap", dims, everywhere ** (1.0 / growth), 0.01)
+    build.add("jaccard", dims, everywhere ** (2.0 / growth), 0.01)
+    for name in ("cka_debiased", "information_imbalance_low", "information_imbalance_high"):
+        values = everywhere[..., 0] if name == "cka_debiased" else 1.0 - everywhere[..., 0]
+        build.results[name] = (dims[:-1], values)
 
 
 @pytest.fixture(scope="session")

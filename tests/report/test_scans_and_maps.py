@@ -5,7 +5,7 @@ import reading
 from hpcgeom.errors import InputError
 from hpcgeom.report.draw import caption_of
 from hpcgeom.report.figures import KINDS, draw_figure, not_drawn
-from hpcgeom.report.overlap_maps import overlap
+from hpcgeom.report.pair_figures import overlap
 from hpcgeom.report.scans import dimension_by_fraction, gride, gride_by_layer, handful
 from hpcgeom.types import Status
 
@@ -97,6 +97,35 @@ def test_a_pair_measured_one_way_is_mirrored(six_models):
     expected = results["overlap"].sel(model="esm2-8m", other_model="esm2-35m", k=10).squeeze()
     image = overlap(results).axes[1].images[0]
     np.testing.assert_array_equal(image.get_array(), expected.values[:7, :13].T)
+
+
+def test_alignment_and_imbalance_have_maps_of_their_own(six_models):
+    results = two_models(six_models)
+    shares = results["overlap"].sel(k=10, drop=True)
+    results = results.assign(
+        cka_debiased=shares - 0.1,
+        information_imbalance_low=shares.where(shares.layer < shares.other_layer, shares / 2),
+        information_imbalance_high=shares + 0.25,
+        jaccard=results["overlap"] / 2,
+    )
+    assert {"cka", "information_imbalance", "jaccard"}.isdisjoint(not_drawn(results))
+    figure = draw_figure(results, "cka")
+    assert len(figure.axes) == 3 + 1  # the lower triangle of two models, and the colors
+    np.testing.assert_array_equal(
+        figure.axes[1].images[0].get_array(),
+        results["cka_debiased"].sel(model="esm2-35m", other_model="esm2-8m").squeeze()[:13, :7],
+    )
+    assert "k =" not in caption_of(figure)
+    figure = draw_figure(results, "information_imbalance")
+    assert len(figure.axes) == 4 + 1  # it has a direction
+    middle = (results["information_imbalance_low"] + results["information_imbalance_high"]) / 2
+    np.testing.assert_array_equal(
+        figure.axes[1].images[0].get_array(),
+        middle.sel(model="esm2-8m", other_model="esm2-35m").squeeze()[:7, :13],
+    )
+    assert "which are at most 0.75 apart" in caption_of(figure)
+    figure = draw_figure(results, "jaccard", k=20)
+    assert figure.axes[-1].get_ylabel() == "Jaccard index, k = 20"
 
 
 def test_models_that_were_not_compared_have_maps_of_their_own(six_models):

@@ -31,7 +31,7 @@ TARGETS = {
         ("geometry", "deep/points/none/layer-003"),
     ),
     "a partial overlap": (
-        "geometry/overlap/points/none/rows-00000000-00000300.npz",
+        "geometry/pairs/points/none/rows-00000000-00000300.npz",
         ("geometry", "pairs/points/none/rows-00000000-00000300"),
     ),
     "a chunk of the results": ("results.zarr/overlap/c/0/0/0/0/0/0/0", ("collect", "results")),

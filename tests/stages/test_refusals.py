@@ -151,7 +151,7 @@ def test_a_newer_schema_is_refused_in_the_plan_and_in_a_record(run_copy):
     edit_json(run_copy / "plan.json", schema_version=99, something_new=1)
     promise(run_copy, "plan.json")
     with pytest.raises(
-        InputError, match=r"plan\.json has schema 99, but this hpcgeom reads up to 2.*newer one"
+        InputError, match=r"plan\.json has schema 99, but this hpcgeom reads up to 3.*newer one"
     ):
         status_of(run_copy)
 

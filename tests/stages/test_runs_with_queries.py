@@ -113,17 +113,30 @@ def test_all_that_is_stored_of_the_data_set_is_what_it_is_without_queries(querie
 def test_all_numbers_of_the_data_set_are_those_without_queries_bit_by_bit(queried, finished):
     with_some, without = results_of(queried), results_of(finished.root).sel(label=["parity"])
     assert set(with_some) - set(without) == ONLY_WITH_QUERIES
-    assert with_some.k.values.tolist() == [1, 5, 32]
+    assert with_some.k.values.tolist() == [1, 5, 32]  # with queries the nearest neighbor is always asked for
     for name in set(without) - OF_THE_SEARCH:
-        at = {"k": [5, 32]} if "k" in without[name].dims else {}
-        expected, found = without[name].sel(at), with_some[name].sel(at)
+        expected, found = without[name], with_some[name]
         assert expected.dims == found.dims, name
         np.testing.assert_array_equal(found.values, expected.values, strict=True, err_msg=name)
-    assert np.isnan(with_some.label_overlap.sel(k=1)).all()  # nobody asked for it
     for name in ("n_samples", "sample_digest"):
         assert (with_some.attrs[name] == without.attrs[name]) is (name == "n_samples")
     assert with_some.attrs["n_query_samples"] == N_QUERIES
     assert "without its queries" in with_some.attrs["queries"]
+
+
+def test_numbers_between_layers_are_those_without_queries_bit_by_bit(tmp_path):
+    geometry = (
+        "{estimators: [twonn], data_fractions: [1.0], mu_fractions: [0.9], labels: [], overlap_k: [1, 5, 12],"
+        " jaccard: true, cka: true, information_imbalance: true, error_splits: 2}"
+    )
+    queried = results_of(run_manifest(write(tmp_path / "q", geometry=geometry), tmp_path / "one", workers=1))
+    arrays_run.write_clouds(tmp_path / "a")
+    alone = arrays_run.write_manifest(tmp_path / "a", geometry=geometry)
+    without = results_of(run_manifest(alone, tmp_path / "other", workers=1))
+    between = {name for name in without if "other_model" in without[name].dims} | {"cka_status"}
+    assert {"cka", "jaccard_half_sample_error", "information_imbalance_high"} < between
+    for name in between:
+        np.testing.assert_array_equal(queried[name].values, without[name].values, strict=True, err_msg=name)
 
 
 def test_retrieval_is_that_of_loops_and_of_the_nearest_neighbor_classifier(queried):

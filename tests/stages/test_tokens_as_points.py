@@ -18,6 +18,7 @@ import hpcgeom as hg
 from hpcgeom.api.job import run_task
 from hpcgeom.api.running import resume, run_manifest
 from hpcgeom.errors import ProblemsError
+from hpcgeom.geometry import cka_matrix
 from hpcgeom.manifest import load_manifest
 from hpcgeom.plan.costs import costs_of
 from hpcgeom.plan.points import n_points
@@ -96,6 +97,20 @@ def test_the_mean_over_the_tokens_of_a_sample_is_the_pooling_mean(root):
         means = stored.activations.astype(np.float64).groupby("sample").mean()
         expected = means.sel(sample=mean["sample"]).transpose(*mean.dims)
         np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_alignment_is_over_all_tokens_of_models_that_have_the_same(root, results):
+    keys = [(model, layer) for model in ("one", "two") for layer in range(3)]
+    values = [points(root, model).activations.values[layer] for model, layer in keys]
+    expected = cka_matrix(lambda layer, a, b: values[layer][a:b], 6, len(values[0]))
+    here = results.sel(pooling="tokens")
+    for a, ours in enumerate(keys):
+        for b, theirs in enumerate(keys):
+            found = here.sel(model=ours[0], layer=ours[1], other_model=theirs[0], other_layer=theirs[1])
+            assert found.cka == pytest.approx(expected.value[a, b], rel=1e-9)
+            assert found.cka_debiased == pytest.approx(expected.debiased[a, b], rel=1e-8, abs=1e-11)
+    assert np.isnan(here.cka.sel(model="one", other_model="letters")).all()
+    assert np.isfinite(here.cka.sel(model="letters", other_model="letters")).any()
 
 
 def test_neighbors_are_those_of_brute_force_over_all_tokens(root, lists):

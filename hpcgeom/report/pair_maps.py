@@ -1,4 +1,4 @@
-"""Heat maps of the neighborhood overlap of all layers of all models."""
+"""Heat maps of one number between all layers of all models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hpcgeom.report.draw import (
     wrap_caption,
     write_caption,
 )
-from hpcgeom.report.select import SitePooling, chosen_k, kept_layers, models_by_size, site_poolings
+from hpcgeom.report.select import SitePooling, kept_layers, models_by_size, site_poolings
 
 LARGEST_CELL_IN = 0.42
 SMALLEST_CELL_IN = 0.02
@@ -40,6 +40,33 @@ BAR_IN = 0.9
 """Width of the color bar with its label."""
 CHARACTER_IN = 0.08
 """Width of one character of a model's name."""
+
+
+class Pairs(NamedTuple):
+    """One number between all layers, and how it is drawn.
+
+    Attributes
+    ----------
+    variable
+        Of the results: where it has values, there is something to draw.
+    values
+        (site, pooling, model, layer, other_model, other_layer).
+    label
+        Of the color bar.
+    lead
+        What a cell shows, for the caption.
+    k
+        Size of the neighborhoods; None where there are none.
+    is_symmetric
+        Whether a pair of models is drawn once.
+    """
+
+    variable: str
+    values: xr.DataArray
+    label: str
+    lead: str
+    k: int | None = None
+    is_symmetric: bool = True
 
 
 class Mosaic(NamedTuple):
@@ -64,63 +91,55 @@ class Room(NamedTuple):
     side: float
 
 
-def mosaics(results: xr.Dataset) -> list[Mosaic]:
+def mosaics(results: xr.Dataset, pairs: Pairs) -> list[Mosaic]:
     """What there is to draw: all models in one mosaic, or one each where models were not compared."""
     found = []
-    models = models_by_size(results, "overlap")
-    for place in site_poolings(results, "overlap"):
-        known = results["overlap"].sel(site=place.site, pooling=place.pooling).notnull()
-        measured = known.any(["other_model", "other_layer", "k"]).transpose("model", "layer")
+    models = models_by_size(results, pairs.variable)
+    for place in site_poolings(results, pairs.variable):
+        known = pairs.values.sel(site=place.site, pooling=place.pooling).notnull()
+        measured = known.any(["other_model", "other_layer"]).transpose("model", "layer")
         kept = {
             model: np.flatnonzero(kept_layers(results, model, place) | measured.sel(model=model).values)
             for model in models
         }
         layers = {model: results["layer"].values[row] for model, row in kept.items() if row.size}
-        pairs = known.any(["layer", "other_layer", "k"]).transpose("model", "other_model").values
-        if (pairs & ~np.eye(pairs.shape[0], dtype=bool)).any():
+        compared = known.any(["layer", "other_layer"]).transpose("model", "other_model").values
+        if (compared & ~np.eye(compared.shape[0], dtype=bool)).any():
             found.append(Mosaic(place, list(layers), list(layers.values())))
         else:
             found += [Mosaic(place, [model], [own]) for model, own in layers.items()]
     return found
 
 
-def pair_values(
-    results: xr.Dataset, mosaic: Mosaic, row: int, column: int, k: int
-) -> npt.NDArray[np.float64]:
-    """Overlaps (L, M) of the layers of two models; from the mirrored pair where only that was measured."""
+def pair_values(pairs: Pairs, mosaic: Mosaic, row: int, column: int) -> npt.NDArray[np.float64]:
+    """Numbers (L, M) of the layers of two models; from the mirrored pair where only that was measured."""
 
     def one_way(a: int, b: int) -> npt.NDArray[np.float64]:
-        at = {"site": mosaic.place.site, "pooling": mosaic.place.pooling, "k": k}
-        found = results["overlap"].sel({**at, "model": mosaic.models[a], "other_model": mosaic.models[b]})
+        at = {"site": mosaic.place.site, "pooling": mosaic.place.pooling}
+        found = pairs.values.sel({**at, "model": mosaic.models[a], "other_model": mosaic.models[b]})
         found = found.sel(layer=mosaic.layers[a], other_layer=mosaic.layers[b])
         return np.asarray(found.transpose("layer", "other_layer").values, dtype=np.float64)
 
     values = one_way(row, column)
-    return values if np.isfinite(values).any() else one_way(column, row).T
+    return one_way(column, row).T if pairs.is_symmetric and not np.isfinite(values).any() else values
 
 
 @style()
-def overlap(results: xr.Dataset, k: int | None = None) -> Figure:
-    """Heat maps of the share of neighbors that two layers have in common, for each pair of models.
+def draw_pairs(results: xr.Dataset, pairs: Pairs) -> Figure:
+    """Heat maps of one number between two layers, for each pair of models.
 
     One mosaic for each site and pooling: models in order of size down and across, one square cell for each
-    pair of layers, the lower triangle of pairs (the overlap is symmetric). `k` is the measured k nearest to
-    10, if None. The figure grows beyond its usual width where the cells would be too small to see.
-
-    Raises
-    ------
-    InputError
-        The overlaps were not measured at `k`.
+    pair of layers; the lower triangle of pairs of models where the number is symmetric. The figure grows
+    beyond its usual width where the cells would be too small to see.
     """
-    at_k = chosen_k(results, k)
-    drawn = mosaics(results)
+    drawn = mosaics(results, pairs)
     columns = columns_for(len(drawn))
     while columns > 1 and _room(drawn, columns).cell < EASY_CELL_IN:
         columns -= 1
     room = _room(drawn, columns)
     used_in = columns * (room.left + room.side) + BAR_IN
     width_in = max(WIDTH_IN, used_in)
-    lines, caption_in = wrap_caption(_caption(results, drawn, at_k), width_in)
+    lines, caption_in = wrap_caption(_caption(results, drawn, pairs), width_in)
     rows = -(-len(drawn) // columns)
     row_in = TITLE_IN + room.side + room.below
     height_in = rows * row_in + caption_in
@@ -134,8 +153,8 @@ def overlap(results: xr.Dataset, k: int | None = None) -> Figure:
             else each.place.title
         )
         figure.text(x / width_in, (top + 0.09) / height_in, title, fontsize=10)
-        _draw_mosaic(figure, results, each, room, (x, top), at_k)
-    _draw_bar(figure, used_in - BAR_IN + 0.15, height_in - TITLE_IN, min(room.side, 2.6), at_k)
+        _draw_mosaic(figure, pairs, each, room, (x, top))
+    _draw_bar(figure, used_in - BAR_IN + 0.15, height_in - TITLE_IN, min(room.side, 2.6), pairs.label)
     write_caption(figure, lines, caption_in)
     return figure
 
@@ -144,13 +163,11 @@ def _n_models(drawn: Sequence[Mosaic]) -> int:
     return len({model for each in drawn for model in each.models})
 
 
-def _caption(results: xr.Dataset, drawn: Sequence[Mosaic], k: int) -> str:
-    lead = (
-        "Mean share of the k nearest neighbors that two layers have in common; one cell for each pair of "
-        "layers, gray where it is undefined."
-    )
+def _caption(results: xr.Dataset, drawn: Sequence[Mosaic], pairs: Pairs) -> str:
+    lead = f"{pairs.lead}; one cell for each pair of layers, gray where it is undefined."
     models = list(dict.fromkeys(model for each in drawn for model in each.models))
-    return caption(results, lead, places=[each.place for each in drawn], models=models, k=[k])
+    ks = [] if pairs.k is None else [pairs.k]
+    return caption(results, lead, places=[each.place for each in drawn], models=models, k=ks)
 
 
 def _room(drawn: Sequence[Mosaic], columns: int) -> Room:
@@ -175,9 +192,9 @@ def _names_fit(mosaic: Mosaic, cell_in: float) -> bool:
 
 
 def _draw_mosaic(
-    figure: Figure, results: xr.Dataset, mosaic: Mosaic, room: Room, corner: tuple[float, float], k: int
+    figure: Figure, pairs: Pairs, mosaic: Mosaic, room: Room, corner: tuple[float, float]
 ) -> None:
-    """Maps of the lower triangle of model pairs, from the upper left `corner` (inches) down and right."""
+    """Maps of pairs of models, from the upper left `corner` (inches) down and right."""
     width_in, height_in = figure.get_size_inches()
     starts = [
         sum(layers.size for layers in mosaic.layers[:i]) * room.cell + i * GAP_IN
@@ -186,8 +203,8 @@ def _draw_mosaic(
     sides = [layers.size * room.cell for layers in mosaic.layers]
     last = len(mosaic.models) - 1
     for row in range(last + 1):
-        for column in range(row + 1):
-            values = pair_values(results, mosaic, row, column, k)
+        for column in range(row + 1 if pairs.is_symmetric else last + 1):
+            values = pair_values(pairs, mosaic, row, column)
             box = (
                 corner[0] + starts[column],
                 corner[1] - starts[row] - sides[row],
@@ -266,12 +283,12 @@ def _write_names(
         )
 
 
-def _draw_bar(figure: Figure, left_in: float, top_in: float, long_in: float, k: int) -> None:
+def _draw_bar(figure: Figure, left_in: float, top_in: float, long_in: float, label: str) -> None:
     width_in, height_in = figure.get_size_inches()
     long_in = max(long_in, 1.2)
     axes = figure.add_axes(
         (left_in / width_in, (top_in - long_in) / height_in, 0.14 / width_in, long_in / height_in)
     )
     bar = figure.colorbar(ScalarMappable(Normalize(0.0, 1.0), mpl.colormaps["viridis"]), cax=axes)
-    bar.set_label(f"overlap, k = {k}")
+    bar.set_label(label)
     bar.outline.set_visible(False)  # type: ignore[operator]
