@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from hpcgeom.data.npy import map_npy, read_npy_header
 from hpcgeom.data.samples import Samples, sample_digest
@@ -144,17 +145,36 @@ def read_rows(path: Path | str, start: int, stop: int) -> Points:
         If `points_shape` would refuse the file, or the rows are not all there.
     """
     path = Path(path)
-    (n_points, _), dtype = points_shape(path)
+    (n_points, _), _ = points_shape(path)
     if not 0 <= start <= stop <= n_points:
         raise InputError(f"{path} has {counted(n_points, 'point')}; rows {start} to {stop} are not all there")
+    return _read(path, f"rows {start} to {stop}", lambda array: array[start:stop])
+
+
+def take_rows(path: Path | str, rows: npt.NDArray[np.int64]) -> Points:
+    """Read some rows of an array of points, in the order of `rows`; as `read_rows`.
+
+    Raises
+    ------
+    InputError
+        As `read_rows`.
+    """
+    path = Path(path)
+    (n_points, _), _ = points_shape(path)
+    if rows.size and not 0 <= rows.min() <= rows.max() < n_points:
+        raise InputError(f"{path} has {counted(n_points, 'point')}; row {rows.max()} is not there")
+    what = f"rows {rows.min()} to {rows.max()}" if rows.size else "no rows"
+    return _read(path, what, lambda array: array.oindex[rows] if path.is_dir() else array[rows])
+
+
+def _read(path: Path, what: str, cut: Callable[[Any], Any]) -> Points:
+    _, dtype = points_shape(path)
     array = open_zarr(path) if path.is_dir() else map_npy(path)
     wide = np.float64 if dtype.itemsize == 8 else np.float32
     try:
-        rows: Points = np.array(array[start:stop], dtype=wide, order="C")
+        rows: Points = np.array(cut(array), dtype=wide, order="C")
     except (OSError, ValueError, RuntimeError) as error:  # a codec of Zarr refuses damaged bytes
-        raise InputError(
-            f"rows {start} to {stop} of {path} are damaged ({error}): write or copy it again"
-        ) from error
+        raise InputError(f"{what} of {path} are damaged ({error}): write or copy it again") from error
     return rows
 
 

@@ -175,6 +175,13 @@ class ArraysDataset(_Searched):
         PathText | None,
         Field(description="File with one sample id per row of the arrays; without it ids are row numbers."),
     ] = None
+    samples: Annotated[
+        Literal["all", "intersect"],
+        Field(
+            description="Whether all models have the same samples, or those are measured that all have; by "
+            "the ids of the models."
+        ),
+    ] = "all"
     labels: Annotated[dict[Slug, ArraysLabel], Field(description="Label sets by name.")] = Field(default={})
     query: Annotated[ArraysQuery | None, Field(description=QUERY)] = None
 

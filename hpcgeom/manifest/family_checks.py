@@ -50,6 +50,18 @@ def queries_of_arrays_have_points(dataset: Any, models: Sequence[Any]) -> Iterat
             )
 
 
+def intersected_samples_have_ids(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
+    """Rows are matched by ids: without any there is nothing to intersect."""
+    if not isinstance(dataset, ArraysDataset) or dataset.samples == "all":
+        return
+    if not any(isinstance(model, ArraysModel) and model.ids is not None for model in models):
+        yield Problem(
+            ("dataset", "samples"),
+            "expected all, because no model has ids, found intersect: give each model a file with the ids of "
+            "its rows, as ids",
+        )
+
+
 def families_read_the_dataset(dataset: Any, models: Sequence[Any]) -> Iterator[Problem]:
     """Every model reads what the samples are."""
     readers = _readers(dataset.kind)

@@ -193,13 +193,15 @@ class ArraysModel(Section):
         Annotated[PathText, AfterValidator(_checked_layer_pattern)] | None,
         Field(description="The same of the points of dataset.query, at the same layers."),
     ] = None
+    ids: Annotated[
+        PathText | None,
+        Field(description="File with the sample id of each row of this model, in any order."),
+    ] = None
 
     @model_serializer(mode="wrap")
-    def _without_absent_query(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = handler(self)
-        if found.get("query_source") is None:
-            found.pop("query_source", None)
-        return found
+        return {key: value for key, value in found.items() if value is not None}
 
 
 Model = Annotated[CatalogModel | ModuleModel | ArraysModel, Field(discriminator="family")]

@@ -96,6 +96,7 @@ dataset:
 # dataset:
 #   kind: arrays
 #   ids: data/ids.txt            # one id per row; row numbers without it
+#   samples: all                 # all models have the same | intersect: those that all have, by ids of models
 #   labels:
 #     group: {file: labels/group.npy}
 #   query:                       # points whose neighbors are looked for among those above
@@ -167,6 +168,7 @@ models:
 #     family: arrays
 #     source: points/layer{layer}.npy            # (N, D) each; npy or Zarr
 #     query_source: queries/layer{layer}.npy     # of dataset.query, where there are queries
+#     ids: points/ids.txt                        # of this model's rows, where models have rows of their own
 
 representations:
   sites: [resid]                 # token_embed, pos_embed, resid, hidden_states, ln_1, q, k, v, z, attn_out,

@@ -44,6 +44,8 @@ class ModelDraft:
         Of all samples; read where every token is a point.
     flops, values_per_token
         What a pass over the data set costs; see `ModelPlan`.
+    n_rows
+        Rows of points that exist already.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ModelDraft:
     tokens: SampleTokens | None = None
     flops: float = 0.0
     values_per_token: int = 0
+    n_rows: int = 0
 
     @property
     def point_tokens(self) -> SampleTokens | None:
@@ -237,6 +240,7 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         step=draft.step,
         config=None if draft.config is None else dict(draft.config),
         tokenizer=draft.tokenizer,
+        n_rows=draft.n_rows,
         details=draft.details,
         details_digest=details if draft.details is not None else "",
         tokens=_token_points(draft, unit_rows, samples),

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpcgeom.data.arrays import array_samples, layer_files, points_shape
 from hpcgeom.data.fasta import read_fasta
-from hpcgeom.data.files import read_text_file, source_digest
+from hpcgeom.data.files import source_digest
 from hpcgeom.data.image_folders import read_classes
 from hpcgeom.data.images import FOLDER_LABEL, image_samples, list_images
 from hpcgeom.data.labels import labels_from_file
@@ -29,6 +29,7 @@ from hpcgeom.manifest.sections import (
     TextDataset,
     TokensDataset,
 )
+from hpcgeom.plan.array_samples import matched_samples, read_ids
 from hpcgeom.plan.plan import SamplesPlan, SourceFile
 
 
@@ -50,7 +51,10 @@ def read_dataset(manifest: Manifest, folder: Path, *, with_digests: bool = True)
     dataset = manifest.dataset
     left_out = () if isinstance(dataset, ArraysDataset) else dataset.exclude
     models = [model for model in manifest.models if isinstance(model, ArraysModel)]
-    base = _read(dataset, [model.source for model in models], folder, with_digests)
+    if isinstance(dataset, ArraysDataset) and any(model.ids is not None for model in models):
+        base = matched_samples(models, dataset, folder)
+    else:
+        base = _read(dataset, [model.source for model in models], folder, with_digests)
     if dataset.query is None:
         return _labelled(_without(base, left_out), dataset.labels, folder)
     asked = query_dataset(dataset)
@@ -185,11 +189,7 @@ def _ids(dataset: TokensDataset | ArraysDataset, folder: Path, n: int, prefix: s
     """Ids from a file, else numbers of rows."""
     if dataset.ids is None:
         return [f"{prefix}{row}" for row in range(n)]
-    path = resolve_path(folder, dataset.ids)
-    ids = read_text_file(path).rstrip("\n").split("\n")
-    if len(ids) != n:
-        raise InputError(f"{path} has {len(ids)} ids, but the arrays have {n} points: give one id a line")
-    return ids
+    return read_ids(resolve_path(folder, dataset.ids), n)
 
 
 def _rows_of_arrays(sources: Sequence[str], dataset: ArraysDataset, folder: Path, prefix: str) -> Samples:
@@ -203,7 +203,7 @@ def _rows_of_arrays(sources: Sequence[str], dataset: ArraysDataset, folder: Path
         (n, one), (m, other) = list(counts.items())[:2]
         raise InputError(
             f"{one} has {n} points and {other} has {m}: models of one manifest share their samples; "
-            "give arrays of equal length"
+            "give arrays of equal length, or with ids in each model the samples that its rows are"
         )
     n = next(iter(counts))
     return array_samples(n, n_features, _ids(dataset, folder, n, prefix))

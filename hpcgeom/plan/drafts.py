@@ -14,6 +14,7 @@ from hpcgeom.catalog.sources import cached_hub_folder, locate
 from hpcgeom.data.arrays import layer_files, points_shape
 from hpcgeom.data.files import source_digest
 from hpcgeom.errors import InputError
+from hpcgeom.manifest import resolve_path
 from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest
 from hpcgeom.plan.assemble import ModelDraft
 from hpcgeom.plan.layout import choose_layers, family_shapes, points_representation, sites_by_head
@@ -71,6 +72,8 @@ def draft_arrays(model: ArraysModel, folder: Path, *, with_digests: bool) -> Mod
             )
         dtypes |= query_dtypes
         paths += of_queries.values()
+    if model.ids is not None:
+        paths.append(resolve_path(folder, model.ids))
     width = shape[1]
     digests = source_digest(paths) if with_digests else ()
     return ModelDraft(
@@ -83,6 +86,7 @@ def draft_arrays(model: ArraysModel, folder: Path, *, with_digests: bool) -> Mod
         store_dtype="float64" if "float64" in dtypes else "float32",
         files=tuple(SourceFile(path=d.path, size=d.size, sha256=d.sha256) for d in digests),
         identity={"family": "arrays"},
+        n_rows=shape[0],
     )
 
 

@@ -113,6 +113,8 @@ class ModelPlan(Frozen):
         Operations of one pass over the data set; 0 where nobody knows.
     values_per_token
         Numbers that a block holds of each token at once, an upper estimate.
+    n_rows
+        Rows of points that exist already, of which the samples are some or all; queries are not among them.
     """
 
     name: str
@@ -137,6 +139,7 @@ class ModelPlan(Frozen):
     tokens: TokenPoints | None = None
     flops: float = 0.0
     values_per_token: int = 0
+    n_rows: int = 0
     extract_digest: str
     search_digest: str
 

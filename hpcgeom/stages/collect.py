@@ -48,6 +48,9 @@ def build(run: Run) -> xr.Dataset:
     axes = _axes(run)
     about = _about_models(run, axes["layer"])
     variables = _profiles(run, axes) | between_layers(run, axes, about["relative_depth"][1])
+    if run.plan.manifest["dataset"].get("samples") == "intersect":
+        n_given = np.array([model.n_rows for model in run.plan.models], dtype=np.int64)
+        variables["n_given_samples"] = (("model",), n_given)
     labels = run.plan.manifest["geometry"]["labels"]
     if labels:
         variables |= _chance(run, labels)

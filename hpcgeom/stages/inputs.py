@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.data.arrays import layer_files, read_rows
+from hpcgeom.data.arrays import layer_files, read_rows, take_rows
 from hpcgeom.data.samples import Samples, read_samples
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.manifest import load_manifest
-from hpcgeom.manifest.sections import ArraysModel, ImagesDataset, Manifest
+from hpcgeom.manifest.sections import ArraysDataset, ArraysModel, ImagesDataset, Manifest
 from hpcgeom.plan import paths
+from hpcgeom.plan.array_samples import rows_of_model
 from hpcgeom.plan.dataset import read_dataset
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.stages.run import Run
@@ -78,19 +79,39 @@ def points_of(run: Run, model: str, layers: Sequence[int], start: int, stop: int
     InputError
         A value is not finite; names the sample and the layer.
     """
-    section = next(item for item in manifest_of(run).all_models if item.name == model)
-    assert isinstance(section, ArraysModel), model
+    section = _section(run, model)
     n_base, folder = run.plan.samples.n_base, Path(run.plan.manifest_folder)
+    matched = _matched_rows(run, model)
     parts = []
     for source, first, last in ((section.source, 0, n_base), (section.query_source, n_base, stop)):
         low, high = max(start, first), min(stop, last)
         if source is not None and low < high:
             files = layer_files(source, folder, layers)
-            rows = [read_rows(files[layer], low - first, high - first) for layer in layers]
+            if matched is not None and first == 0:
+                rows = [take_rows(files[layer], matched[low:high]) for layer in layers]
+            else:
+                rows = [read_rows(files[layer], low - first, high - first) for layer in layers]
             parts.append(np.stack(rows))
     block = np.concatenate(parts, axis=1)
     refuse_non_finite(block, layers, start, f"model '{model}'")
     return block
+
+
+def _section(run: Run, model: str) -> ArraysModel:
+    section = next(item for item in manifest_of(run).all_models if item.name == model)
+    assert isinstance(section, ArraysModel), model
+    return section
+
+
+@functools.lru_cache(maxsize=1)
+def _matched_rows(run: Run, model: str) -> npt.NDArray[np.int64] | None:
+    """The row of every sample in the arrays of a model; None where rows are the samples, in order."""
+    dataset = manifest_of(run).dataset
+    assert isinstance(dataset, ArraysDataset), dataset
+    if all(item.ids is None for item in manifest_of(run).all_models if isinstance(item, ArraysModel)):
+        return None
+    ids = read_samples(run.sound(paths.SAMPLES)).ids[: run.plan.samples.n_base]
+    return rows_of_model(_section(run, model), dataset, Path(run.plan.manifest_folder), ids)
 
 
 def refuse_non_finite(block: npt.NDArray[np.floating], layers: Sequence[int], start: int, where: str) -> None:

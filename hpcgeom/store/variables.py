@@ -146,6 +146,9 @@ RESULTS: Mapping[str, Variable] = {
     "n_zero_distances": Variable(
         REPRESENTATION, "int64", "points whose nearest neighbor lies at distance zero", "points"
     ),
+    "n_given_samples": Variable(
+        ("model",), "int64", "rows of the arrays of the model; n_samples of them are in all models", "samples"
+    ),
     "n_all_points": Variable(
         REPRESENTATION, "int64", "points, equal ones included: samples, or tokens", "points"
     ),

@@ -43,7 +43,7 @@ ARRAYS = {
     "models": [{"name": "mine", "family": "arrays", "source": "layer{layer}.npy"}],
 }
 ARRAYS_JSON = (
-    '{"dataset":{"ids":null,"kind":"arrays","labels":{}},"extract":{"unit_rows":null},'
+    '{"dataset":{"ids":null,"kind":"arrays","labels":{},"samples":"all"},"extract":{"unit_rows":null},'
     '"geometry":{"cka":false,"cross_model":true,"data_fractions":[1.0,0.5,0.25,0.125],"error_splits":0,'
     '"estimators":["twonn","twonn_mle","gride"],"gride_range_max":64,"information_imbalance":false,"jaccard":false,"labels":[],"mu_fraction":0.9,'
     '"mu_fractions":[0.5,0.6,0.7,0.8,0.9],"overlap_k":[1,2,5,10,20,50],"seed":0},'

@@ -102,6 +102,11 @@ def test_the_examples_are_valid(load):
     assert isinstance(manifest, Manifest)
 
 
+def test_the_example_of_other_samples_is_valid(load):
+    (block,) = re.findall(r"```yaml intersect\n(.*?)```", PAGE, re.DOTALL)
+    assert [model.ids for model in load(f"name: demo\n{block}").models] == ["ours/ids.txt", "theirs/ids.txt"]
+
+
 def test_the_example_of_queries_is_valid(load):
     (block,) = re.findall(r"```yaml query\n(.*?)```", PAGE, re.DOTALL)
     manifest = load(f"name: demo\n{block}{catalog('esm2')}")

@@ -124,7 +124,7 @@ def test_a_regular_expression_that_python_warns_about_is_accepted(load):
         ("{kind: text, path: ''}", "2: dataset.path: expected some text, found the text ''"),
         (
             "{kind: arrays, exclude: []}",
-            "2: dataset.exclude: expected one of kind, ids, labels, query, found 'exclude'",
+            "2: dataset.exclude: expected one of kind, ids, samples, labels, query, found 'exclude'",
         ),
     ],
 )
