@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,14 +62,13 @@ def profiles(
     axes: Coordinates,
     codes: Mapping[str, Labels],
     ks: Sequence[int],
+    label_overlaps: Callable[..., profile.Values],
 ) -> Variables:
     variables: Variables = {}
     for name, layer, found in read:
         values = dict(found.values)
         if codes and found.indices is not None:
-            values |= profile.label_overlaps(
-                found.indices, list(codes.values()), ks, is_constant=found.is_constant
-            )
+            values |= label_overlaps(found.indices, list(codes.values()), ks, is_constant=found.is_constant)
         where = (list(axes["model"]).index(name), 0, 0, list(axes["layer"]).index(layer))
         for variable, value in values.items():
             if value.size == 0:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom.api import measured_by_dadapy
 from hpcgeom.data.neighbor_arrays import (
     ROUNDED,
     Floats,
@@ -47,6 +48,8 @@ class Reading:
         Of the search of points.
     most_ranks
         Columns of row numbers that are kept for overlaps.
+    by_dadapy
+        Whether DADApy measures the given lists.
     """
 
     settings: Mapping[str, Any]
@@ -55,6 +58,7 @@ class Reading:
     n_neighbors: int | None
     metric: str
     most_ranks: int
+    by_dadapy: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +105,10 @@ def read_layer(arrays: Arrays, reading: Reading) -> Layer:
         beside = lists.indices if lists.indices is not None and lists.indices.shape[1] > 1 else None
         if "mus" not in arrays:
             values["n_zero_distances"] = np.array(np.count_nonzero(lists.distances[:, 0] == 0.0))
-        values |= profile.dimensions(lists.distances, beside, reading.settings)
+        if reading.by_dadapy:
+            values |= measured_by_dadapy.dimensions(lists.distances, reading.settings)
+        else:
+            values |= profile.dimensions(lists.distances, beside, reading.settings)
     return Layer(
         where=where,
         n_points=lists.n_points,

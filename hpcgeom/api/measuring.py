@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.api import measured_dataset, measured_pairs
+from hpcgeom.api import measured_by_dadapy, measured_dataset, measured_pairs
 from hpcgeom.api.measured_dataset import Read
 from hpcgeom.api.measured_layers import Arrays, Reading, read_layer
 from hpcgeom.data.labels import encode, labels_from_file
@@ -19,6 +19,7 @@ from hpcgeom.geometry.lists import check_ks
 from hpcgeom.manifest.analysis_sections import Geometry
 from hpcgeom.manifest.fields import MAX_INT64
 from hpcgeom.plan.packing import pack
+from hpcgeom.stages import between, profile
 from hpcgeom.types import Labels
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def measure(
     n_neighbors: int | None = None,
     metric: Literal["euclidean", "cosine"] = "euclidean",
     seed: int = _DEFAULTS.seed,
+    backend: Literal["native", "dadapy"] = "native",
 ) -> xr.Dataset:
     """Intrinsic dimension and overlaps of every layer, from points or from neighbor lists.
 
@@ -97,6 +99,9 @@ def measure(
         As in a manifest; for points only.
     n_neighbors, metric
         Of the search: 64 neighbors, or N - 1 where that is less, if None.
+    backend
+        ``dadapy``, for lists and ratios: dimensions by TwoNN and GRIDE, overlaps and label overlaps are
+        DADApy's, where it can be imported; what it does not have is not measured then.
 
     Returns
     -------
@@ -107,7 +112,8 @@ def measure(
     Raises
     ------
     InputError
-        An array is not what it should be, arrays contradict each other, or an option cannot be used.
+        An array is not what it should be, arrays contradict each other, or an option cannot be used;
+        DADApy is asked for and cannot be imported.
 
     Examples
     --------
@@ -117,9 +123,10 @@ def measure(
     >>> round(found.intrinsic_dimension.sel(estimator="twonn").item())
     2
     """
+    by_dadapy = measured_by_dadapy.is_asked(backend)
     models = _models(points, distances, indices, mus, layers)
     settings = {
-        "estimators": _estimators(estimators, mus is not None, distances is None is points),
+        "estimators": _estimators(estimators, mus is not None, distances is None is points, by_dadapy),
         "mu_fraction": mu_fraction,
         "mu_fractions": list(mu_fractions),
         "gride_range_max": gride_range_max,
@@ -131,10 +138,14 @@ def measure(
         "cka": cka,
     }
     _check_between(settings, has_points=points is not None)
+    if by_dadapy:
+        measured_by_dadapy.check_options(
+            estimators or (), _native_options(settings), only_points=distances is indices is mus
+        )
     most_ranks = max(_DEFAULT_KS if overlap_k is None else overlap_k, default=1)
     if error_splits or information_imbalance:  # look at whole lists
         most_ranks = MAX_INT64
-    reading = Reading(settings, self_column, squared, n_neighbors, metric, most_ranks)
+    reading = Reading(settings, self_column, squared, n_neighbors, metric, most_ranks, by_dadapy)
     read = [
         (model, layer, read_layer(arrays, reading))
         for model, of_layers in models.items()
@@ -144,14 +155,17 @@ def measure(
     codes = _codes(labels, read[0][2].n_points)
     ks = _ks(overlap_k, labels, read, settings)
     axes = measured_dataset.axes_of(read, settings, ks, list(codes))
-    variables = measured_dataset.profiles(read, axes, codes, ks)
+    label_overlaps = measured_by_dadapy.label_overlaps if by_dadapy else profile.label_overlaps
+    variables = measured_dataset.profiles(read, axes, codes, ks, label_overlaps)
     if ks:
-        variables |= measured_pairs.of_lists(read, axes, {**settings, "overlap_k": ks})
+        count = measured_by_dadapy.pair_sums if by_dadapy else between.pair_sums
+        variables |= measured_pairs.of_lists(read, axes, {**settings, "overlap_k": ks}, count)
     if cka:
         arrays = [arrays["points"] for of_layers in models.values() for arrays in of_layers.values()]
         variables |= measured_pairs.of_points(read, axes, arrays)
     found = metric if distances is indices is mus is None else "that of the given arrays"
-    return measured_dataset.dataset(variables, axes, read, settings, found)
+    dataset = measured_dataset.dataset(variables, axes, read, settings, found)
+    return measured_by_dadapy.described(dataset) if by_dadapy else dataset
 
 
 def _models(
@@ -213,10 +227,25 @@ def _by_name(given: Any) -> dict[str, Given]:
     return {ONLY_MODEL: given}
 
 
-def _estimators(wanted: Sequence[str] | None, from_mus: bool, only_indices: bool) -> list[str]:
+def _native_options(settings: Mapping[str, Any]) -> list[str]:
+    """Options that are asked for and that the native backend alone has."""
+    curves = [
+        name
+        for name in ("mu_fractions", "data_fractions")
+        if tuple(settings[name]) != getattr(_DEFAULTS, name)
+    ]
+    between_layers = ("jaccard", "error_splits", "information_imbalance", "cka")
+    return curves + [name for name in between_layers if settings[name]]
+
+
+def _estimators(
+    wanted: Sequence[str] | None, from_mus: bool, only_indices: bool, by_dadapy: bool
+) -> list[str]:
     possible = (
         [] if only_indices and not from_mus else [e for e in ESTIMATORS if not (from_mus and e == "gride")]
     )
+    if by_dadapy:
+        possible = [name for name in possible if name in measured_by_dadapy.ESTIMATORS]
     if wanted is None:
         return [name for name in _DEFAULTS.estimators if name in possible]
     for name in wanted:

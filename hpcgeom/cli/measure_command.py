@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import typer
 
 from hpcgeom.cli.measure_options import (
+    BackendOption,
     CkaOption,
     DistancesOption,
     ErrorSplitsOption,
@@ -61,6 +62,7 @@ def measure(
     cka: CkaOption = False,
     neighbors: NeighborsOption = None,
     metric: MetricOption = "euclidean",
+    backend: BackendOption = "native",
     out: OutOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -76,6 +78,7 @@ def measure(
         "gride_range_max": gride_range_max,
         "n_neighbors": neighbors,
         "metric": metric,
+        "backend": backend,
         "jaccard": jaccard,
         "error_splits": error_splits,
         "information_imbalance": information_imbalance,

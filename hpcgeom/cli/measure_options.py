@@ -72,6 +72,9 @@ NeighborsOption = Annotated[
 MetricOption = Annotated[
     str, typer.Option("--metric", metavar="M", help="Distance of points: euclidean or cosine.")
 ]
+BackendOption = Annotated[
+    str, typer.Option("--backend", metavar="B", help="Who measures: native, or dadapy where it is installed.")
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Write results.zarr and figures here.")
 ]

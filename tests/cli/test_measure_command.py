@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -341,3 +342,12 @@ def test_a_mistake_on_the_command_line_is_one_sentence(hpcgeom, arguments, messa
     assert (refused.code, refused.out) == (2, "")
     assert message in refused.err
     assert len(refused.err.splitlines()) == 1
+
+
+def test_a_backend_that_is_missing_or_unknown_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dadapy", None)
+    distances = np.cumsum(np.ones((20, 3)), axis=1)
+    with pytest.raises(InputError, match=r"DADApy cannot be imported here .* take the backend 'native'"):
+        measure(distances=distances, backend="dadapy")
+    with pytest.raises(InputError, match="there is no backend 'numba': expected one of native, dadapy"):
+        measure(distances=distances, backend="numba")
