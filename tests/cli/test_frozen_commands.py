@@ -45,13 +45,14 @@ COMMANDS = {
         "-k --overlap-k",
         "--neighbors",
         "--metric",
+        "--backend",
         "--out",
         "--json",
     ],
     "verify": ["run*", "--json"],
     "compare": ["run*", "other*"],
     "show": ["run*", "--json"],
-    "plot": ["run*"],
+    "plot": ["run*", "--reference"],
     "doctor": ["--run-dir", "-p --profile", "--json"],
 }
 OPTIONS = ["-v --verbose", "--version"]
