@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,14 @@ def test_curves_that_were_read_from_figures_can_be_written_so(tmp_path):
     found = read_reference_curves(written(tmp_path, {"source": "figures", "curves": curves}))
     assert [list(each.value) for each in found.curves] == [each["y"] for each in from_figures.values()]
     assert [each.k for each in found.curves] == [5, 5, None]
+
+
+def test_the_example_of_the_page_is_such_a_file(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    (example,) = (block.split("```")[0] for block in page.split("```json\n")[1:])
+    found = read_reference_curves(written(tmp_path, example))
+    assert [each.variable for each in found.curves] == ["intrinsic_dimension", "label_overlap"]
+    assert found.curves[0].depth == (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @pytest.mark.parametrize(
