@@ -65,7 +65,8 @@ def check_options(estimators: Sequence[str], native: Sequence[str], *, only_poin
         )
     if native:
         raise InputError(
-            f"{native[0]} is an option of the backend 'native'; expected none such with 'dadapy': leave it out"
+            f"{native[0]} is an option of the backend 'native'; expected none such with 'dadapy': "
+            f"leave it out"
         )
 
 
