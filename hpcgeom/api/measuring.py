@@ -20,6 +20,7 @@ from hpcgeom.manifest.analysis_sections import Geometry
 from hpcgeom.manifest.fields import MAX_INT64
 from hpcgeom.plan.packing import pack
 from hpcgeom.stages import between, profile
+from hpcgeom.stages.between_results import Coordinates, Variables
 from hpcgeom.types import Labels
 
 if TYPE_CHECKING:
@@ -139,9 +140,8 @@ def measure(
     }
     _check_between(settings, has_points=points is not None)
     if by_dadapy:
-        measured_by_dadapy.check_options(
-            estimators or (), _native_options(settings), only_points=distances is indices is mus
-        )
+        only_points = distances is indices is mus
+        measured_by_dadapy.check_options(estimators or (), _native_options(settings), only_points=only_points)
     most_ranks = max(_DEFAULT_KS if overlap_k is None else overlap_k, default=1)
     if error_splits or information_imbalance:  # look at whole lists
         most_ranks = MAX_INT64
@@ -155,17 +155,32 @@ def measure(
     codes = _codes(labels, read[0][2].n_points)
     ks = _ks(overlap_k, labels, read, settings)
     axes = measured_dataset.axes_of(read, settings, ks, list(codes))
+    variables = _variables(models, read, axes, codes, {**settings, "overlap_k": ks}, by_dadapy=by_dadapy)
+    found = metric if distances is indices is mus is None else "that of the given arrays"
+    dataset = measured_dataset.dataset(variables, axes, read, settings, found)
+    return measured_by_dadapy.described(dataset) if by_dadapy else dataset
+
+
+def _variables(
+    models: Models,
+    read: Read,
+    axes: Coordinates,
+    codes: Mapping[str, Labels],
+    settings: Mapping[str, Any],
+    *,
+    by_dadapy: bool,
+) -> Variables:
+    """What is measured on each layer and between layers."""
+    ks = settings["overlap_k"]
     label_overlaps = measured_by_dadapy.label_overlaps if by_dadapy else profile.label_overlaps
     variables = measured_dataset.profiles(read, axes, codes, ks, label_overlaps)
     if ks:
         count = measured_by_dadapy.pair_sums if by_dadapy else between.pair_sums
-        variables |= measured_pairs.of_lists(read, axes, {**settings, "overlap_k": ks}, count)
-    if cka:
+        variables |= measured_pairs.of_lists(read, axes, settings, count)
+    if settings["cka"]:
         arrays = [arrays["points"] for of_layers in models.values() for arrays in of_layers.values()]
         variables |= measured_pairs.of_points(read, axes, arrays)
-    found = metric if distances is indices is mus is None else "that of the given arrays"
-    dataset = measured_dataset.dataset(variables, axes, read, settings, found)
-    return measured_by_dadapy.described(dataset) if by_dadapy else dataset
+    return variables
 
 
 def _models(
