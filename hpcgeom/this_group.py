@@ -1,0 +1,120 @@
+"""The processes that run one model together, and which of them this one is.
+
+Whoever starts them says so in the environment: `hpcgeom.launch.group` on one machine, or ``srun``. They meet in a
+folder that all of them see, where each also leaves notes for whoever started them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcgeom.this_job import restarts
+
+GROUP, INDEX, N_PROCESSES = "HPCGEOM_GROUP", "HPCGEOM_PROCESS_INDEX", "HPCGEOM_N_PROCESSES"
+FOLDER = "groups"
+"""Below the folder of the jobs of a run."""
+MEETING, FAILURE = "meeting", "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One process of a group.
+
+    Attributes
+    ----------
+    index, n_processes
+        Which of how many it is, from 0.
+    group
+        Of this very attempt; no other has the same.
+    folder
+        Where the group leaves notes; all of its processes see it.
+    is_on_one_node
+        Whether all processes are on this machine.
+    """
+
+    index: int
+    n_processes: int
+    group: str
+    folder: Path
+    is_on_one_node: bool = True
+
+    def next_meeting(self, number: int) -> Member:
+        """The same process where the group meets again, for another model."""
+        return Member(
+            self.index, self.n_processes, self.group, self.folder / str(number), self.is_on_one_node
+        )
+
+
+def environment(group: str, index: int, n_processes: int) -> dict[str, str]:
+    """What tells a process that it is number `index` of a group."""
+    return {GROUP: group, INDEX: str(index), N_PROCESSES: str(n_processes)}
+
+
+def this_member(root: Path) -> Member | None:
+    """Which process of a group this one is, as whoever started it says; None where it is none.
+
+    Parameters
+    ----------
+    root
+        The folder in which groups meet.
+    """
+    group = os.environ.get(GROUP)
+    if not group:
+        return None
+    index, n_processes = int(os.environ[INDEX]), int(os.environ[N_PROCESSES])
+    return Member(index, n_processes, group, root / FOLDER / group)
+
+
+def member_of_step(root: Path) -> Member | None:
+    """Which task of the step of a SLURM job this process is; None where its step has one task.
+
+    Parameters
+    ----------
+    root
+        The folder in which groups meet.
+    """
+    number, count = os.environ.get("SLURM_PROCID", ""), os.environ.get("SLURM_STEP_NUM_TASKS", "")
+    if not (number.isdecimal() and count.isdecimal()) or int(count) < 2:
+        return None
+    # A job that is put back into the queue keeps its id, and what its processes wrote.
+    group = f"{os.environ['SLURM_JOB_ID']}-{restarts()}-{os.environ.get('SLURM_STEP_ID', '')}"
+    is_on_one_node = os.environ.get("SLURM_STEP_NUM_NODES", "1") == "1"
+    return Member(int(number), int(count), group, root / FOLDER / group, is_on_one_node)
+
+
+def write_note(folder: Path, name: str, content: Mapping[str, Any], *, replace: bool = True) -> bool:
+    """Leave a note that readers see whole or not at all.
+
+    Returns
+    -------
+    bool
+        False where there is one already and it was not to be replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, beside = folder / f"{name}.json", folder / f".{name}.{os.getpid()}.partial"
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(content, file)
+    try:
+        if replace:
+            beside.replace(path)
+        else:
+            os.link(beside, path)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
+
+
+def read_note(folder: Path, name: str) -> dict[str, Any] | None:
+    """A note; None where there is none."""
+    try:
+        content: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return content
