@@ -1,0 +1,333 @@
+"""The processes that run one model together: how they meet, what each knows of the others, how all end with one.
+
+Each watches the others through a store that the first of them keeps: whoever fails says there why, and all end
+with that sentence; whoever is gone without a word is named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from hpcgeom.addresses import address_of_interface, interface_of, own_address
+from hpcgeom.errors import HpcgeomError, IncompleteError, InputError, ResourceError
+from hpcgeom.interrupts import TERMINATED, Stopped
+from hpcgeom.this_group import FAILURE, MEETING, Member, read_note, write_note
+
+MEET_S = 300.0
+"""For all processes to start and to find each other."""
+LOOK_EVERY_S = 0.5
+SILENT_S = 60.0
+"""After which a process that says nothing is given up: its machine is gone, or it stands still."""
+END_S = 8.0
+"""For a process to end by itself when another has failed; then it is ended in the middle of whatever it does."""
+LEFT = "left"
+INTERFACE = "GLOO_SOCKET_IFNAME"
+
+Failure = dict[str, Any]
+"""``index`` of the process that failed, `sentence`, `exit_code`, `details`."""
+
+
+class OtherFailed(HpcgeomError):
+    """Another process of the group failed; carries its sentence and its exit code."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure["sentence"])
+        self.exit_code = failure["exit_code"]
+        self.add_note(failure["details"])
+
+
+class Peers:
+    """The processes that run one model together; made by `meet`."""
+
+    def __init__(self, member: Member, store: dist.Store) -> None:
+        self.index, self.n_processes = member.index, member.n_processes
+        self._member, self._store = member, store
+        self._hosts: list[dict[str, Any]] = []
+        self._abouts = [""] * member.n_processes
+        self._failure: Failure | None = None
+        self._words = [""] * member.n_processes
+        self._is_leaving = threading.Event()
+        self._watch = threading.Thread(target=self._watching, name="peers", daemon=True)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process has the first blocks."""
+        return self.index == 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this process has the last blocks."""
+        return self.index == self.n_processes - 1
+
+    def name(self, index: int) -> str:
+        """A process in words: its number, its blocks, its machine."""
+        about = f" ({self._abouts[index]})" if self._abouts[index] else ""
+        return f"process {index} of {self.n_processes}{about} on {self._hosts[index]['host']}"
+
+    def exchange(self, name: str, value: Any) -> list[Any]:
+        """What all processes say under one name, by their number.
+
+        Parameters
+        ----------
+        name
+            Used once.
+        value
+            What this process says; JSON.
+        """
+        self._store.set(f"{name}/{self.index}", json.dumps(value))
+        keys = [f"{name}/{index}" for index in range(self.n_processes)]
+        while not self._store.check(keys):
+            self.check()
+            time.sleep(0.01)
+        return [json.loads(text) for text in self._store.multi_get(keys)]
+
+    def introduce(self, about: str) -> None:
+        """Tell the others, and whoever started this process, what it does."""
+        write_note(self._member.folder, f"process-{self.index}", {**self._hosts[self.index], "about": about})
+        self._abouts = self.exchange("about", about)
+
+    def check(self) -> None:
+        """Do nothing as long as all processes are well.
+
+        Raises
+        ------
+        OtherFailed
+            One has failed, and why.
+        """
+        if self._failure is not None:
+            raise OtherFailed(self._failure)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others why this process ends; of several failures the first counts."""
+        if isinstance(error, OtherFailed):
+            return
+        sentence, exit_code = _sentence(error)
+        details = "".join(traceback.format_exception(error))
+        self._declare(
+            {"index": self.index, "sentence": sentence, "exit_code": exit_code, "details": details}
+        )
+
+    def lost(self, index: int, why: str) -> None:
+        """Say that a process is gone, unless it has said why itself."""
+        time.sleep(2 * LOOK_EVERY_S)  # it may be about to be known
+        if self._failure is None:
+            sentence = f"{self.name(index)} is gone ({why}): look at its log; the same command goes on"
+            self._declare({"index": index, "sentence": sentence, "exit_code": 3, "details": ""})
+
+    def _declare(self, failure: Failure) -> None:
+        with contextlib.suppress(RuntimeError):  # the process with the store may be the one that is gone
+            failure = json.loads(self._store.compare_set("failure", "", json.dumps(failure)))
+        write_note(self._member.folder, FAILURE, failure, replace=False)
+        self._failure = self._failure or failure
+
+    def _watching(self) -> None:
+        """Say that this process is alive, and look whether the others are."""
+        keys = [f"alive/{index}" for index in range(self.n_processes)]
+        heard_at, looked_at = [0.0] * self.n_processes, 0.0
+        for number in _counting(self._is_leaving):
+            words = self._look(keys, str(number))
+            now = time.monotonic()
+            was_asleep = now - looked_at > SILENT_S / 2  # all processes may have been
+            looked_at = now
+            for index, word in enumerate(words):
+                if word != self._words[index] or word == LEFT or was_asleep:
+                    self._words[index], heard_at[index] = word, now
+                elif now - heard_at[index] > SILENT_S and self._failure is None:
+                    self.lost(index, f"nothing was heard of it for {SILENT_S:.0f} s")
+            if self._failure is not None:
+                self._end_by_force(self._failure)
+                return
+
+    def _look(self, keys: list[str], word: str) -> list[str]:
+        try:
+            self._store.set(keys[self.index], LEFT if self._words[self.index] == LEFT else word)
+            if self._store.check(["failure"]):
+                self._failure = self._failure or json.loads(self._store.get("failure"))
+            return [each.decode() for each in self._store.multi_get(keys)]
+        except RuntimeError:
+            self._store_is_gone()
+            return self._words
+
+    def _store_is_gone(self) -> None:
+        if self._is_leaving.is_set() or self._failure is not None:
+            return
+        self._failure = read_note(self._member.folder, FAILURE)
+        if self._failure is None:
+            self.lost(0, "its store does not answer")
+
+    def _end_by_force(self, failure: Failure) -> None:
+        """Nothing is lost by ending anywhere: only units with a record count."""
+        if not self._is_leaving.wait(END_S):
+            sys.stderr.write(f"hpcgeom: {failure['sentence']}\n")
+            sys.stderr.flush()
+            os._exit(failure["exit_code"])
+
+    def _arrive(self, device: torch.device, address: str) -> None:
+        """Find the others, and make the connections that hidden states go through."""
+        here = {"host": socket.gethostname(), "pid": os.getpid()}
+        write_note(self._member.folder, f"process-{self.index}", {**here, "about": ""})
+        self._store.set(f"here/{self.index}", json.dumps(here))
+        self._store.set(f"alive/{self.index}", "")
+        keys = [f"{what}/{index}" for what in ("here", "alive") for index in range(self.n_processes)]
+        missing = [key for key in keys if not _comes(lambda key=key: self._store.check([key]))]
+        if missing:
+            index = missing[0].partition("/")[2]
+            raise ResourceError(
+                f"process {index} of {self.n_processes} did not come within {MEET_S:.0f} s: "
+                "look at its log, and whether Python starts on its node"
+            )
+        self._hosts = [json.loads(text) for text in self._store.multi_get(keys[: self.n_processes])]
+        self._watch.start()
+        os.environ.setdefault(INTERFACE, interface_of(address) or "")
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(
+            backend,
+            store=self._store,
+            rank=self.index,
+            world_size=self.n_processes,
+            timeout=timedelta(seconds=MEET_S),
+        )
+
+    def _leave(self) -> None:
+        """End in good order: the process with the store is the last to go."""
+        self._words[self.index] = LEFT
+        while self.is_first and not all(word == LEFT for word in self._words):
+            self.check()
+            time.sleep(0.01)
+        self._store.set(f"alive/{self.index}", LEFT)
+        self._is_leaving.set()
+        self._watch.join()
+        dist.destroy_process_group()
+
+    def _give_up(self) -> None:
+        """End because of a failure: the others may have to read it in the store that this process keeps."""
+        keys = [f"gone/{index}" for index in range(self.n_processes)]
+        with contextlib.suppress(RuntimeError):
+            self._store.set(keys[self.index], "")
+            if self.is_first:
+                _comes(lambda: self._store.check(keys), END_S / 2)
+        self._is_leaving.set()
+
+
+@contextlib.contextmanager
+def meet(member: Member, device: str = "cpu") -> Iterator[Peers]:
+    """Find the other processes of a group; the body runs the model.
+
+    Parameters
+    ----------
+    member
+        Which process this is.
+    device
+        What the models run on: it decides what hidden states travel through.
+
+    Raises
+    ------
+    ResourceError
+        The others did not come in time.
+    OtherFailed
+        In the body, where another process failed.
+    """
+    address = _address(member)
+    store = _keep_store(member, address) if member.index == 0 else _find_store(member)
+    peers = Peers(member, store)
+    try:
+        peers._arrive(torch.device(device), address)
+        yield peers
+        peers._leave()
+    except BaseException as error:
+        peers.fail(error)
+        peers._give_up()
+        raise
+
+
+def _address(member: Member) -> str:
+    if name := os.environ.get(INTERFACE):
+        try:
+            return address_of_interface(name)
+        except LookupError as error:
+            raise InputError(
+                f"{INTERFACE}: '{name}' is no network interface of {socket.gethostname()} that has an IPv4 "
+                f"address: name one that all nodes have ({error.args[0]})"
+            ) from error
+    return own_address(is_alone=member.is_on_one_node)
+
+
+def _keep_store(member: Member, address: str) -> dist.Store:
+    """The first process keeps the store, on a port that is free, and leaves a note where it is."""
+    listener = socket.create_server((address, 0), backlog=1024)
+    port, token = listener.getsockname()[1], secrets.token_hex(16)
+    store = dist.TCPStore(
+        address,
+        port,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=MEET_S),
+        master_listen_fd=listener.detach(),
+    )
+    write_note(member.folder, MEETING, {"host": address, "port": port, "token": token})
+    return dist.PrefixStore(token, store)
+
+
+def _find_store(member: Member) -> dist.Store:
+    if not _comes(lambda: read_note(member.folder, MEETING) is not None):
+        raise ResourceError(
+            f"process 0 of {member.n_processes} did not come within {MEET_S:.0f} s: there is no "
+            f"{member.folder / MEETING}.json: look at its log, and whether all processes see this folder"
+        )
+    note = read_note(member.folder, MEETING)
+    assert note is not None
+    try:
+        store = dist.TCPStore(
+            note["host"],
+            note["port"],
+            is_master=False,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=MEET_S),
+        )
+    except RuntimeError as error:
+        raise ResourceError(
+            f"process 0 of {member.n_processes} cannot be reached at {note['host']}:{note['port']}: set "
+            f"{INTERFACE} to a network interface that all nodes have"
+        ) from error
+    return dist.PrefixStore(note["token"], store)
+
+
+def _comes(is_there: Callable[[], bool], timeout_s: float = MEET_S) -> bool:
+    """Whether something comes to be within some time."""
+    deadline = time.monotonic() + timeout_s
+    while not is_there():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _counting(end: threading.Event) -> Iterator[int]:
+    number = 0
+    while not end.wait(LOOK_EVERY_S):
+        number += 1
+        yield number
+
+
+def _sentence(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, HpcgeomError):
+        return str(error), error.exit_code
+    if isinstance(error, Stopped):
+        return "told to end", TERMINATED
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    return f"{type(error).__name__}: {error}", IncompleteError.exit_code

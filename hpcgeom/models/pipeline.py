@@ -1,0 +1,305 @@
+"""The strategy `pipeline`: one process a device, each with a contiguous run of blocks.
+
+Batches flow from process to process. All processes go through the same batches in the same order and each reads
+the samples itself, so that nothing but hidden states travels; masks and tables of positions are made by each, by
+the model's own forward up to its first block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from hpcgeom import trace
+from hpcgeom.catalog.sites import EMBEDDING_SITES, FROM_LAYER_0, SiteShape
+from hpcgeom.errors import InputError
+from hpcgeom.models.blocks import first_block_arguments
+from hpcgeom.models.chain import advance, blocks_needed, leave
+from hpcgeom.models.cut import cut
+from hpcgeom.models.failures import explaining_forward
+from hpcgeom.models.families import family
+from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings
+from hpcgeom.models.layout import BlockLayout
+from hpcgeom.models.limits import Limits, check_batch, probe_batch
+from hpcgeom.models.links import Inbox, Outbox
+from hpcgeom.models.peers import Peers
+from hpcgeom.models.pooling import BatchMasks, check_poolable
+from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_details, resolve_readings
+from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
+from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
+from hpcgeom.models.skeletons import Skeleton
+from hpcgeom.models.weights import load_weights, torch_dtype
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A part of a model per device, each in a process of its own."""
+
+    def open_model(
+        self, request: ModelRequest, peers: Peers, device: str = "cpu", threads: int = 1
+    ) -> PipelinedModel:
+        """Build the model of `request`, and load the weights of this process's blocks and of what is no block.
+
+        All processes open the same models in the same order.
+
+        Parameters
+        ----------
+        request
+            What is asked for.
+        peers
+            All processes, and which one this is.
+        device
+            ``cpu`` or a torch device such as ``cuda:0``.
+        threads
+            CPU threads of torch, set for the whole process.
+
+        Raises
+        ------
+        InputError
+            The request, the configuration or the weights are wrong, the model is no chain of blocks, or it has
+            fewer blocks than there are processes.
+        OtherFailed
+            Another process has failed.
+        """
+        torch.set_num_threads(threads)
+        source = family(request.family)
+        limits, skeleton = source.limits(request), source.build(request)
+        layout = _layout_of(skeleton, request)
+        readings = resolve_readings(request.readings, skeleton.model, layout, request.name)
+        resolve_details(request.details, layout, request.name)
+        blocks = layout.blocks_of(skeleton.model)
+        n_run = blocks_needed(readings, len(blocks))
+        own = _cut_of(blocks, n_run, layout.final_norm_of(skeleton.model), peers.n_processes)[peers.index]
+        unused = _load(skeleton, layout, own, request, device)
+        peers.introduce(f"blocks {own.start} to {own.stop - 1}")
+        part = Part(own, n_run, own_readings(readings, own, n_run))
+        return PipelinedModel(request, skeleton, limits, readings, part, unused, peers, device, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process does of a model.
+
+    Attributes
+    ----------
+    blocks
+        Numbers of its blocks.
+    n_run
+        How many blocks run in all processes together.
+    readings
+        What is read there, by site.
+    """
+
+    blocks: range
+    n_run: int
+    readings: Mapping[str, SiteReading]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing runs behind it."""
+        return self.blocks.stop == self.n_run
+
+
+def own_readings(
+    readings: Mapping[str, SiteReading], blocks: range, n_run: int
+) -> dict[str, SiteReading]:
+    """What is read in some blocks or of their input; what is read behind the last block counts to it.
+
+    Parameters
+    ----------
+    n_run
+        How many blocks of the model are run.
+    """
+    found = {}
+    for site, reading in readings.items():
+        is_early = reading.base in FROM_LAYER_0 or reading.base in EMBEDDING_SITES
+        layers = [
+            layer
+            for layer in reading.layers
+            if min(layer if is_early else layer - 1, n_run - 1) in blocks
+        ]
+        if layers:
+            found[site] = reading.at(layers)
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class PipelinedModel:
+    """This process's part of a model that several run; each calls the same methods with the same batches."""
+
+    request: ModelRequest
+    skeleton: Skeleton
+    limits: Limits
+    readings: Mapping[str, SiteReading]
+    part: Part
+    unused_keys: tuple[str, ...]
+    peers: Peers
+    device: str
+    threads: int
+    _hooks: SiteHooks = field(default_factory=SiteHooks, init=False)
+    _inbox: Inbox | None = field(default=None, init=False)
+    _outbox: Outbox | None = field(default=None, init=False)
+    _n_batches: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        model, layout = self.skeleton.model, self._layout
+        layers = layers_by_site(self.part.readings)
+        hook_embeddings(self._hooks, model, layout, layers)
+        hook_blocks(self._hooks, model, layout, layers)
+        device = torch.device(self.device)
+        through_host = device.type == "cuda" and _share_devices(self.peers, device)
+        if not self.peers.is_first:
+            self._inbox = Inbox(self.peers, device, through_host=through_host)
+        if not self.peers.is_last:
+            self._outbox = Outbox(self.peers, device, through_host=through_host)
+
+    @property
+    def _layout(self) -> BlockLayout:
+        assert self.skeleton.layout is not None  # open_model refuses models without blocks
+        return self.skeleton.layout
+
+    def layers_of(self, site: str) -> tuple[int, ...]:
+        """Layers of `site` that this process gives; none where they are all read by others."""
+        reading = self.part.readings.get(site)
+        return () if reading is None else reading.layers
+
+    def describe(self, probe: TokenBatch | None = None) -> ModelShapes:
+        """Layers and widths of all that is read, by this process or by others; see `ReplicatedModel`."""
+        batch = probe_batch(self.limits) if probe is None else probe.rows(2)
+        pooled = self._extract(batch, check_finite=False)
+        own = {site: int(pooled[site, reading.poolings[0]].shape[-1])
+               for site, reading in self.part.readings.items()}  # fmt: skip
+        widths: dict[str, int] = {}
+        for each in self.peers.exchange(f"widths-{self._n_batches}", own):
+            widths |= each
+        with torch.inference_mode():
+            hidden, _ = first_block_arguments(self.skeleton.model, self._layout, self._inputs(batch))
+        return ModelShapes(
+            {site: SiteShape(reading.layers, widths[site]) for site, reading in self.readings.items()},
+            len(self._layout.blocks_of(self.skeleton.model)),
+            int(hidden.shape[-1]),
+            sum(parameter.numel() for parameter in self.skeleton.model.parameters()),
+            self.unused_keys,
+        )
+
+    def run(self, batches: Iterable[TokenBatch]) -> Iterator[Pooled]:
+        """What this process reads of some batches.
+
+        Yields
+        ------
+        dict
+            One for each batch, in order: (site, pooling) to float32 (n_layers, B, D), layers as `layers_of`
+            says; sites of which it has no layer are left out.
+
+        Raises
+        ------
+        InputError
+            A sequence is longer than the model's positions, an id is not in its vocabulary, or a row has no
+            token to pool.
+        NonFiniteActivation
+            A value is NaN or infinite; carries the number of the batch.
+        OtherFailed
+            Another process has failed.
+        """
+        for number, batch in enumerate(batches):
+            try:
+                yield self._extract(batch, check_finite=True)
+            except NonFiniteActivation as error:
+                error.batch = number
+                raise
+
+    def close(self) -> None:
+        """Take all hooks off the model, and wait until all that was computed has reached the next process."""
+        self._hooks.remove()
+        if self._outbox is not None:
+            self._outbox.close()
+        if self._inbox is not None:
+            self._inbox.close()
+
+    def _extract(self, batch: TokenBatch, check_finite: bool) -> Pooled:
+        check_batch(batch, self.limits, self.request.name)
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        masks = BatchMasks.of(batch, self.device)
+        check_poolable(masks, frozenset(p for reading in self.readings.values() for p in reading.poolings))
+        sink = PooledSink(self.part.readings, masks, self.request.dtype)
+        number, self._n_batches = self._n_batches, self._n_batches + 1
+        with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
+            with self._hooks.collecting(sink):
+                self._run_blocks(number, self._inputs(batch), sink)
+            return sink.finish(check_finite)
+
+    def _run_blocks(self, number: int, inputs: Mapping[str, Any], sink: PooledSink) -> None:
+        model, layout, part = self.skeleton.model, self._layout, self.part
+        hidden, call = first_block_arguments(model, layout, inputs)
+        if self._inbox is not None:
+            hidden = self._inbox.get(number, like=hidden)
+        with trace.span("compute", batch=number):
+            for index in part.blocks:
+                self.peers.check()
+                hidden = advance(model, layout, index, call, hidden, sink)
+            if part.is_last:
+                leave(model, layout, part.n_run, hidden, part.readings, sink)
+        if self._outbox is not None:
+            self._outbox.put(number, hidden)
+
+    def _inputs(self, batch: TokenBatch) -> dict[str, Any]:
+        tensors = {
+            name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in self.skeleton.inputs
+        }
+        return {**tensors, **self.skeleton.arguments}
+
+
+def _layout_of(skeleton: Skeleton, request: ModelRequest) -> BlockLayout:
+    if request.family == "module" or skeleton.layout is None:
+        raise InputError(
+            f"model '{request.name}' of family '{request.family}' cannot be run by `pipeline`, whose processes "
+            "each build a part of a model: use the strategy replicate or dispatch"
+        )
+    return skeleton.layout
+
+
+def _cut_of(blocks: Any, n_run: int, final_norm: torch.nn.Module | None, n_processes: int) -> list[range]:
+    at_end = n_parameters(final_norm) if n_run == len(blocks) and final_norm is not None else 0
+    return cut([n_parameters(block) for block in blocks[:n_run]], n_processes, at_end)
+
+
+def n_parameters(module: torch.nn.Module) -> int:
+    """How many parameters a module has: what a token costs there is proportional to it."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _load(
+    skeleton: Skeleton, layout: BlockLayout, own: range, request: ModelRequest, device: str
+) -> tuple[str, ...]:
+    """Load what is no block, and the blocks in `own`; the others get no values. Gives unused keys."""
+    blocks = layout.blocks_of(skeleton.model)
+    others = [index for index in range(len(blocks)) if index not in own]
+    unused: tuple[str, ...] = ()
+    if skeleton.keys is not None and request.folder is not None:
+        without = tuple(f"{layout.blocks}.{index}." for index in others)
+        dtype = torch_dtype(request.dtype)
+        unused = load_weights(
+            skeleton.model,
+            request.folder,
+            skeleton.keys,
+            dtype,
+            lambda name: None if name.startswith(without) else device,
+        ).unused
+    for index in others:
+        blocks[index].to("meta")  # its buffers, and random weights, which are drawn for all blocks at once
+    for module in skeleton.model.modules():
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if not tensor.is_meta:
+                tensor.data = tensor.data.to(device)
+    return unused
+
+
+def _share_devices(peers: Peers, device: torch.device) -> bool:
+    """Whether two processes run on one GPU, which NCCL does not allow."""
+    gpu = str(torch.cuda.get_device_properties(device).uuid)
+    gpus = peers.exchange("gpu", gpu)
+    return len(set(gpus)) < len(gpus)
