@@ -29,7 +29,7 @@ def interface_of(address: str) -> str | None:
 
 
 def own_address(*, is_alone: bool) -> str:
-    """Where processes reach this one: what the machine's own name resolves to, or the default route's address.
+    """Where processes reach this one: what the machine's own name resolves to, or the default route has.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The processes that run one model together, and which of them this one is.
 
-Whoever starts them says so in the environment: `hpcgeom.launch.group` on one machine, or ``srun``. They meet in a
-folder that all of them see, where each also leaves notes for whoever started them.
+Whoever starts them says so in the environment: `hpcgeom.launch.group` on one machine, or ``srun``. They meet
+in a folder that all of them see, where each also leaves notes for whoever started them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcgeom.errors import HpcgeomError
 from hpcgeom.this_job import restarts
 
 GROUP, INDEX, N_PROCESSES = "HPCGEOM_GROUP", "HPCGEOM_PROCESS_INDEX", "HPCGEOM_N_PROCESSES"
+PARENT = "HPCGEOM_GROUP_PARENT"
+"""Id of the process that started the group, where it is on the same machine: without it nobody would end it."""
 FOLDER = "groups"
 """Below the folder of the jobs of a run."""
 MEETING, FAILURE = "meeting", "failure"
+
+
+class OtherFailed(HpcgeomError):
+    """A process of the group failed.
+
+    Parameters
+    ----------
+    failure
+        What it said: `sentence`, `exit_code` and `details`, a traceback.
+    """
+
+    def __init__(self, failure: Mapping[str, Any]) -> None:
+        super().__init__(failure["sentence"])
+        self.exit_code = int(failure["exit_code"])
+        if failure.get("details"):
+            self.add_note(failure["details"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,8 @@ class Member:
         Where the group leaves notes; all of its processes see it.
     is_on_one_node
         Whether all processes are on this machine.
+    parent
+        Id of the process that started it and ends it; 0 where the scheduler does.
     """
 
     index: int
@@ -42,17 +63,17 @@ class Member:
     group: str
     folder: Path
     is_on_one_node: bool = True
+    parent: int = 0
 
-    def next_meeting(self, number: int) -> Member:
-        """The same process where the group meets again, for another model."""
-        return Member(
-            self.index, self.n_processes, self.group, self.folder / str(number), self.is_on_one_node
-        )
+    @property
+    def is_orphan(self) -> bool:
+        """Whether whoever would end this process is gone."""
+        return self.parent != 0 and os.getppid() != self.parent
 
 
 def environment(group: str, index: int, n_processes: int) -> dict[str, str]:
-    """What tells a process that it is number `index` of a group."""
-    return {GROUP: group, INDEX: str(index), N_PROCESSES: str(n_processes)}
+    """What tells a process that it is number `index` of a group that this process starts."""
+    return {GROUP: group, INDEX: str(index), N_PROCESSES: str(n_processes), PARENT: str(os.getpid())}
 
 
 def this_member(root: Path) -> Member | None:
@@ -67,7 +88,7 @@ def this_member(root: Path) -> Member | None:
     if not group:
         return None
     index, n_processes = int(os.environ[INDEX]), int(os.environ[N_PROCESSES])
-    return Member(index, n_processes, group, root / FOLDER / group)
+    return Member(index, n_processes, group, root / FOLDER / group, parent=int(os.environ[PARENT]))
 
 
 def member_of_step(root: Path) -> Member | None:
@@ -85,6 +106,17 @@ def member_of_step(root: Path) -> Member | None:
     group = f"{os.environ['SLURM_JOB_ID']}-{restarts()}-{os.environ.get('SLURM_STEP_ID', '')}"
     is_on_one_node = os.environ.get("SLURM_STEP_NUM_NODES", "1") == "1"
     return Member(int(number), int(count), group, root / FOLDER / group, is_on_one_node)
+
+
+def process_note(index: int) -> str:
+    """Name of the note in which a process says who it is: `host`, `pid`, and what it is `about`."""
+    return f"process-{index}"
+
+
+def process_in_words(index: int, n_processes: int, note: Mapping[str, Any] | None) -> str:
+    """A process for people: its number, what it does, where."""
+    about = f" ({note['about']})" if note and note["about"] else ""
+    return f"process {index} of {n_processes}{about}" + (f" on {note['host']}" if note else "")
 
 
 def write_note(folder: Path, name: str, content: Mapping[str, Any], *, replace: bool = True) -> bool:

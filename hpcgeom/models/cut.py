@@ -38,7 +38,7 @@ def cut(costs: Sequence[float], n_parts: int, at_end: float = 0.0) -> list[range
             f"use 1 to {n_blocks} processes"
         )
     edges = [0.0, *accumulate(costs)]
-    # best[first] is the least sum of squares of the blocks from `first` on, in as many parts as were looked at
+    # best[first]: the least sum of squares of the blocks from `first` on, in as many parts as were looked at
     best = [(edges[-1] - edges[first] + at_end) ** 2 for first in range(n_blocks)]
     ends: list[list[int]] = []
     for n_behind in range(1, n_parts):

@@ -1,7 +1,7 @@
 """Hidden states on their way from one process to the next, a few batches at a time.
 
-Sends and receives are done by threads, so that a batch is computed while others travel. Before each tensor goes a
-small header: gloo takes whatever comes, and would fill a buffer of another size in part without a word.
+Sends and receives are done by threads, so that a batch is computed while others travel. Before each tensor
+goes a small header: gloo takes whatever comes, and would fill a larger buffer in part without a word.
 """
 
 from __future__ import annotations
@@ -123,16 +123,14 @@ class Inbox:
             Something else came: the processes do not run the same batches.
         """
         with trace.span("wait", for_="receive", batch=number):
-            parcel = _patiently(
-                self._peers, lambda: self._arrived.get(timeout=_LOOK_EVERY_S), queue.Empty
-            )
+            parcel = _patiently(self._peers, lambda: self._arrived.get(timeout=_LOOK_EVERY_S), queue.Empty)
         found = (parcel.number, tuple(parcel.hidden.shape), parcel.hidden.dtype)
         expected = (number, tuple(like.shape), like.dtype)
         if found != expected:
             raise InputError(
                 f"{self._peers.name(self._from)} sent batch, shape and type {found}, but "
-                f"{self._peers.name(self._peers.index)} is at {expected}: they read different samples, or with "
-                "different versions; make sure that all machines see the same files"
+                f"{self._peers.name(self._peers.index)} is at {expected}: they read different samples, or "
+                "with different versions; make sure that all machines see the same files"
             )
         if parcel.ready is not None:
             torch.cuda.current_stream().wait_event(parcel.ready)
@@ -194,7 +192,7 @@ def _wait(work: Any) -> None:
 
 
 def _patiently(peers: Peers, attempt: Callable[[], Item], not_yet: type[Exception]) -> Item:
-    """What `attempt` gives once it does not raise `not_yet`; looks in between whether all processes are well."""
+    """What `attempt` gives once it does not raise `not_yet`; in between, whether all processes are well."""
     while True:
         peers.check()
         try:

@@ -1,7 +1,7 @@
-"""The processes that run one model together: how they meet, what each knows of the others, how all end with one.
+"""The processes that run one model together: how they meet, know of each other, and all end with one.
 
-Each watches the others through a store that the first of them keeps: whoever fails says there why, and all end
-with that sentence; whoever is gone without a word is named.
+Each watches the others through a store that the first of them keeps: whoever fails says there why, and all
+end with that sentence; whoever is gone without a word is named.
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ import torch.distributed as dist
 from hpcgeom.addresses import address_of_interface, interface_of, own_address
 from hpcgeom.errors import HpcgeomError, IncompleteError, InputError, ResourceError
 from hpcgeom.interrupts import TERMINATED, Stopped
-from hpcgeom.this_group import FAILURE, MEETING, Member, read_note, write_note
+from hpcgeom.this_group import (
+    FAILURE,
+    MEETING,
+    Member,
+    OtherFailed,
+    process_in_words,
+    process_note,
+    read_note,
+    write_note,
+)
 
 MEET_S = 300.0
 """For all processes to start and to find each other."""
@@ -33,21 +42,12 @@ LOOK_EVERY_S = 0.5
 SILENT_S = 60.0
 """After which a process that says nothing is given up: its machine is gone, or it stands still."""
 END_S = 8.0
-"""For a process to end by itself when another has failed; then it is ended in the middle of whatever it does."""
+"""For a process to end by itself when another has failed; then it is ended, whatever it does."""
 LEFT = "left"
 INTERFACE = "GLOO_SOCKET_IFNAME"
 
 Failure = dict[str, Any]
 """``index`` of the process that failed, `sentence`, `exit_code`, `details`."""
-
-
-class OtherFailed(HpcgeomError):
-    """Another process of the group failed; carries its sentence and its exit code."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure["sentence"])
-        self.exit_code = failure["exit_code"]
-        self.add_note(failure["details"])
 
 
 class Peers:
@@ -56,8 +56,8 @@ class Peers:
     def __init__(self, member: Member, store: dist.Store) -> None:
         self.index, self.n_processes = member.index, member.n_processes
         self._member, self._store = member, store
-        self._hosts: list[dict[str, Any]] = []
-        self._abouts = [""] * member.n_processes
+        self._notes: list[dict[str, Any]] = []
+        self._n_exchanges = 0
         self._failure: Failure | None = None
         self._words = [""] * member.n_processes
         self._is_leaving = threading.Event()
@@ -75,8 +75,7 @@ class Peers:
 
     def name(self, index: int) -> str:
         """A process in words: its number, its blocks, its machine."""
-        about = f" ({self._abouts[index]})" if self._abouts[index] else ""
-        return f"process {index} of {self.n_processes}{about} on {self._hosts[index]['host']}"
+        return process_in_words(index, self.n_processes, self._notes[index])
 
     def exchange(self, name: str, value: Any) -> list[Any]:
         """What all processes say under one name, by their number.
@@ -84,12 +83,13 @@ class Peers:
         Parameters
         ----------
         name
-            Used once.
+            All processes use the same names in the same order.
         value
             What this process says; JSON.
         """
-        self._store.set(f"{name}/{self.index}", json.dumps(value))
-        keys = [f"{name}/{index}" for index in range(self.n_processes)]
+        self._n_exchanges += 1
+        keys = [f"{self._n_exchanges}-{name}/{index}" for index in range(self.n_processes)]
+        self._store.set(keys[self.index], json.dumps(value))
         while not self._store.check(keys):
             self.check()
             time.sleep(0.01)
@@ -97,8 +97,9 @@ class Peers:
 
     def introduce(self, about: str) -> None:
         """Tell the others, and whoever started this process, what it does."""
-        write_note(self._member.folder, f"process-{self.index}", {**self._hosts[self.index], "about": about})
-        self._abouts = self.exchange("about", about)
+        note = {**self._notes[self.index], "about": about}
+        write_note(self._member.folder, process_note(self.index), note)
+        self._notes = self.exchange("about", note)
 
     def check(self) -> None:
         """Do nothing as long as all processes are well.
@@ -117,16 +118,14 @@ class Peers:
             return
         sentence, exit_code = _sentence(error)
         details = "".join(traceback.format_exception(error))
-        self._declare(
-            {"index": self.index, "sentence": sentence, "exit_code": exit_code, "details": details}
-        )
+        self._declare({"index": self.index, "sentence": sentence, "exit_code": exit_code, "details": details})
 
     def lost(self, index: int, why: str) -> None:
         """Say that a process is gone, unless it has said why itself."""
         time.sleep(2 * LOOK_EVERY_S)  # it may be about to be known
         if self._failure is None:
             sentence = f"{self.name(index)} is gone ({why}): look at its log; the same command goes on"
-            self._declare({"index": index, "sentence": sentence, "exit_code": 3, "details": ""})
+            self._declare(_failure(index, sentence, IncompleteError.exit_code))
 
     def _declare(self, failure: Failure) -> None:
         with contextlib.suppress(RuntimeError):  # the process with the store may be the one that is gone
@@ -148,6 +147,8 @@ class Peers:
                     self._words[index], heard_at[index] = word, now
                 elif now - heard_at[index] > SILENT_S and self._failure is None:
                     self.lost(index, f"nothing was heard of it for {SILENT_S:.0f} s")
+            if self._member.is_orphan and self._failure is None:
+                self._declare(_failure(self.index, "whoever started this process is gone", TERMINATED))
             if self._failure is not None:
                 self._end_by_force(self._failure)
                 return
@@ -178,8 +179,8 @@ class Peers:
 
     def _arrive(self, device: torch.device, address: str) -> None:
         """Find the others, and make the connections that hidden states go through."""
-        here = {"host": socket.gethostname(), "pid": os.getpid()}
-        write_note(self._member.folder, f"process-{self.index}", {**here, "about": ""})
+        here = {"host": socket.gethostname(), "pid": os.getpid(), "about": ""}
+        write_note(self._member.folder, process_note(self.index), here)
         self._store.set(f"here/{self.index}", json.dumps(here))
         self._store.set(f"alive/{self.index}", "")
         keys = [f"{what}/{index}" for what in ("here", "alive") for index in range(self.n_processes)]
@@ -190,7 +191,7 @@ class Peers:
                 f"process {index} of {self.n_processes} did not come within {MEET_S:.0f} s: "
                 "look at its log, and whether Python starts on its node"
             )
-        self._hosts = [json.loads(text) for text in self._store.multi_get(keys[: self.n_processes])]
+        self._notes = [json.loads(text) for text in self._store.multi_get(keys[: self.n_processes])]
         self._watch.start()
         os.environ.setdefault(INTERFACE, interface_of(address) or "")
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -321,6 +322,10 @@ def _counting(end: threading.Event) -> Iterator[int]:
     while not end.wait(LOOK_EVERY_S):
         number += 1
         yield number
+
+
+def _failure(index: int, sentence: str, exit_code: int, details: str = "") -> Failure:
+    return {"index": index, "sentence": sentence, "exit_code": exit_code, "details": details}
 
 
 def _sentence(error: BaseException) -> tuple[str, int]:

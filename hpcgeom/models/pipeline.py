@@ -1,7 +1,7 @@
 """The strategy `pipeline`: one process a device, each with a contiguous run of blocks.
 
-Batches flow from process to process. All processes go through the same batches in the same order and each reads
-the samples itself, so that nothing but hidden states travels; masks and tables of positions are made by each, by
+Batches flow from process to process. All go through the same batches in the same order, and each reads the
+samples itself, so that nothing but hidden states travels; masks and tables of positions are made by each, by
 the model's own forward up to its first block.
 """
 
@@ -41,7 +41,7 @@ class Pipeline:
     def open_model(
         self, request: ModelRequest, peers: Peers, device: str = "cpu", threads: int = 1
     ) -> PipelinedModel:
-        """Build the model of `request`, and load the weights of this process's blocks and of what is no block.
+        """Build the model of `request`; load the weights of this process's blocks and of what is no block.
 
         All processes open the same models in the same order.
 
@@ -59,8 +59,8 @@ class Pipeline:
         Raises
         ------
         InputError
-            The request, the configuration or the weights are wrong, the model is no chain of blocks, or it has
-            fewer blocks than there are processes.
+            The request, the configuration or the weights are wrong, the model is no chain of blocks, or it
+            has fewer blocks than there are processes.
         OtherFailed
             Another process has failed.
         """
@@ -103,9 +103,7 @@ class Part:
         return self.blocks.stop == self.n_run
 
 
-def own_readings(
-    readings: Mapping[str, SiteReading], blocks: range, n_run: int
-) -> dict[str, SiteReading]:
+def own_readings(readings: Mapping[str, SiteReading], blocks: range, n_run: int) -> dict[str, SiteReading]:
     """What is read in some blocks or of their input; what is read behind the last block counts to it.
 
     Parameters
@@ -117,9 +115,7 @@ def own_readings(
     for site, reading in readings.items():
         is_early = reading.base in FROM_LAYER_0 or reading.base in EMBEDDING_SITES
         layers = [
-            layer
-            for layer in reading.layers
-            if min(layer if is_early else layer - 1, n_run - 1) in blocks
+            layer for layer in reading.layers if min(layer if is_early else layer - 1, n_run - 1) in blocks
         ]
         if layers:
             found[site] = reading.at(layers)
@@ -173,7 +169,7 @@ class PipelinedModel:
         own = {site: int(pooled[site, reading.poolings[0]].shape[-1])
                for site, reading in self.part.readings.items()}  # fmt: skip
         widths: dict[str, int] = {}
-        for each in self.peers.exchange(f"widths-{self._n_batches}", own):
+        for each in self.peers.exchange("widths", own):
             widths |= each
         with torch.inference_mode():
             hidden, _ = first_block_arguments(self.skeleton.model, self._layout, self._inputs(batch))
@@ -256,8 +252,8 @@ class PipelinedModel:
 def _layout_of(skeleton: Skeleton, request: ModelRequest) -> BlockLayout:
     if request.family == "module" or skeleton.layout is None:
         raise InputError(
-            f"model '{request.name}' of family '{request.family}' cannot be run by `pipeline`, whose processes "
-            "each build a part of a model: use the strategy replicate or dispatch"
+            f"model '{request.name}' of family '{request.family}' cannot be run by `pipeline`, whose "
+            "processes each build a part of a model: use the strategy replicate or dispatch"
         )
     return skeleton.layout
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from hpcgeom.errors import HpcgeomError, InputError
 from hpcgeom.models import ModelRequest, TokenBatch
+from hpcgeom.models import peers as peers_module
 from hpcgeom.models.peers import Peers, meet
 from hpcgeom.models.pipeline import Pipeline
 from hpcgeom.this_group import Member
@@ -32,14 +36,20 @@ class Case:
     threads: int = 1
 
 
-def run_group(body: Callable[..., Any], n_processes: int, folder: Path, *arguments: Any) -> list[Any]:
-    """Call `body` with a `Member` and `arguments` in each of some processes; exit codes, by number."""
+def run_group(
+    body: Callable[..., Any], n_processes: int, folder: Path, *arguments: Any, but: int | None = None
+) -> list[Any]:
+    """Call `body` with a `Member` and `arguments` in each of some processes, and wait for all `but` one.
+
+    Returns exit codes, by number.
+    """
     members = [Member(index, n_processes, "test", folder) for index in range(n_processes)]
     processes = [_SERVER.Process(target=body, args=(member, *arguments), daemon=True) for member in members]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(PATIENCE_S)
+    for index, process in enumerate(processes):
+        if index != but:
+            process.join(PATIENCE_S)
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()
@@ -48,18 +58,20 @@ def run_group(body: Callable[..., Any], n_processes: int, folder: Path, *argumen
 
 def save_all(member: Member, cases: Sequence[Case]) -> None:
     """Run every case, and write what this process reads of each."""
-    for number, case in enumerate(cases):
-        here = member.next_meeting(number)
-        with meet(here) as peers:
-            _save(peers, case, here.folder)
+    with meet(member) as peers:
+        for number, case in enumerate(cases):
+            folder = member.folder / str(number)
+            folder.mkdir(exist_ok=True)
+            _save(peers, case, folder)
 
 
 def _save(peers: Peers, case: Case, folder: Path) -> None:
     model = Pipeline().open_model(case.request, peers, threads=case.threads)
     for number, pooled in enumerate(model.run(case.batches)):
-        np.savez(folder / f"{number}-{peers.index}.npz", **{"|".join(key): rows for key, rows in pooled.items()})
-    sites = {site: model.layers_of(site) for site in model.readings}
-    np.savez(folder / f"layers-{peers.index}.npz", **{site: np.array(layers) for site, layers in sites.items()})
+        named = {"|".join(key): rows for key, rows in pooled.items()}
+        np.savez(folder / f"{number}-{peers.index}.npz", **named)
+    layers = {site: np.array(model.layers_of(site)) for site in model.readings}
+    np.savez(folder / f"layers-{peers.index}.npz", **layers)
     shapes = model.describe()
     (folder / f"shapes-{peers.index}.txt").write_text(repr(shapes))
     (folder / f"blocks-{peers.index}.txt").write_text(repr(model.part.blocks))
@@ -77,6 +89,33 @@ def together(folder: Path, number: int, n_processes: int) -> dict[tuple[str, str
     return {key: np.concatenate(parts) for key, parts in found.items()}
 
 
-def end_now(code: int) -> None:
-    """End this process without a word."""
-    os._exit(code)
+def fail_somehow(member: Member, case: Case, how: str) -> None:
+    """Run a case over and over with one process that misbehaves, and write down how each process ends."""
+    peers_module.SILENT_S, peers_module.END_S = 3.0, 3.0
+    member.folder.mkdir(exist_ok=True)
+    os.dup2(os.open(member.folder / f"stderr-{member.index}.txt", os.O_WRONLY | os.O_CREAT), 2)
+    try:
+        with meet(member) as peers:
+            _misbehave(peers, case, how)
+    except HpcgeomError as error:
+        (member.folder / f"error-{member.index}.txt").write_text(str(error))
+        os._exit(error.exit_code)
+
+
+def _misbehave(peers: Peers, case: Case, how: str) -> None:
+    model = Pipeline().open_model(case.request, peers)
+    batches = list(case.batches) * 1000
+    if how == "other batches" and peers.index == 1:
+        batches[3] = batches[3].rows(1)
+    for number, _ in enumerate(model.run(batches)):
+        if number == 3 and peers.index == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif how == "stopped":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            elif how == "raises":
+                raise InputError("this sample cannot be used: leave it out")
+        if number == 3 and peers.index == 0 and how == "first killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "raises" and peers.index == 2:
+            time.sleep(1000)  # as a process that looks after nothing
