@@ -18,7 +18,9 @@ from hpcgeom.this_job import restarts
 
 GROUP, INDEX, N_PROCESSES = "HPCGEOM_GROUP", "HPCGEOM_PROCESS_INDEX", "HPCGEOM_N_PROCESSES"
 PARENT = "HPCGEOM_GROUP_PARENT"
-"""Id of the process that started the group, where it is on the same machine: without it nobody would end it."""
+"""Id of the process that started the group on this machine: without it nobody would end the others."""
+QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+"""A lost connection is told once, by hpcgeom; torch reads this when it is imported."""
 FOLDER = "groups"
 """Below the folder of the jobs of a run."""
 MEETING, FAILURE = "meeting", "failure"
@@ -76,8 +78,28 @@ def environment(group: str, index: int, n_processes: int) -> dict[str, str]:
     return {GROUP: group, INDEX: str(index), N_PROCESSES: str(n_processes), PARENT: str(os.getpid())}
 
 
+def join_step() -> None:
+    """Be one process of a group, if the step of the SLURM job that this one is in has several tasks."""
+    number, count = os.environ.get("SLURM_PROCID", ""), os.environ.get("SLURM_STEP_NUM_TASKS", "")
+    if number.isdecimal() and count.isdecimal() and int(count) > 1:
+        # A job that is put back into the queue keeps its id, and finds what its processes wrote.
+        group = f"{os.environ['SLURM_JOB_ID']}-{restarts()}-{os.environ.get('SLURM_STEP_ID', '')}"
+        os.environ.update({GROUP: group, INDEX: number, N_PROCESSES: count, **QUIET})
+
+
+def leave_step() -> None:
+    """Be a process of its own again."""
+    for name in (GROUP, INDEX, N_PROCESSES):
+        os.environ.pop(name, None)
+
+
+def is_started_here() -> bool:
+    """Whether this process is of a group that another process of this machine started, and ends."""
+    return PARENT in os.environ
+
+
 def this_member(root: Path) -> Member | None:
-    """Which process of a group this one is, as whoever started it says; None where it is none.
+    """Which process of a group this one is, as its environment says; None where it is none.
 
     Parameters
     ----------
@@ -88,24 +110,9 @@ def this_member(root: Path) -> Member | None:
     if not group:
         return None
     index, n_processes = int(os.environ[INDEX]), int(os.environ[N_PROCESSES])
-    return Member(index, n_processes, group, root / FOLDER / group, parent=int(os.environ[PARENT]))
-
-
-def member_of_step(root: Path) -> Member | None:
-    """Which task of the step of a SLURM job this process is; None where its step has one task.
-
-    Parameters
-    ----------
-    root
-        The folder in which groups meet.
-    """
-    number, count = os.environ.get("SLURM_PROCID", ""), os.environ.get("SLURM_STEP_NUM_TASKS", "")
-    if not (number.isdecimal() and count.isdecimal()) or int(count) < 2:
-        return None
-    # A job that is put back into the queue keeps its id, and what its processes wrote.
-    group = f"{os.environ['SLURM_JOB_ID']}-{restarts()}-{os.environ.get('SLURM_STEP_ID', '')}"
-    is_on_one_node = os.environ.get("SLURM_STEP_NUM_NODES", "1") == "1"
-    return Member(int(number), int(count), group, root / FOLDER / group, is_on_one_node)
+    parent = int(os.environ.get(PARENT, "0"))
+    is_on_one_node = parent != 0 or os.environ.get("SLURM_STEP_NUM_NODES", "1") == "1"
+    return Member(index, n_processes, group, root / FOLDER / group, is_on_one_node, parent)
 
 
 def process_note(index: int) -> str:

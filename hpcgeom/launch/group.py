@@ -16,6 +16,7 @@ from hpcgeom.errors import IncompleteError
 from hpcgeom.this_group import (
     FAILURE,
     FOLDER,
+    QUIET,
     OtherFailed,
     environment,
     process_in_words,
@@ -27,7 +28,7 @@ LOOK_EVERY_S = 0.1
 HEAR_S = 10.0
 """For the others to hear that one has failed, and to end by themselves."""
 WRITE_S = 30.0
-"""For a process that is told to end to write what it has worked out."""
+"""For processes that are told to end to write what they have worked out."""
 _SHOWN_LINES = 5
 
 
@@ -93,7 +94,8 @@ def _started(
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **_QUIET, **variables, **of_one},
+                    start_new_session=True,  # interrupts are for this process, which ends the others
+                    env={**os.environ, **QUIET, **variables, **of_one},
                 )
             processes.append(process)
         yield processes
@@ -104,14 +106,10 @@ def _started(
                 file.unlink(missing_ok=True)
 
 
-_QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
-"""A lost connection is told once, by hpcgeom."""
-
-
 def _watch(processes: Sequence[subprocess.Popen[bytes]], on_look: Callable[[], None]) -> int | None:
     """Wait until all have ended; the number of the first that failed, where one did."""
     first, deadline = None, float("inf")
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+    while None in [process.poll() for process in processes] and time.monotonic() < deadline:
         failed = [index for index, process in enumerate(processes) if process.returncode]
         if failed and first is None:
             # One that was killed ends the others: of several found at once it is the cause.
@@ -119,6 +117,8 @@ def _watch(processes: Sequence[subprocess.Popen[bytes]], on_look: Callable[[], N
             deadline = time.monotonic() + HEAR_S
         on_look()
         time.sleep(LOOK_EVERY_S)
+    for process in processes:
+        process.kill()  # no word of a failure reached it; what has ended is not touched
     on_look()
     if first is None:
         first = next((index for index, process in enumerate(processes) if process.returncode), None)
@@ -126,9 +126,9 @@ def _watch(processes: Sequence[subprocess.Popen[bytes]], on_look: Callable[[], N
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
+    """Let the first process finish what it writes; it tells the others."""
+    if processes and processes[0].poll() is None:
+        processes[0].terminate()
     deadline = time.monotonic() + WRITE_S
     for process in processes:
         try:

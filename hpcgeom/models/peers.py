@@ -15,8 +15,10 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,12 +40,16 @@ from hpcgeom.this_group import (
 
 MEET_S = 300.0
 """For all processes to start and to find each other."""
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S, POLL_S = 0.5, 0.01
 SILENT_S = 60.0
 """After which a process that says nothing is given up: its machine is gone, or it stands still."""
 END_S = 8.0
 """For a process to end by itself when another has failed; then it is ended, whatever it does."""
+LINGER_S = 15.0
+"""For the first process to end, before the others do."""
 LEFT = "left"
+PIECE_BYTES = 4 * 2**20
+"""The store takes values of up to 8 MiB."""
 INTERFACE = "GLOO_SOCKET_IFNAME"
 
 Failure = dict[str, Any]
@@ -58,6 +64,7 @@ class Peers:
         self._member, self._store = member, store
         self._notes: list[dict[str, Any]] = []
         self._n_exchanges = 0
+        self._n_posted, self._n_collected = Counter[int](), Counter[int]()
         self._failure: Failure | None = None
         self._words = [""] * member.n_processes
         self._is_leaving = threading.Event()
@@ -75,7 +82,7 @@ class Peers:
 
     def name(self, index: int) -> str:
         """A process in words: its number, its blocks, its machine."""
-        return process_in_words(index, self.n_processes, self._notes[index])
+        return process_in_words(index, self.n_processes, self._notes[index] if self._notes else None)
 
     def exchange(self, name: str, value: Any) -> list[Any]:
         """What all processes say under one name, by their number.
@@ -89,11 +96,56 @@ class Peers:
         """
         self._n_exchanges += 1
         keys = [f"{self._n_exchanges}-{name}/{index}" for index in range(self.n_processes)]
-        self._store.set(keys[self.index], json.dumps(value))
-        while not self._store.check(keys):
+        self._asked(lambda: self._store.set(keys[self.index], json.dumps(value)))
+        self._wait_for(keys)
+        return [json.loads(text) for text in self._asked(lambda: self._store.multi_get(keys))]
+
+    def put(self, name: str, content: bytes) -> None:
+        """Leave something for one other process; the name is used once."""
+        pieces = [content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES)]
+        for number, piece in enumerate(pieces):
+            self._asked(partial(self._store.set, f"{name}/{number}", piece))
+        self._asked(lambda: self._store.set(name, str(len(pieces))))
+
+    def take(self, name: str) -> bytes:
+        """What another process has left, or will; nobody else takes it.
+
+        Raises
+        ------
+        OtherFailed
+            One has failed meanwhile.
+        """
+        self._wait_for([name])
+        n_pieces = int(self._asked(lambda: self._store.get(name)))
+        keys = [f"{name}/{number}" for number in range(n_pieces)]
+        content = b"".join(self._asked(partial(self._store.get, key)) for key in keys)
+        for key in (name, *keys):
+            self._asked(partial(self._store.delete_key, key))
+        return content
+
+    def post(self, to: int, content: bytes) -> None:
+        """Leave something for another process, behind all that was left for it before."""
+        self._n_posted[to] += 1
+        self.put(f"post-{self.index}-{to}/{self._n_posted[to]}", content)
+
+    def collect(self, sender: int) -> bytes:
+        """What another process has left for this one, or will, in its order."""
+        self._n_collected[sender] += 1
+        return self.take(f"post-{sender}-{self.index}/{self._n_collected[sender]}")
+
+    def _wait_for(self, keys: list[str]) -> None:
+        while not self._asked(lambda: self._store.check(keys)):
             self.check()
-            time.sleep(0.01)
-        return [json.loads(text) for text in self._store.multi_get(keys)]
+            time.sleep(POLL_S)
+
+    def _asked(self, question: Callable[[], Any]) -> Any:
+        """The answer of the store, which fails where the process that keeps it has."""
+        try:
+            return question()
+        except RuntimeError:
+            self._store_is_gone()
+            self.check()
+            raise
 
     def introduce(self, about: str) -> None:
         """Tell the others, and whoever started this process, what it does."""
@@ -184,7 +236,7 @@ class Peers:
         self._store.set(f"here/{self.index}", json.dumps(here))
         self._store.set(f"alive/{self.index}", "")
         keys = [f"{what}/{index}" for what in ("here", "alive") for index in range(self.n_processes)]
-        missing = [key for key in keys if not _comes(lambda key=key: self._store.check([key]))]
+        missing = [key for key in keys if not _comes(partial(self._store.check, [key]))]
         if missing:
             index = missing[0].partition("/")[2]
             raise ResourceError(
@@ -215,13 +267,18 @@ class Peers:
         dist.destroy_process_group()
 
     def _give_up(self) -> None:
-        """End because of a failure: the others may have to read it in the store that this process keeps."""
+        """End because of a failure: the others first read why, and the first process is the first to end.
+
+        It says how a job ends, and must not be ended because another process has.
+        """
+        self._is_leaving.set()
         keys = [f"gone/{index}" for index in range(self.n_processes)]
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError):  # which is how the end of the first process shows
             self._store.set(keys[self.index], "")
             if self.is_first:
                 _comes(lambda: self._store.check(keys), END_S / 2)
-        self._is_leaving.set()
+            else:
+                _comes(lambda: self._store.check(["never"]), LINGER_S)
 
 
 @contextlib.contextmanager

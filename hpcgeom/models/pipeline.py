@@ -7,25 +7,28 @@ the model's own forward up to its first block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from hpcgeom import trace
-from hpcgeom.catalog.sites import EMBEDDING_SITES, FROM_LAYER_0, SiteShape
+from hpcgeom.catalog.sites import SiteShape
 from hpcgeom.errors import InputError
 from hpcgeom.models.blocks import first_block_arguments
 from hpcgeom.models.chain import advance, blocks_needed, leave
 from hpcgeom.models.cut import cut
+from hpcgeom.models.details import Details, check_one_row
 from hpcgeom.models.failures import explaining_forward
 from hpcgeom.models.families import family
-from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings
+from hpcgeom.models.hooks import Sink, SiteHooks, hook_blocks, hook_embeddings
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.links import Inbox, Outbox
+from hpcgeom.models.parts import Part, own_readings
 from hpcgeom.models.peers import Peers
+from hpcgeom.models.pipelined_details import read_together
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_details, resolve_readings
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
@@ -71,55 +74,12 @@ class Pipeline:
         readings = resolve_readings(request.readings, skeleton.model, layout, request.name)
         resolve_details(request.details, layout, request.name)
         blocks = layout.blocks_of(skeleton.model)
-        n_run = blocks_needed(readings, len(blocks))
+        n_run = len(blocks) if request.details else blocks_needed(readings, len(blocks))
         own = _cut_of(blocks, n_run, layout.final_norm_of(skeleton.model), peers.n_processes)[peers.index]
         unused = _load(skeleton, layout, own, request, device)
         peers.introduce(f"blocks {own.start} to {own.stop - 1}")
         part = Part(own, n_run, own_readings(readings, own, n_run))
         return PipelinedModel(request, skeleton, limits, readings, part, unused, peers, device, threads)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one process does of a model.
-
-    Attributes
-    ----------
-    blocks
-        Numbers of its blocks.
-    n_run
-        How many blocks run in all processes together.
-    readings
-        What is read there, by site.
-    """
-
-    blocks: range
-    n_run: int
-    readings: Mapping[str, SiteReading]
-
-    @property
-    def is_last(self) -> bool:
-        """Whether nothing runs behind it."""
-        return self.blocks.stop == self.n_run
-
-
-def own_readings(readings: Mapping[str, SiteReading], blocks: range, n_run: int) -> dict[str, SiteReading]:
-    """What is read in some blocks or of their input; what is read behind the last block counts to it.
-
-    Parameters
-    ----------
-    n_run
-        How many blocks of the model are run.
-    """
-    found = {}
-    for site, reading in readings.items():
-        is_early = reading.base in FROM_LAYER_0 or reading.base in EMBEDDING_SITES
-        layers = [
-            layer for layer in reading.layers if min(layer if is_early else layer - 1, n_run - 1) in blocks
-        ]
-        if layers:
-            found[site] = reading.at(layers)
-    return found
 
 
 @dataclass(slots=True, eq=False)
@@ -141,7 +101,7 @@ class PipelinedModel:
     _n_batches: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        model, layout = self.skeleton.model, self._layout
+        model, layout = self.skeleton.model, self.layout
         layers = layers_by_site(self.part.readings)
         hook_embeddings(self._hooks, model, layout, layers)
         hook_blocks(self._hooks, model, layout, layers)
@@ -153,7 +113,8 @@ class PipelinedModel:
             self._outbox = Outbox(self.peers, device, through_host=through_host)
 
     @property
-    def _layout(self) -> BlockLayout:
+    def layout(self) -> BlockLayout:
+        """Where things are in the model."""
         assert self.skeleton.layout is not None  # open_model refuses models without blocks
         return self.skeleton.layout
 
@@ -172,10 +133,10 @@ class PipelinedModel:
         for each in self.peers.exchange("widths", own):
             widths |= each
         with torch.inference_mode():
-            hidden, _ = first_block_arguments(self.skeleton.model, self._layout, self._inputs(batch))
+            hidden, _ = first_block_arguments(self.skeleton.model, self.layout, self._inputs(batch))
         return ModelShapes(
             {site: SiteShape(reading.layers, widths[site]) for site, reading in self.readings.items()},
-            len(self._layout.blocks_of(self.skeleton.model)),
+            len(self.layout.blocks_of(self.skeleton.model)),
             int(hidden.shape[-1]),
             sum(parameter.numel() for parameter in self.skeleton.model.parameters()),
             self.unused_keys,
@@ -207,6 +168,54 @@ class PipelinedModel:
                 error.batch = number
                 raise
 
+    def details(self, batch: TokenBatch) -> Details:
+        """What is kept whole of one sample; see `hpcgeom.models.details.read_details`.
+
+        Returns
+        -------
+        dict
+            All of it in the first process, nothing in the others.
+
+        Raises
+        ------
+        InputError
+            As `run`; or the batch has several rows or padding.
+        """
+        check_batch(batch, self.limits, self.request.name)
+        inputs = self._inputs(batch)
+        check_one_row(inputs, self.request.name)
+        with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
+            return read_together(self, inputs)
+
+    def walk(
+        self,
+        inputs: Mapping[str, Any],
+        layers: Mapping[str, Collection[int]],
+        readings: Mapping[str, SiteReading],
+        sink: Sink,
+    ) -> None:
+        """Take one batch through the blocks of all processes, with hooks that are only for it.
+
+        Parameters
+        ----------
+        inputs
+            Keywords of the model's forward.
+        layers
+            Layers that hooks read in this process, by site.
+        readings
+            What is read in this process without hooks.
+        sink
+            What takes it, and the hidden states of all layers of this process, as site `resid`.
+        """
+        hooks = SiteHooks()
+        hook_embeddings(hooks, self.skeleton.model, self.layout, layers)
+        hook_blocks(hooks, self.skeleton.model, self.layout, layers)
+        try:
+            with hooks.collecting(sink):
+                self._run_blocks(inputs, readings, sink)
+        finally:
+            hooks.remove()
+
     def close(self) -> None:
         """Take all hooks off the model, and wait until all that was computed has reached the next process."""
         self._hooks.remove()
@@ -222,14 +231,14 @@ class PipelinedModel:
         masks = BatchMasks.of(batch, self.device)
         check_poolable(masks, frozenset(p for reading in self.readings.values() for p in reading.poolings))
         sink = PooledSink(self.part.readings, masks, self.request.dtype)
-        number, self._n_batches = self._n_batches, self._n_batches + 1
         with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
             with self._hooks.collecting(sink):
-                self._run_blocks(number, self._inputs(batch), sink)
+                self._run_blocks(self._inputs(batch), self.part.readings, sink)
             return sink.finish(check_finite)
 
-    def _run_blocks(self, number: int, inputs: Mapping[str, Any], sink: PooledSink) -> None:
-        model, layout, part = self.skeleton.model, self._layout, self.part
+    def _run_blocks(self, inputs: Mapping[str, Any], readings: Mapping[str, SiteReading], sink: Sink) -> None:
+        model, layout, part = self.skeleton.model, self.layout, self.part
+        number, self._n_batches = self._n_batches, self._n_batches + 1
         hidden, call = first_block_arguments(model, layout, inputs)
         if self._inbox is not None:
             hidden = self._inbox.get(number, like=hidden)
@@ -238,7 +247,7 @@ class PipelinedModel:
                 self.peers.check()
                 hidden = advance(model, layout, index, call, hidden, sink)
             if part.is_last:
-                leave(model, layout, part.n_run, hidden, part.readings, sink)
+                leave(model, layout, part.n_run, hidden, readings, sink)
         if self._outbox is not None:
             self._outbox.put(number, hidden)
 

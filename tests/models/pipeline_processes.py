@@ -119,3 +119,19 @@ def _misbehave(peers: Peers, case: Case, how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "raises" and peers.index == 2:
             time.sleep(1000)  # as a process that looks after nothing
+
+
+def save_details(member: Member, cases: Sequence[Case]) -> None:
+    """Read the details of every case, and pool its batch after that; the first process has all."""
+    with meet(member) as peers:
+        for number, case in enumerate(cases):
+            model = Pipeline().open_model(case.request, peers)
+            found = model.details(case.batches[0])
+            assert len(list(model.run(case.batches))) == 1
+            model.close()
+            assert bool(found) == peers.is_first
+            if found:
+                named = {
+                    f"{site}|{name}": value for site, each in found.items() for name, value in each.items()
+                }
+                np.savez(member.folder / f"{number}.npz", **named)
