@@ -6,8 +6,10 @@ in a folder that all of them see, where each also leaves notes for whoever start
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +150,13 @@ def write_note(folder: Path, name: str, content: Mapping[str, Any], *, replace: 
     finally:
         beside.unlink(missing_ok=True)
     return True
+
+
+def clear(folder: Path) -> None:
+    """Remove the notes of a group, and the place of all groups with the last of them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
 
 
 def read_note(folder: Path, name: str) -> dict[str, Any] | None:

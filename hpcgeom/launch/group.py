@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +17,7 @@ from hpcgeom.this_group import (
     FOLDER,
     QUIET,
     OtherFailed,
+    clear,
     environment,
     process_in_words,
     process_note,
@@ -74,9 +74,7 @@ def run_group(
         if first is not None:
             raise _error(first, processes, here, files)
     finally:
-        shutil.rmtree(here, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            here.parent.rmdir()  # of the last group
+        clear(here)
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ class Outbox:
                     self._send(parcel)
             _wait(dist.isend(_header(_END), self._to, tag=TAG_HEADER))
         except RuntimeError as error:
-            self._peers.lost(self._to, _first_line(error))
+            self._peers.lost(self._to, first_line(error))
 
     def _send(self, parcel: Parcel) -> None:
         _wait(dist.isend(_header(parcel.number, parcel.hidden), self._to, tag=TAG_HEADER))
@@ -155,7 +155,7 @@ class Inbox:
                     parcel = self._receive(number, shape, dtype)
                 self._arrived.put(parcel)
         except RuntimeError as error:
-            self._peers.lost(self._from, _first_line(error))
+            self._peers.lost(self._from, first_line(error))
 
     def _receive(self, number: int, shape: tuple[int, ...], dtype: torch.dtype) -> Parcel:
         on_host = self._stream is None or self._through_host
@@ -216,6 +216,6 @@ def _started(function: Callable[[], None], name: str) -> threading.Thread:
     return thread
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What a failed send or receive says, without what it guesses at."""
     return str(error).splitlines()[0].partition("This is typically")[0].strip() or type(error).__name__

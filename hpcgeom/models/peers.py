@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import socket
 import sys
 import threading
@@ -24,22 +23,21 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from hpcgeom.addresses import address_of_interface, interface_of, own_address
-from hpcgeom.errors import HpcgeomError, IncompleteError, InputError, ResourceError
+from hpcgeom.addresses import interface_of
+from hpcgeom.errors import HpcgeomError, IncompleteError, ResourceError
 from hpcgeom.interrupts import TERMINATED, Stopped
+from hpcgeom.models.meeting import INTERFACE, MEET_S, address_of, comes, find_store, keep_store
 from hpcgeom.this_group import (
     FAILURE,
-    MEETING,
     Member,
     OtherFailed,
+    clear,
     process_in_words,
     process_note,
     read_note,
     write_note,
 )
 
-MEET_S = 300.0
-"""For all processes to start and to find each other."""
 LOOK_EVERY_S, POLL_S = 0.5, 0.01
 SILENT_S = 60.0
 """After which a process that says nothing is given up: its machine is gone, or it stands still."""
@@ -50,7 +48,6 @@ LINGER_S = 15.0
 LEFT = "left"
 PIECE_BYTES = 4 * 2**20
 """The store takes values of up to 8 MiB."""
-INTERFACE = "GLOO_SOCKET_IFNAME"
 
 Failure = dict[str, Any]
 """``index`` of the process that failed, `sentence`, `exit_code`, `details`."""
@@ -236,7 +233,7 @@ class Peers:
         self._store.set(f"here/{self.index}", json.dumps(here))
         self._store.set(f"alive/{self.index}", "")
         keys = [f"{what}/{index}" for what in ("here", "alive") for index in range(self.n_processes)]
-        missing = [key for key in keys if not _comes(partial(self._store.check, [key]))]
+        missing = [key for key in keys if not comes(partial(self._store.check, [key]))]
         if missing:
             index = missing[0].partition("/")[2]
             raise ResourceError(
@@ -276,9 +273,9 @@ class Peers:
         with contextlib.suppress(RuntimeError):  # which is how the end of the first process shows
             self._store.set(keys[self.index], "")
             if self.is_first:
-                _comes(lambda: self._store.check(keys), END_S / 2)
+                comes(lambda: self._store.check(keys), END_S / 2)
             else:
-                _comes(lambda: self._store.check(["never"]), LINGER_S)
+                comes(lambda: self._store.check(["never"]), LINGER_S)
 
 
 @contextlib.contextmanager
@@ -299,8 +296,8 @@ def meet(member: Member, device: str = "cpu") -> Iterator[Peers]:
     OtherFailed
         In the body, where another process failed.
     """
-    address = _address(member)
-    store = _keep_store(member, address) if member.index == 0 else _find_store(member)
+    address = address_of(member)
+    store = keep_store(member, address) if member.index == 0 else find_store(member)
     peers = Peers(member, store)
     try:
         peers._arrive(torch.device(device), address)
@@ -310,68 +307,9 @@ def meet(member: Member, device: str = "cpu") -> Iterator[Peers]:
         peers.fail(error)
         peers._give_up()
         raise
-
-
-def _address(member: Member) -> str:
-    if name := os.environ.get(INTERFACE):
-        try:
-            return address_of_interface(name)
-        except LookupError as error:
-            raise InputError(
-                f"{INTERFACE}: '{name}' is no network interface of {socket.gethostname()} that has an IPv4 "
-                f"address: name one that all nodes have ({error.args[0]})"
-            ) from error
-    return own_address(is_alone=member.is_on_one_node)
-
-
-def _keep_store(member: Member, address: str) -> dist.Store:
-    """The first process keeps the store, on a port that is free, and leaves a note where it is."""
-    listener = socket.create_server((address, 0), backlog=1024)
-    port, token = listener.getsockname()[1], secrets.token_hex(16)
-    store = dist.TCPStore(
-        address,
-        port,
-        is_master=True,
-        wait_for_workers=False,
-        timeout=timedelta(seconds=MEET_S),
-        master_listen_fd=listener.detach(),
-    )
-    write_note(member.folder, MEETING, {"host": address, "port": port, "token": token})
-    return dist.PrefixStore(token, store)
-
-
-def _find_store(member: Member) -> dist.Store:
-    if not _comes(lambda: read_note(member.folder, MEETING) is not None):
-        raise ResourceError(
-            f"process 0 of {member.n_processes} did not come within {MEET_S:.0f} s: there is no "
-            f"{member.folder / MEETING}.json: look at its log, and whether all processes see this folder"
-        )
-    note = read_note(member.folder, MEETING)
-    assert note is not None
-    try:
-        store = dist.TCPStore(
-            note["host"],
-            note["port"],
-            is_master=False,
-            wait_for_workers=False,
-            timeout=timedelta(seconds=MEET_S),
-        )
-    except RuntimeError as error:
-        raise ResourceError(
-            f"process 0 of {member.n_processes} cannot be reached at {note['host']}:{note['port']}: set "
-            f"{INTERFACE} to a network interface that all nodes have"
-        ) from error
-    return dist.PrefixStore(note["token"], store)
-
-
-def _comes(is_there: Callable[[], bool], timeout_s: float = MEET_S) -> bool:
-    """Whether something comes to be within some time."""
-    deadline = time.monotonic() + timeout_s
-    while not is_there():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    finally:
+        if member.index == 0 and not member.parent:  # else whoever started it looks at the notes
+            clear(member.folder)
 
 
 def _counting(end: threading.Event) -> Iterator[int]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from hpcgeom import trace
-from hpcgeom.catalog.sites import SiteShape
+from hpcgeom.catalog.sites import SiteShape, is_module_glob
 from hpcgeom.errors import InputError
 from hpcgeom.models.blocks import first_block_arguments
 from hpcgeom.models.chain import advance, blocks_needed, leave
@@ -74,7 +74,7 @@ class Pipeline:
         readings = resolve_readings(request.readings, skeleton.model, layout, request.name)
         resolve_details(request.details, layout, request.name)
         blocks = layout.blocks_of(skeleton.model)
-        n_run = len(blocks) if request.details else blocks_needed(readings, len(blocks))
+        n_run = len(blocks) if request.details else max(1, blocks_needed(readings, len(blocks)))
         own = _cut_of(blocks, n_run, layout.final_norm_of(skeleton.model), peers.n_processes)[peers.index]
         unused = _load(skeleton, layout, own, request, device)
         peers.introduce(f"blocks {own.start} to {own.stop - 1}")
@@ -259,6 +259,12 @@ class PipelinedModel:
 
 
 def _layout_of(skeleton: Skeleton, request: ModelRequest) -> BlockLayout:
+    globs = [reading.site for reading in request.readings if is_module_glob(reading.site)]
+    if globs:
+        raise InputError(
+            f"model '{request.name}', site '{globs[0]}': `pipeline` reads the sites of blocks alone: use the "
+            "strategy replicate or dispatch"
+        )
     if request.family == "module" or skeleton.layout is None:
         raise InputError(
             f"model '{request.name}' of family '{request.family}' cannot be run by `pipeline`, whose "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from hpcgeom.models.details import (
     refuse_non_finite,
     whole_readings,
 )
+from hpcgeom.models.links import first_line
 from hpcgeom.models.parts import own_readings
 from hpcgeom.models.peers import Peers
 from hpcgeom.models.readings import layers_by_site
@@ -136,13 +138,27 @@ def _send(peers: Peers, to: int, tensors: Mapping[str, torch.Tensor]) -> None:
         (name, str(value.dtype).removeprefix("torch."), list(value.shape)) for name, value in tensors.items()
     ]
     peers.post(to, json.dumps(about).encode())
-    for value in tensors.values():
-        dist.send(value.contiguous(), to, tag=TAG)
+    with _blaming(peers, to):
+        for value in tensors.values():
+            dist.send(value.contiguous(), to, tag=TAG)
 
 
 def _receive(peers: Peers, sender: int) -> dict[str, torch.Tensor]:
     found = {}
-    for name, dtype, shape in json.loads(peers.collect(sender)):
-        found[name] = torch.empty(shape, dtype=getattr(torch, dtype))
-        dist.recv(found[name], sender, tag=TAG)
+    about = json.loads(peers.collect(sender))
+    with _blaming(peers, sender):
+        for name, dtype, shape in about:
+            found[name] = torch.empty(shape, dtype=getattr(torch, dtype))
+            dist.recv(found[name], sender, tag=TAG)
     return found
+
+
+@contextmanager
+def _blaming(peers: Peers, index: int) -> Iterator[None]:
+    """What fails in the body is that another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        peers.lost(index, first_line(error))
+        peers.check()
+        raise

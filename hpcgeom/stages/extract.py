@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom import faults
 from hpcgeom.models import Window, merge_windows
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Plan
@@ -23,7 +24,7 @@ from hpcgeom.stages.base import OF_OTHERS, Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Part, Pass
 from hpcgeom.stages.run import Run
-from hpcgeom.stages.together import Sums, crew_of, joined
+from hpcgeom.stages.together import Sums, crew_of, joined, sums_key
 from hpcgeom.store import activations, npz
 from hpcgeom.types import Unit
 
@@ -129,7 +130,7 @@ def _write(run: Run, forward: Forward, unit: Unit, values: Values) -> dict[str, 
     sums, facts = _write_layers(run, forward.plan, unit, values, forward.parts), dict[str, Any]()
     if forward.crew is not None:
         receipts = forward.crew.receipts(unit)
-        sums = joined([sums, *(receipt.sums for receipt in receipts)])
+        sums = joined([sums, *(receipt.sums for receipt in receipts)], forward.plan.representations)
         facts["processes"] = [forward.crew.made_by(), *(receipt.made_by for receipt in receipts)]
         facts[OF_OTHERS] = tuple(entry for receipt in receipts for entry in receipt.files)
     npz.save(run.root / paths.column_sums(forward.plan.name, unit.start, unit.stop), sums)
@@ -147,6 +148,7 @@ def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:
         for position in part.positions
     ]
     forward.crew.send(unit, sums, run.records(unit.stage).entries(files))
+    faults.reached("part-written", stage=unit.stage, index=unit.index, key=unit.key)
 
 
 def _write_layers(
@@ -161,8 +163,7 @@ def _write_layers(
         first = parts[site, pooling].positions.start if parts else 0
         activations.write(store, place.group, place.start, block, where, first)
         stored = (layer.astype(model.store_dtype, copy=False) for layer in block)
-        key = sums_key(site, pooling)
-        sums[key] = np.stack([layer.sum(axis=0, dtype=np.float64) for layer in stored])
+        sums[sums_key(site, pooling)] = np.stack([layer.sum(axis=0, dtype=np.float64) for layer in stored])
     return sums
 
 

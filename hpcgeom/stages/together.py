@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.errors import HpcgeomError
+from hpcgeom.plan import paths
+from hpcgeom.plan.plan import Representation
 from hpcgeom.stages.run import Run
 from hpcgeom.store.jobs import FOLDER
 from hpcgeom.store.records import FileEntry
@@ -83,10 +85,9 @@ class Crew:
     def order(self, what: str, **about: Any) -> None:
         """Tell the others what is done next; a follower tells nobody."""
         if self.leads:
+            order = json.dumps({"what": what, **about}).encode()
             for index in range(1, self.peers.n_processes):
-                self.peers.put(
-                    f"order-{self._n_orders}/{index}", json.dumps({"what": what, **about}).encode()
-                )
+                self.peers.post(index, order)
 
     def orders(self) -> Iterator[dict[str, Any]]:
         """What the leader tells this process to do, until it is to leave."""
@@ -118,9 +119,14 @@ class Crew:
         }
 
 
-def joined(parts: Sequence[Sums]) -> Sums:
+def sums_key(site: str, pooling: str) -> str:
+    """What the column sums of a representation are called."""
+    return paths.group(site, pooling).replace("/", "|")
+
+
+def joined(parts: Sequence[Sums], representations: Sequence[Representation]) -> Sums:
     """Column sums of all layers, from those of processes that each have some that follow each other."""
-    keys = dict.fromkeys(key for part in parts for key in part)
+    keys = [sums_key(item.site, item.pooling) for item in representations]
     return {key: np.concatenate([part[key] for part in parts if key in part]) for key in keys}
 
 
