@@ -19,7 +19,8 @@ def address_of_interface(name: str) -> str:
     """
     known = _addresses()
     if name not in known:
-        raise LookupError(f"known: {', '.join(sorted(known)) or 'none'}")
+        names = ", ".join(f"'{each}'" for each in sorted(known))
+        raise LookupError(f"it has {names or 'none'}")
     return known[name]
 
 

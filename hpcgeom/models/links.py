@@ -10,7 +10,6 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -19,16 +18,14 @@ import torch.distributed as dist
 from hpcgeom import trace
 from hpcgeom.errors import InputError
 from hpcgeom.models.peers import Peers
+from hpcgeom.models.transport import TAG_HEADER, TAG_HIDDEN, first_line, wait
 
 AT_ONCE = 2
 """Batches between two processes: one that travels and one that waits."""
-TAG_HEADER, TAG_HIDDEN = 1, 2
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _HEADER_SIZE, _MAX_DIM = 8, 5
 _MARK, _END = 0x6870636765, -1
 _LOOK_EVERY_S = 0.2
-_FOREVER = timedelta(days=365)
-"""Others may load weights or read samples for long; whether they live is for `Peers` to say."""
 
 Item = TypeVar("Item")
 
@@ -85,21 +82,21 @@ class Outbox:
             while (parcel := self._waiting.get()) is not None:
                 with trace.span("send", batch=parcel.number, bytes=parcel.hidden.nbytes):
                     self._send(parcel)
-            _wait(dist.isend(_header(_END), self._to, tag=TAG_HEADER))
+            wait(dist.isend(_header(_END), self._to, tag=TAG_HEADER))
         except RuntimeError as error:
             self._peers.lost(self._to, first_line(error))
 
     def _send(self, parcel: Parcel) -> None:
-        _wait(dist.isend(_header(parcel.number, parcel.hidden), self._to, tag=TAG_HEADER))
+        wait(dist.isend(_header(parcel.number, parcel.hidden), self._to, tag=TAG_HEADER))
         if self._stream is None:
-            _wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
+            wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
             return
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(parcel.ready)
             if self._through_host:
-                _wait(dist.isend(parcel.hidden.cpu(), self._to, tag=TAG_HIDDEN))
+                wait(dist.isend(parcel.hidden.cpu(), self._to, tag=TAG_HIDDEN))
             else:
-                _wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
+                wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
             self._stream.synchronize()  # until then `parcel` keeps the memory
 
 
@@ -147,7 +144,7 @@ class Inbox:
         header = torch.empty(_HEADER_SIZE, dtype=torch.int64)
         try:
             while True:
-                _wait(dist.irecv(header, self._from, tag=TAG_HEADER))
+                wait(dist.irecv(header, self._from, tag=TAG_HEADER))
                 number, shape, dtype = _read_header(header)
                 if number == _END:
                     return
@@ -161,7 +158,7 @@ class Inbox:
         on_host = self._stream is None or self._through_host
         if on_host:
             hidden = torch.empty(shape, dtype=dtype)
-            _wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
+            wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
         if self._stream is None:
             return Parcel(number, hidden)
         with torch.cuda.stream(self._stream):
@@ -169,7 +166,7 @@ class Inbox:
                 hidden = hidden.to(self._device)
             else:
                 hidden = torch.empty(shape, dtype=dtype, device=self._device)
-                _wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
+                wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
             return Parcel(number, hidden, self._stream.record_event())
 
 
@@ -185,10 +182,6 @@ def _read_header(header: torch.Tensor) -> tuple[int, tuple[int, ...], torch.dtyp
     if mark != _MARK or not 0 <= dtype < len(DTYPES) or not 0 <= n_dims < _MAX_DIM:
         raise RuntimeError(f"it sent what is no header of hidden states: {header.tolist()}")
     return number, tuple(dims[:n_dims]), DTYPES[dtype]
-
-
-def _wait(work: Any) -> None:
-    work.wait(_FOREVER)
 
 
 def _patiently(peers: Peers, attempt: Callable[[], Item], not_yet: type[Exception]) -> Item:
@@ -214,8 +207,3 @@ def _started(function: Callable[[], None], name: str) -> threading.Thread:
     thread = threading.Thread(target=function, name=name, daemon=True)
     thread.start()
     return thread
-
-
-def first_line(error: Exception) -> str:
-    """What a failed send or receive says, without what it guesses at."""
-    return str(error).splitlines()[0].partition("This is typically")[0].strip() or type(error).__name__

@@ -27,6 +27,7 @@ from hpcgeom.addresses import interface_of
 from hpcgeom.errors import HpcgeomError, IncompleteError, ResourceError
 from hpcgeom.interrupts import TERMINATED, Stopped
 from hpcgeom.models.meeting import INTERFACE, MEET_S, address_of, comes, find_store, keep_store
+from hpcgeom.models.transport import TAG_END, first_line, wait
 from hpcgeom.this_group import (
     FAILURE,
     Member,
@@ -242,7 +243,8 @@ class Peers:
             )
         self._notes = [json.loads(text) for text in self._store.multi_get(keys[: self.n_processes])]
         self._watch.start()
-        os.environ.setdefault(INTERFACE, interface_of(address) or "")
+        if name := interface_of(address):
+            os.environ.setdefault(INTERFACE, name)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(
             backend,
@@ -251,6 +253,16 @@ class Peers:
             world_size=self.n_processes,
             timeout=timedelta(seconds=MEET_S),
         )
+        for index in range(1, self.n_processes) if self.is_first else ():
+            threading.Thread(target=self._hear_the_end, args=(index,), name="end", daemon=True).start()
+
+    def _hear_the_end(self, index: int) -> None:
+        """Wait for the last word of a process; one that is killed closes its connections without."""
+        try:
+            wait(dist.irecv(torch.empty(1, dtype=torch.uint8), index, tag=TAG_END))
+        except RuntimeError as error:
+            if not self._is_leaving.is_set():
+                self.lost(index, first_line(error))
 
     def _leave(self) -> None:
         """End in good order: the process with the store is the last to go."""
@@ -258,6 +270,8 @@ class Peers:
         while self.is_first and not all(word == LEFT for word in self._words):
             self.check()
             time.sleep(0.01)
+        if not self.is_first:
+            wait(dist.isend(torch.zeros(1, dtype=torch.uint8), 0, tag=TAG_END))
         self._store.set(f"alive/{self.index}", LEFT)
         self._is_leaving.set()
         self._watch.join()

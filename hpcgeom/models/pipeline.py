@@ -14,15 +14,14 @@ from typing import Any
 import torch
 
 from hpcgeom import trace
-from hpcgeom.catalog.sites import SiteShape, is_module_glob
-from hpcgeom.errors import InputError
+from hpcgeom.errors import InputError, ResourceError
 from hpcgeom.models.blocks import first_block_arguments
-from hpcgeom.models.chain import advance, blocks_needed, leave
+from hpcgeom.models.chain import advance, leave
 from hpcgeom.models.cut import cut
 from hpcgeom.models.details import Details, check_one_row
-from hpcgeom.models.failures import explaining_forward
-from hpcgeom.models.families import family
-from hpcgeom.models.hooks import Sink, SiteHooks, hook_blocks, hook_embeddings
+from hpcgeom.models.failures import explaining_forward, is_out_of_memory
+from hpcgeom.models.families import build_with_readings, family
+from hpcgeom.models.hooks import Sink, SiteHooks, hook_blocks, hook_embeddings, hook_modules
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.links import Inbox, Outbox
@@ -30,11 +29,13 @@ from hpcgeom.models.parts import Part, own_readings
 from hpcgeom.models.peers import Peers
 from hpcgeom.models.pipelined_details import read_together
 from hpcgeom.models.pooling import BatchMasks, check_poolable
-from hpcgeom.models.readings import SiteReading, layers_by_site, resolve_details, resolve_readings
+from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
+from hpcgeom.models.shapes import shapes_of, widths_of
 from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
-from hpcgeom.models.weights import load_weights, torch_dtype
+from hpcgeom.models.steps import readings_by_step
+from hpcgeom.models.weights import fill, place_weights, torch_dtype
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,17 @@ class Pipeline:
             Another process has failed.
         """
         torch.set_num_threads(threads)
-        source = family(request.family)
-        limits, skeleton = source.limits(request), source.build(request)
+        limits = family(request.family).limits(request)
+        skeleton, readings = build_with_readings(request)
         layout = _layout_of(skeleton, request)
-        readings = resolve_readings(request.readings, skeleton.model, layout, request.name)
-        resolve_details(request.details, layout, request.name)
         blocks = layout.blocks_of(skeleton.model)
-        n_run = len(blocks) if request.details else max(1, blocks_needed(readings, len(blocks)))
+        steps = readings_by_step(readings, layout.blocks, len(blocks), request.name)
+        n_run = len(blocks) if request.details else max(1, len(steps) - 2)
         own = _cut_of(blocks, n_run, layout.final_norm_of(skeleton.model), peers.n_processes)[peers.index]
         unused = _load(skeleton, layout, own, request, device)
         peers.introduce(f"blocks {own.start} to {own.stop - 1}")
-        part = Part(own, n_run, own_readings(readings, own, n_run))
+        here = own_readings(readings, own, n_run, layout, len(blocks), request.name)
+        part = Part(own, n_run, here)
         return PipelinedModel(request, skeleton, limits, readings, part, unused, peers, device, threads)
 
 
@@ -105,6 +106,8 @@ class PipelinedModel:
         layers = layers_by_site(self.part.readings)
         hook_embeddings(self._hooks, model, layout, layers)
         hook_blocks(self._hooks, model, layout, layers)
+        modules = {site: reading for site, reading in self.part.readings.items() if reading.modules}
+        hook_modules(self._hooks, model, modules)
         device = torch.device(self.device)
         through_host = device.type == "cuda" and _share_devices(self.peers, device)
         if not self.peers.is_first:
@@ -126,21 +129,16 @@ class PipelinedModel:
     def describe(self, probe: TokenBatch | None = None) -> ModelShapes:
         """Layers and widths of all that is read, by this process or by others; see `ReplicatedModel`."""
         batch = probe_batch(self.limits) if probe is None else probe.rows(2)
-        pooled = self._extract(batch, check_finite=False)
-        own = {site: int(pooled[site, reading.poolings[0]].shape[-1])
-               for site, reading in self.part.readings.items()}  # fmt: skip
+        own = widths_of(self.part.readings, self._extract(batch, check_finite=False))
         widths: dict[str, int] = {}
         for each in self.peers.exchange("widths", own):
             widths |= each
         with torch.inference_mode():
-            hidden, _ = first_block_arguments(self.skeleton.model, self.layout, self._inputs(batch))
-        return ModelShapes(
-            {site: SiteShape(reading.layers, widths[site]) for site, reading in self.readings.items()},
-            len(self.layout.blocks_of(self.skeleton.model)),
-            int(hidden.shape[-1]),
-            sum(parameter.numel() for parameter in self.skeleton.model.parameters()),
-            self.unused_keys,
-        )
+            hidden, _ = first_block_arguments(
+                self.skeleton.model, self.layout, self.skeleton.inputs_of(batch, self.device)
+            )
+        width = int(hidden.shape[-1])
+        return shapes_of(self.skeleton, self.readings, widths, width, self.unused_keys)
 
     def run(self, batches: Iterable[TokenBatch]) -> Iterator[Pooled]:
         """What this process reads of some batches.
@@ -158,6 +156,8 @@ class PipelinedModel:
             token to pool.
         NonFiniteActivation
             A value is NaN or infinite; carries the number of the batch.
+        ResourceError
+            Memory runs out: a batch is not halved, as all processes run the same ones.
         OtherFailed
             Another process has failed.
         """
@@ -167,6 +167,15 @@ class PipelinedModel:
             except NonFiniteActivation as error:
                 error.batch = number
                 raise
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                n_rows, n_tokens = batch.input_ids.shape
+                raise ResourceError(
+                    f"model '{self.request.name}': memory ran out on a batch of {n_rows} x {n_tokens} tokens "
+                    f"in {self.peers.name(self.peers.index)} ({error}): use more processes, or a smaller "
+                    "extract.tokens_per_batch"
+                ) from error
 
     def details(self, batch: TokenBatch) -> Details:
         """What is kept whole of one sample; see `hpcgeom.models.details.read_details`.
@@ -182,7 +191,7 @@ class PipelinedModel:
             As `run`; or the batch has several rows or padding.
         """
         check_batch(batch, self.limits, self.request.name)
-        inputs = self._inputs(batch)
+        inputs = self.skeleton.inputs_of(batch, self.device)
         check_one_row(inputs, self.request.name)
         with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
             return read_together(self, inputs)
@@ -233,7 +242,7 @@ class PipelinedModel:
         sink = PooledSink(self.part.readings, masks, self.request.dtype)
         with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
             with self._hooks.collecting(sink):
-                self._run_blocks(self._inputs(batch), self.part.readings, sink)
+                self._run_blocks(self.skeleton.inputs_of(batch, self.device), self.part.readings, sink)
             return sink.finish(check_finite)
 
     def _run_blocks(self, inputs: Mapping[str, Any], readings: Mapping[str, SiteReading], sink: Sink) -> None:
@@ -251,20 +260,8 @@ class PipelinedModel:
         if self._outbox is not None:
             self._outbox.put(number, hidden)
 
-    def _inputs(self, batch: TokenBatch) -> dict[str, Any]:
-        tensors = {
-            name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in self.skeleton.inputs
-        }
-        return {**tensors, **self.skeleton.arguments}
-
 
 def _layout_of(skeleton: Skeleton, request: ModelRequest) -> BlockLayout:
-    globs = [reading.site for reading in request.readings if is_module_glob(reading.site)]
-    if globs:
-        raise InputError(
-            f"model '{request.name}', site '{globs[0]}': `pipeline` reads the sites of blocks alone: use the "
-            "strategy replicate or dispatch"
-        )
     if request.family == "module" or skeleton.layout is None:
         raise InputError(
             f"model '{request.name}' of family '{request.family}' cannot be run by `pipeline`, whose "
@@ -292,14 +289,10 @@ def _load(
     unused: tuple[str, ...] = ()
     if skeleton.keys is not None and request.folder is not None:
         without = tuple(f"{layout.blocks}.{index}." for index in others)
-        dtype = torch_dtype(request.dtype)
-        unused = load_weights(
-            skeleton.model,
-            request.folder,
-            skeleton.keys,
-            dtype,
-            lambda name: None if name.startswith(without) else device,
-        ).unused
+        placement = place_weights(skeleton.model, request.folder, skeleton.keys, torch_dtype(request.dtype))
+        names = [name for name in placement.stored if not name.startswith(without)]
+        fill(skeleton.model, placement, names, device)
+        unused = placement.report.unused
     for index in others:
         blocks[index].to("meta")  # its buffers, and random weights, which are drawn for all blocks at once
     for module in skeleton.model.modules():

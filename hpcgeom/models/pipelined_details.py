@@ -24,15 +24,13 @@ from hpcgeom.models.details import (
     refuse_non_finite,
     whole_readings,
 )
-from hpcgeom.models.links import first_line
 from hpcgeom.models.parts import own_readings
 from hpcgeom.models.peers import Peers
 from hpcgeom.models.readings import layers_by_site
+from hpcgeom.models.transport import TAG_DETAILS, first_line, wait
 
 if TYPE_CHECKING:
     from hpcgeom.models.pipeline import PipelinedModel
-
-TAG = 3
 
 
 def read_together(model: PipelinedModel, inputs: Mapping[str, Any]) -> Details:
@@ -57,7 +55,8 @@ def _whole(model: PipelinedModel, inputs: Mapping[str, Any]) -> Details:
     readings = whole_readings(model.skeleton.model, model.layout, model.request)
     if not readings:
         return {}
-    own = own_readings(readings, model.part.blocks, model.part.n_run)
+    part, n_blocks = model.part, len(model.layout.blocks_of(model.skeleton.model))
+    own = own_readings(readings, part.blocks, part.n_run, model.layout, n_blocks, model.request.name)
     sink = WholeTokens(own)
     model.walk(inputs, layers_by_site(own), own, sink)
     return sink.found()
@@ -140,7 +139,7 @@ def _send(peers: Peers, to: int, tensors: Mapping[str, torch.Tensor]) -> None:
     peers.post(to, json.dumps(about).encode())
     with _blaming(peers, to):
         for value in tensors.values():
-            dist.send(value.contiguous(), to, tag=TAG)
+            wait(dist.isend(value.contiguous(), to, tag=TAG_DETAILS))
 
 
 def _receive(peers: Peers, sender: int) -> dict[str, torch.Tensor]:
@@ -149,7 +148,7 @@ def _receive(peers: Peers, sender: int) -> dict[str, torch.Tensor]:
     with _blaming(peers, sender):
         for name, dtype, shape in about:
             found[name] = torch.empty(shape, dtype=getattr(torch, dtype))
-            dist.recv(found[name], sender, tag=TAG)
+            wait(dist.irecv(found[name], sender, tag=TAG_DETAILS))
     return found
 
 

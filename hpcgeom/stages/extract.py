@@ -24,7 +24,7 @@ from hpcgeom.stages.base import OF_OTHERS, Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Part, Pass
 from hpcgeom.stages.run import Run
-from hpcgeom.stages.together import Sums, crew_of, joined, sums_key
+from hpcgeom.stages.together import Sums, crew_of, joined
 from hpcgeom.store import activations, npz
 from hpcgeom.types import Unit
 
@@ -130,7 +130,8 @@ def _write(run: Run, forward: Forward, unit: Unit, values: Values) -> dict[str, 
     sums, facts = _write_layers(run, forward.plan, unit, values, forward.parts), dict[str, Any]()
     if forward.crew is not None:
         receipts = forward.crew.receipts(unit)
-        sums = joined([sums, *(receipt.sums for receipt in receipts)], forward.plan.representations)
+        keys = [sums_key(item.site, item.pooling) for item in forward.plan.representations]
+        sums = joined([sums, *(receipt.sums for receipt in receipts)], keys)
         facts["processes"] = [forward.crew.made_by(), *(receipt.made_by for receipt in receipts)]
         facts[OF_OTHERS] = tuple(entry for receipt in receipts for entry in receipt.files)
     npz.save(run.root / paths.column_sums(forward.plan.name, unit.start, unit.stop), sums)

@@ -21,8 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.errors import HpcgeomError
-from hpcgeom.plan import paths
-from hpcgeom.plan.plan import Representation
 from hpcgeom.stages.run import Run
 from hpcgeom.store.jobs import FOLDER
 from hpcgeom.store.records import FileEntry
@@ -119,14 +117,8 @@ class Crew:
         }
 
 
-def sums_key(site: str, pooling: str) -> str:
-    """What the column sums of a representation are called."""
-    return paths.group(site, pooling).replace("/", "|")
-
-
-def joined(parts: Sequence[Sums], representations: Sequence[Representation]) -> Sums:
+def joined(parts: Sequence[Sums], keys: Sequence[str]) -> Sums:
     """Column sums of all layers, from those of processes that each have some that follow each other."""
-    keys = [sums_key(item.site, item.pooling) for item in representations]
     return {key: np.concatenate([part[key] for part in parts if key in part]) for key in keys}
 
 

@@ -15,7 +15,7 @@ from hpcgeom.launch import group
 from hpcgeom.this_group import FOLDER, OtherFailed, join_step, read_note, this_member, write_note
 
 BEGIN = """
-import os, signal, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 from hpcgeom.this_group import FAILURE, process_note, this_member, write_note
 me = this_member(Path({folder!r}))
@@ -93,7 +93,7 @@ if me.index == 2:
 time.sleep(0.3)
 sys.exit({code})
 """
-    with pytest.raises(OtherFailed, match=r"^sample 7 is odd$") as caught:
+    with pytest.raises(OtherFailed, match=r"^sample 7 is odd") as caught:
         run(lines)
     assert caught.value.exit_code == code
     assert caught.value.__notes__ == ["a traceback"]
@@ -116,7 +116,8 @@ def test_processes_that_cannot_even_start_are_named(tmp_path):
 def test_they_end_with_whoever_started_them(tmp_path):
     code = BEGIN.format(folder=str(tmp_path)) + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
     code += "Path(me.folder, f'up-{me.index}').touch()\n"
-    code += "while not (me.index and me.is_orphan):\n    time.sleep(0.1)\n"
+    code += "first = json.loads((me.folder / f'{process_note(0)}.json').read_text())['pid']\n"
+    code += "while me.index == 0 or Path(f'/proc/{first}').exists():\n    time.sleep(0.1)\n"
     driver = (
         "import sys, signal\nfrom pathlib import Path\nfrom hpcgeom.launch.group import run_group\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"

@@ -43,7 +43,7 @@ def run_group(
 
     Returns exit codes, by number.
     """
-    members = [Member(index, n_processes, "test", folder) for index in range(n_processes)]
+    members = [Member(index, n_processes, "test", folder / "meeting") for index in range(n_processes)]
     processes = [_SERVER.Process(target=body, args=(member, *arguments), daemon=True) for member in members]
     for process in processes:
         process.start()
@@ -60,7 +60,7 @@ def save_all(member: Member, cases: Sequence[Case]) -> None:
     """Run every case, and write what this process reads of each."""
     with meet(member) as peers:
         for number, case in enumerate(cases):
-            folder = member.folder / str(number)
+            folder = member.folder.parent / str(number)
             folder.mkdir(exist_ok=True)
             _save(peers, case, folder)
 
@@ -91,14 +91,13 @@ def together(folder: Path, number: int, n_processes: int) -> dict[tuple[str, str
 
 def fail_somehow(member: Member, case: Case, how: str) -> None:
     """Run a case over and over with one process that misbehaves, and write down how each process ends."""
-    peers_module.SILENT_S, peers_module.END_S = 3.0, 3.0
-    member.folder.mkdir(exist_ok=True)
-    os.dup2(os.open(member.folder / f"stderr-{member.index}.txt", os.O_WRONLY | os.O_CREAT), 2)
+    peers_module.SILENT_S, peers_module.END_S = 3.0, 1.0
+    os.dup2(os.open(member.folder.parent / f"stderr-{member.index}.txt", os.O_WRONLY | os.O_CREAT), 2)
     try:
         with meet(member) as peers:
             _misbehave(peers, case, how)
     except HpcgeomError as error:
-        (member.folder / f"error-{member.index}.txt").write_text(str(error))
+        (member.folder.parent / f"error-{member.index}.txt").write_text(str(error))
         os._exit(error.exit_code)
 
 
@@ -134,4 +133,4 @@ def save_details(member: Member, cases: Sequence[Case]) -> None:
                 named = {
                     f"{site}|{name}": value for site, each in found.items() for name, value in each.items()
                 }
-                np.savez(member.folder / f"{number}.npz", **named)
+                np.savez(member.folder.parent / f"{number}.npz", **named)

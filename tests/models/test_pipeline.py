@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pipeline_processes import Case
 
 from hpcgeom.errors import InputError
-from hpcgeom.models import Reading, Replicate
+from hpcgeom.models import ModelRequest, Pipeline, Reading, Replicate
 from hpcgeom.models.cut import cut
 
 N_PROCESSES = 2
+MODULES = {"gpt2": (Reading("module:h.*.mlp.c_fc", ("mean",), (0, 2)),)}
 FAMILIES = ["bert", "esm2", "gpt2", "igpt", "llama", "mistral", "vit"]
 
 
@@ -33,14 +34,12 @@ def blocks_of(folder):
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    from conftest import make_batch
-
+def cases(tmp_path_factory, make_batch):
     found = []
     for kind in FAMILIES:
         folder = families.save(kind, tmp_path_factory.mktemp(kind))
         probe = families.open_model(kind, folder)
-        readings = everything(probe.skeleton.layout.site_names)
+        readings = (*everything(probe.skeleton.layout.site_names), *MODULES.get(kind, ()))
         for dtype in ("float32", "bfloat16"):
             request = families.request(kind, folder, *readings, dtype=dtype)
             found.append(Case(f"{kind}-{dtype}", request, batches_of(kind, make_batch)))
@@ -114,3 +113,34 @@ def test_equal_blocks_are_shared_evenly_with_more_at_the_beginning():
     assert [len(part) for part in cut([7.0] * 48, 5)] == [10, 10, 10, 9, 9]
     with pytest.raises(InputError, match=r"4 processes cannot share 3 blocks .*use 1 to 3 processes"):
         cut([1.0] * 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("family", "site", "message"),
+    [
+        ("gpt2", "module:wte", r"module 'wte' is outside of the blocks 'h'"),
+        (
+            "module",
+            "resid",
+            r"model 'tiny' of family 'module' cannot be run by `pipeline`.*replicate or dispatch",
+        ),
+    ],
+)
+def test_what_is_no_chain_of_blocks_is_refused(tmp_path, family, site, message):
+    if family == "module":
+        request = ModelRequest(
+            "tiny",
+            family,
+            None,
+            "float32",
+            (Reading(site, ("mean",)),),
+            factory="families_for_tests:make_with_maps",
+            weights="random",
+            blocks="blocks",
+        )
+    else:
+        request = families.request(
+            family, families.save(family, tmp_path / "model"), Reading(site, ("mean",))
+        )
+    with pytest.raises(InputError, match=message):
+        Pipeline().open_model(request, None)

@@ -22,9 +22,7 @@ LAYERS = {"llama": (0, 2), "igpt": (1, 3)}
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    from conftest import make_batch
-
+def cases(tmp_path_factory, make_batch):
     found = []
     for kind, details in DETAILS.items():
         folder = families.save(kind, tmp_path_factory.mktemp(kind))

@@ -14,9 +14,7 @@ PATIENCE_S = 20.0
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    from conftest import make_batch
-
+def case(tmp_path_factory, make_batch):
     folder = families.save("gpt2", tmp_path_factory.mktemp("gpt2"))
     batches = [make_batch([9, 4, 6], n_words=families.N_IDS, seed=seed) for seed in range(4)]
     return Case("gpt2", families.request("gpt2", folder), batches)
@@ -42,6 +40,7 @@ def test_a_killed_process_ends_the_others_with_its_name(case, how, which, blocks
         assert " is gone (" in sentences[index]
 
 
+@pytest.mark.slow
 def test_a_process_that_stands_still_is_given_up(case, tmp_path):
     codes, sentences = fail(case, "stopped", tmp_path)
     assert (codes[0], codes[2]) == (3, 3)
