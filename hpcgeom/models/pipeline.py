@@ -221,7 +221,7 @@ class PipelinedModel:
         hook_blocks(hooks, self.skeleton.model, self.layout, layers)
         try:
             with hooks.collecting(sink):
-                self._run_blocks(inputs, readings, sink)
+                self._hand_on(self._run_blocks(inputs, readings, sink))
         finally:
             hooks.remove()
 
@@ -241,13 +241,18 @@ class PipelinedModel:
         check_poolable(masks, frozenset(p for reading in self.readings.values() for p in reading.poolings))
         sink = PooledSink(self.part.readings, masks, self.request.dtype)
         with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
+            inputs = self.skeleton.inputs_of(batch, self.device)
             with self._hooks.collecting(sink):
-                self._run_blocks(self.skeleton.inputs_of(batch, self.device), self.part.readings, sink)
-            return sink.finish(check_finite)
+                hidden = self._run_blocks(inputs, self.part.readings, sink)
+            found = sink.finish(check_finite)  # first, so that the process where it happened tells of a NaN
+            self._hand_on(hidden)
+            return found
 
-    def _run_blocks(self, inputs: Mapping[str, Any], readings: Mapping[str, SiteReading], sink: Sink) -> None:
-        model, layout, part = self.skeleton.model, self.layout, self.part
-        number, self._n_batches = self._n_batches, self._n_batches + 1
+    def _run_blocks(
+        self, inputs: Mapping[str, Any], readings: Mapping[str, SiteReading], sink: Sink
+    ) -> torch.Tensor:
+        """Run this process's blocks on what the process before sends; gives what is to be handed on."""
+        model, layout, part, number = self.skeleton.model, self.layout, self.part, self._n_batches
         hidden, call = first_block_arguments(model, layout, inputs)
         if self._inbox is not None:
             hidden = self._inbox.get(number, like=hidden)
@@ -257,8 +262,12 @@ class PipelinedModel:
                 hidden = advance(model, layout, index, call, hidden, sink)
             if part.is_last:
                 leave(model, layout, part.n_run, hidden, readings, sink)
+        return hidden
+
+    def _hand_on(self, hidden: torch.Tensor) -> None:
         if self._outbox is not None:
-            self._outbox.put(number, hidden)
+            self._outbox.put(self._n_batches, hidden)
+        self._n_batches += 1
 
 
 def _layout_of(skeleton: Skeleton, request: ModelRequest) -> BlockLayout:
