@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hpcgeom.models.failures import is_out_of_memory
     from hpcgeom.models.families import check_model, model_limits, n_blocks_of
     from hpcgeom.models.hub import fetch
+    from hpcgeom.models.peers import Peers, meet
+    from hpcgeom.models.pipeline import Pipeline
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
     from hpcgeom.models.sinks import NonFiniteActivation
@@ -46,6 +48,9 @@ _HOMES = {
     "model_limits": "families",
     "n_blocks_of": "families",
     "NonFiniteActivation": "sinks",
+    "Peers": "peers",
+    "meet": "peers",
+    "Pipeline": "pipeline",
     "Replicate": "replicate",
     "OpenModel": "strategies",
     "open_model": "strategies",
@@ -61,6 +66,8 @@ __all__ = [
     "ModelShapes",
     "NonFiniteActivation",
     "OpenModel",
+    "Peers",
+    "Pipeline",
     "Reading",
     "Replicate",
     "TokenBatch",
@@ -72,6 +79,7 @@ __all__ = [
     "encoder_of",
     "fetch",
     "is_out_of_memory",
+    "meet",
     "merge_windows",
     "model_limits",
     "n_blocks_of",

@@ -58,11 +58,10 @@ def extract_units(plan: Plan) -> tuple[Unit, ...]:
     """Models in manifest order; of each, contiguous ranges of rows, then its details."""
     units: list[Unit] = []
     for model in plan.models:
-        store = paths.activations(model.name)
         placed = [(points.blocks(plan, model, item), len(item.layers)) for item in model.representations]
         for number, (start, stop) in enumerate(plan.row_ranges()):
             owns = [
-                f"{store}/{blocks[number].group}/activations/c/{position}/{blocks[number].shard}/0"
+                paths.activation_shard(model.name, blocks[number].group, position, blocks[number].shard)
                 for blocks, n_layers in placed
                 for position in range(n_layers)
             ]

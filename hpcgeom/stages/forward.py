@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.errors import InputError
-from hpcgeom.plan.plan import ModelPlan
+from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.stages import inputs
 from hpcgeom.stages.contents import Contents
 from hpcgeom.stages.requests import request_of, settings_of
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.together import Crew
 from hpcgeom.types import Unit
 
 if TYPE_CHECKING:
-    from hpcgeom.models import Encoding
+    from hpcgeom.models import Encoding, OpenModel
     from hpcgeom.models.details import Details
+    from hpcgeom.models.pipeline import PipelinedModel
 
 Pooled = Mapping[tuple[str, str], npt.NDArray[np.float32]]
 """(site, pooling) to (layers, sequences, features); (layers, points, features) where tokens are points."""
@@ -44,16 +46,54 @@ class Pass:
     pooled: Pooled
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The layers of one representation that this process has.
+
+    Attributes
+    ----------
+    positions
+        Among the layers of `item`.
+    """
+
+    item: Representation
+    positions: range
+
+
 class Forward:
-    """A model of a run with its encoder and its samples; weights load once."""
+    """A model of a run with its encoder and its samples; weights load once.
 
-    def __init__(self, run: Run, model: ModelPlan) -> None:
-        from hpcgeom.models import chosen_device, encoder_of, open_model
+    Parameters
+    ----------
+    crew
+        The processes that run the model together: the leader tells the others what it does. None where this
+        process has the whole model.
 
+    Attributes
+    ----------
+    plan
+        Of the model.
+    sequences
+        All sequences of the run, in order.
+    parts
+        What this process has, by site and pooling; no entry where it has no layer.
+    """
+
+    def __init__(self, run: Run, model: ModelPlan, crew: Crew | None = None) -> None:
+        from hpcgeom.models import Pipeline, chosen_device, encoder_of, open_model
+
+        self.plan, self.crew = model, crew
+        self._order("open", model=model.name)
         manifest = inputs.manifest_of(run)
-        request = request_of(run.plan, model, manifest)
-        self._name = model.name
-        self._model = open_model(request, model.strategy, chosen_device(), run.plan.threads)
+        request, device = request_of(run.plan, model, manifest), chosen_device()
+        self._model: OpenModel
+        if crew is None:
+            self._model = open_model(request, model.strategy, device, run.plan.threads)
+            self.parts = {(item.site, item.pooling): Part(item, range(len(item.layers)))
+                          for item in model.representations}  # fmt: skip
+        else:
+            part = Pipeline().open_model(request, crew.peers, device, run.plan.threads)
+            self._model, self.parts = part, _parts_of(part, model)
         self._encoder = encoder_of(request, settings_of(manifest))
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)
@@ -62,8 +102,16 @@ class Forward:
     def __enter__(self) -> Forward:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if self.crew is not None and kind is not None:
+            return  # the others may be in the middle of a batch, and are told otherwise
+        self._order("close")
         self._model.close()
+
+    def _order(self, what: str, **about: Any) -> None:
+        """Let the processes that this one leads, if any, do the same."""
+        if self.crew is not None:
+            self.crew.order(what, **about)
 
     def run(self, units: Sequence[Unit]) -> Iterator[Pass]:
         """Run the batches of some units, unit after unit, in their order.
@@ -75,6 +123,7 @@ class Forward:
         """
         from hpcgeom.models import NonFiniteActivation, pad
 
+        self._order("run", units=[unit.index for unit in units])
         planned = [(unit, members) for unit in units for members in self._batches(unit)]
         found = self._model.run(pad(self.encodings(each), self._encoder.pad_id) for _, each in planned)
         try:
@@ -83,7 +132,7 @@ class Forward:
         except NonFiniteActivation as error:
             row = self.sequences.row[planned[error.batch][1][error.row]]
             raise InputError(
-                f"model '{self._name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
+                f"model '{self.plan.name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
                 "dataset.exclude, or choose a wider dtype"
             ) from error
 
@@ -104,6 +153,7 @@ class Forward:
         """
         from hpcgeom.models import pad
 
+        self._order("details", row=row)
         encoding = self.encodings(np.flatnonzero(self.sequences.row == row))[0]
         return encoding, self._model.details(pad([encoding], self._encoder.pad_id))
 
@@ -132,3 +182,12 @@ class Forward:
                 )
             found.append(own[window])
         return found
+
+
+def _parts_of(model: PipelinedModel, plan: ModelPlan) -> dict[tuple[str, str], Part]:
+    found = {}
+    for item in plan.representations:
+        if layers := model.layers_of(item.site):
+            first = item.layers.index(layers[0])
+            found[item.site, item.pooling] = Part(item, range(first, first + len(layers)))
+    return found

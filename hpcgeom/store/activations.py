@@ -62,8 +62,10 @@ def create(
     return arrays.lay_out(store, build)
 
 
-def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: str) -> None:
-    """Write a unit's points of all layers: whole shards.
+def write(
+    store: Path, group: str, start: int, block: npt.NDArray[Any], where: str, first_layer: int = 0
+) -> None:
+    """Write a unit's points of layers that follow each other, by default of all: whole shards.
 
     Parameters
     ----------
@@ -73,6 +75,8 @@ def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: s
         (layers, points, features).
     where
         What is written, for the error.
+    first_layer
+        Position of the first of these layers.
 
     Raises
     ------
@@ -82,12 +86,14 @@ def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: s
     array = arrays.open_array(store, f"{group}/activations")
     if array.dtype == np.float16 and float(np.abs(block).max(initial=0.0)) > FLOAT16_LIMIT:
         layer = int(np.abs(block).max(axis=(1, 2)).argmax())
+        largest = float(np.abs(block[layer]).max())
         raise InputError(
-            f"{where}: layer position {layer} holds {float(np.abs(block[layer]).max()):.4g}, more than "
+            f"{where}: layer position {first_layer + layer} holds {largest:.4g}, more than "
             f"float16 storage can keep ({FLOAT16_LIMIT:.0f}): set representations.store_dtype to float32"
         )
     for position in range(block.shape[0]):
-        array[position, start : start + block.shape[1], :] = block[position].astype(array.dtype, copy=False)
+        rows = block[position].astype(array.dtype, copy=False)
+        array[first_layer + position, start : start + block.shape[1], :] = rows
 
 
 class LayerRows:

@@ -93,7 +93,7 @@ def make_batch(
     return TokenBatch(ids, mask, special)
 
 
-@pytest.fixture(name="make_batch")
+@pytest.fixture(name="make_batch", scope="session")
 def make_batch_fixture():
     return make_batch
 
