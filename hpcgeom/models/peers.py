@@ -253,8 +253,8 @@ class Peers:
             world_size=self.n_processes,
             timeout=timedelta(seconds=MEET_S),
         )
-        for index in range(1, self.n_processes) if self.is_first else ():
-            threading.Thread(target=self._hear_the_end, args=(index,), name="end", daemon=True).start()
+        for other in range(1, self.n_processes) if self.is_first else ():
+            threading.Thread(target=self._hear_the_end, args=(other,), name="end", daemon=True).start()
 
     def _hear_the_end(self, index: int) -> None:
         """Wait for the last word of a process; one that is killed closes its connections without."""
