@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hpcgeom.search import seeding, selection
 from hpcgeom.search.bounds import ErrorBound
+from hpcgeom.search.threads import in_threads
 
 FEWEST_THAT_SEED = 16
 """Fewer rows at a time are offered one by one from the start."""
@@ -104,9 +105,14 @@ class Candidates:
         """What `selection.select` takes."""
         return self.keys, self.counts, self.thresholds, self.norms, self.halves, self.bars
 
-    def settle(self) -> None:
+    def settle(self, threads: int = 1) -> None:
         """Cut every list to what its last threshold allows, and put it in order of (score, row number)."""
-        selection.settle(self.for_loops(), self.k, most_kept(self.k), self.bound.constants)
+
+        def work(rows: slice) -> None:
+            part = self.part(self.start + rows.start, self.start + rows.stop)
+            selection.settle(part.for_loops(), self.k, most_kept(self.k), self.bound.constants)
+
+        in_threads(work, len(self.counts), threads)
 
 
 def offer(

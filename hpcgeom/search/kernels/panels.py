@@ -39,13 +39,17 @@ class PanelKernel:
     ) -> Tile:
         """Read and round rows, panel by panel."""
         stored_BD, norm_B = read_rows(source, start, stop), np.empty(stop - start)
+        rounded_BD = np.empty(stored_BD.shape, np.float32)
 
-        def panel(rows: slice) -> Any:
-            rounded_BD = self._multiplier.rounded(centering.apply(stored_BD[rows]))
-            norm_B[rows] = norms(rounded_BD.astype(np.float64))
-            return self._multiplier.held(rounded_BD)
+        def work(rows: slice) -> None:
+            rounded_BD[rows] = self._multiplier.rounded(centering.apply(stored_BD[rows]))
+            norm_B[rows] = norms(rounded_BD[rows].astype(np.float64))
 
-        panels = in_blocks(panel, stop - start, threads, PANEL_ROWS)
+        in_blocks(work, stop - start, threads)
+        del stored_BD
+        panels = [
+            self._multiplier.held(rounded_BD[slice(*rows)]) for rows in row_ranges(stop - start, PANEL_ROWS)
+        ]
         return Tile(start, stop, panels, norm_B, is_base)
 
     def meet(
