@@ -46,7 +46,6 @@ class PanelKernel:
             norm_B[rows] = norms(rounded_BD[rows].astype(np.float64))
 
         in_blocks(work, stop - start, threads)
-        del stored_BD
         panels = [
             self._multiplier.held(rounded_BD[slice(*rows)]) for rows in row_ranges(stop - start, PANEL_ROWS)
         ]
