@@ -43,9 +43,8 @@ def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
     Parameters
     ----------
     asked
-        One of `KERNELS`. ``auto`` is float16 on a GPU, bfloat16 on CPUs with AMX, else float32, which is also
-        taken where half precision is not proven for so many features. float32 is multiplied by oneDNN on CPUs
-        with AVX-512, by NumPy elsewhere.
+        One of `KERNELS`. ``auto`` is float16 on a GPU where half precision is proven for so many features, else
+        float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere.
     n_features
         Of the points.
 
@@ -90,11 +89,7 @@ def _kernel(dtype: str, *, has_gpu: bool) -> Kernel:
 
 
 def _fastest(n_features: int, *, has_gpu: bool) -> str:
-    if n_features > LARGEST_N_FEATURES_OF_HALF:
-        return "float32"
-    if has_gpu:
-        return "float16"
-    return "bfloat16" if host_features().get("amx-bf16") else "float32"
+    return "float16" if has_gpu and n_features <= LARGEST_N_FEATURES_OF_HALF else "float32"
 
 
 def _has_gpu() -> bool:
