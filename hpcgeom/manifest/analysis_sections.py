@@ -288,7 +288,7 @@ class Geometry(Section):
             ge=0,
             le=1000,
             description="Random splits of the points into halves, for errors of overlaps that count "
-            "correlated points; each takes as long as the overlaps.",
+            "correlated points; each takes twice as long as the overlaps, or longer.",
         ),
     ] = 0
     labels: Annotated[
