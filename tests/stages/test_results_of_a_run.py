@@ -14,7 +14,6 @@ import run_oracle
 import xarray as xr
 
 from hpcgeom.api.running import run_manifest
-from hpcgeom.search.kernels import choose_kernel
 
 KS = (1, 5, 32)
 DIMS = {
@@ -251,9 +250,7 @@ def test_every_distinct_point_was_proven_to_have_its_neighbors(results):
     assert (results.n_proven_rows == results.n_distinct_points).all()
     assert (results.n_certified_rows + results.n_recomputed_rows == results.n_proven_rows).all()
     errors = results.largest_relative_error
-    proposed_in = choose_kernel(n_features=4).name
-    limit = 0.2 if proposed_in == "bfloat16" else 1e-3
-    assert ((errors >= 0) & (errors < limit)).where(kept, other=True).all()
+    assert ((errors >= 0) & (errors < 1e-3)).where(kept, other=True).all()
     assert np.isnan(errors.where(~kept)).all()
     assert errors.max() > 0
 

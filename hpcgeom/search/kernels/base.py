@@ -43,8 +43,8 @@ def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
     Parameters
     ----------
     asked
-        One of `KERNELS`. ``auto`` is float16 on a GPU where half precision is proven for so many features, else
-        float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere.
+        One of `KERNELS`. ``auto`` is float16 on a GPU where half precision is proven for so many features,
+        else float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere.
     n_features
         Of the points.
 
