@@ -35,33 +35,41 @@ def is_asked(backend: str) -> bool:
     return backend == "dadapy"
 
 
-def check_options(estimators: Sequence[str], native: Sequence[str], *, only_points: bool) -> None:
+def check_estimators(wanted: Sequence[str]) -> None:
+    """Refuse estimators that DADApy does not have.
+
+    Raises
+    ------
+    InputError
+        There is one.
+    """
+    unknown = [name for name in wanted if name not in ESTIMATORS]
+    if unknown:
+        raise InputError(
+            f"estimator '{unknown[0]}' is none of DADApy's; expected {', '.join(ESTIMATORS)}: leave it out, "
+            f"or take the backend 'native'"
+        )
+
+
+def check_options(native: Sequence[str], *, only_points: bool) -> None:
     """Refuse to be asked for what DADApy does not give.
 
     Parameters
     ----------
-    estimators
-        Those that are asked for by name.
     native
-        Other options that are asked for, and that the native backend alone has.
+        Options that are asked for, and that the native backend alone has.
     only_points
         Whether there are points and no lists.
 
     Raises
     ------
     InputError
-        An estimator that is none of its own, a native option, or points alone.
+        There is such an option, or there are points alone.
     """
     if only_points:
         raise InputError(
             "points alone are given, and the backend 'dadapy' measures lists; expected distances, indices or "
             "mus: search the neighbors where hpcgeom is installed (hg.nearest_neighbors), and pass them"
-        )
-    unknown = [name for name in estimators if name not in ESTIMATORS]
-    if unknown:
-        raise InputError(
-            f"estimator '{unknown[0]}' is none of DADApy's; expected {', '.join(ESTIMATORS)}: leave it out, "
-            f"or take the backend 'native'"
         )
     if native:
         raise InputError(

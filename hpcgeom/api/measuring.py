@@ -141,7 +141,7 @@ def measure(
     _check_between(settings, has_points=points is not None)
     if by_dadapy:
         only_points = distances is indices is mus
-        measured_by_dadapy.check_options(estimators or (), _native_options(settings), only_points=only_points)
+        measured_by_dadapy.check_options(_native_options(settings), only_points=only_points)
     most_ranks = max(_DEFAULT_KS if overlap_k is None else overlap_k, default=1)
     if error_splits or information_imbalance:  # look at whole lists
         most_ranks = MAX_INT64
@@ -260,6 +260,7 @@ def _estimators(
         [] if only_indices and not from_mus else [e for e in ESTIMATORS if not (from_mus and e == "gride")]
     )
     if by_dadapy:
+        measured_by_dadapy.check_estimators(wanted or ())
         possible = [name for name in possible if name in measured_by_dadapy.ESTIMATORS]
     if wanted is None:
         return [name for name in _DEFAULTS.estimators if name in possible]
