@@ -53,6 +53,15 @@ MuFractionsOption = Annotated[
 GrideRangeMaxOption = Annotated[
     int, typer.Option("--gride-range-max", metavar="N", help="Largest neighbor rank of GRIDE.")
 ]
+LevinaBickelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--levina-bickel-k", metavar="K", help="Neighbors of levina_bickel [default: a manifest's]."
+    ),
+]
+SpectrumOption = Annotated[
+    bool, typer.Option("--spectrum", help="Measure variances, norms and directions of points, too.")
+]
 OverlapKOption = Annotated[
     str | None,
     typer.Option("-k", "--overlap-k", metavar="K", help="Neighbors of overlaps, such as 10,30."),

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 
 from hpcgeom.errors import InputError
+from hpcgeom.geometry.half_samples import half_sample_errors
 from hpcgeom.geometry.ratios import Floats, NeighborLists, read_lists
-from hpcgeom.types import Distances, Status
+from hpcgeom.types import Distances, Indices, Status
 
 MuFilter: TypeAlias = Literal["none", "dadapy"]
 
@@ -30,7 +31,7 @@ class GrideResult:
     value, error
         float64: the maximum of the likelihood, and one standard error by the observed Fisher information; NaN
         where undefined. The information counts ratios as independent, and at large n2 they are not: points
-        share neighbors, so the bars are too short there.
+        share neighbors, so the bars are too short there (`gride_resampling_errors`).
     distance
         float64: the scale, the mean of r_n1 and r_n2 over the points; NaN where undefined.
     n2
@@ -96,6 +97,43 @@ def gride(distances: Distances, range_max: int = 64, mu_filter: MuFilter = "none
         status=np.array(status, dtype=np.int8),
         n_zero_distances=lists.n_zero_distances,
     )
+
+
+def gride_resampling_errors(
+    distances: Distances, indices: Indices, range_max: int = 64, n_splits: int = 32, seed: int = 0
+) -> Floats:
+    """Standard errors of `gride` from random halves of the points, which count that points share neighbors.
+
+    Those of `gride` itself take ratios for independent, and are too small (``docs/estimators.md``).
+
+    Parameters
+    ----------
+    distances, indices
+        Shape (N, K): lists over all points.
+    range_max, n_splits, seed
+        As for `gride` and `half_sample_errors`.
+
+    Returns
+    -------
+    ndarray
+        Shape (len(scales(range_max)),), float64; NaN where `gride` is undefined in a half, and for scales
+        n2 > K / 2 - sqrt(K), which half of a list does not reach.
+
+    Raises
+    ------
+    InputError
+        As for `gride` and `half_sample_errors`.
+    """
+    ranks = scales(range_max)
+    lists = read_lists(distances)
+    within = ranks[ranks <= lists.length / 2 - np.sqrt(lists.length)]
+    errors = np.full(ranks.size, np.nan)
+    if within.size and lists.rows.size >= 2:
+        deepest = int(within[-1])
+        errors[: within.size] = half_sample_errors(
+            lambda half: gride(half, deepest).value, distances, indices, deepest, n_splits, seed
+        )
+    return errors
 
 
 def scales(range_max: int) -> npt.NDArray[np.int64]:

@@ -199,6 +199,7 @@ def collect_units(plan: Plan) -> tuple[Unit, ...]:
         inputs=sorted({unit.digest for unit in geometry_units(plan)}),
         models=[[model.name, model.family, model.revision, model.step] for model in plan.models],
         name=plan.name,
+        lens=[[model.name, model.details_digest] for model in plan.models if model.lens_layers],
     )
     return (Unit("collect", 0, "results", asked, (paths.RESULTS,), stop=plan.samples.n),)
 
@@ -217,7 +218,8 @@ def profile_digest(plan: Plan, model: ModelPlan) -> str:
     """Identity of what is measured on single layers of `model`."""
     asked = plan.manifest["geometry"]
     settings = {key: value for key, value in asked.items() if key not in BETWEEN_LAYERS}
-    labels = {name: plan.samples.label_digests[name] for name in settings["labels"]}
+    used = {*settings["labels"], *settings["exclude_same"].values()}
+    labels = {name: plan.samples.label_digests[name] for name in used}
     return digest("geometry.profile", settings=settings, labels=labels, search=model.search_digest)
 
 

@@ -42,6 +42,8 @@ COMMANDS = {
         "--mu-fraction",
         "--mu-fractions",
         "--gride-range-max",
+        "--levina-bickel-k",
+        "--spectrum",
         "-k --overlap-k",
         "--jaccard",
         "--error-splits",
