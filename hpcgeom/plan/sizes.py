@@ -117,12 +117,10 @@ def _n_between(plan: Plan) -> int:
     geometry, n_errors = plan.manifest["geometry"], 2 if plan.manifest["geometry"]["error_splits"] else 1
     n_overlaps = 3 if len(plan.models) > 1 else 2  # of pairs, with the next layer, at the same depth
     found = n_overlaps * (1 + n_errors) + (len(plan.models) > 1) + 1
-    found += (2 + n_errors) * geometry["jaccard"] + 4 * geometry["cka"]
-    return (
-        found
-        + 3 * geometry["information_imbalance"]
-        + (plan.manifest["dataset"].get("samples") == "intersect")
-    )
+    found += (2 + n_errors) if geometry["jaccard"] else 0
+    found += 4 if geometry["cka"] else 0
+    found += 3 if geometry["information_imbalance"] else 0
+    return found + (plan.manifest["dataset"].get("samples") == "intersect")
 
 
 def n_result_variables(plan: Plan) -> int:
