@@ -116,11 +116,11 @@ def _n_between(plan: Plan) -> int:
     """Variables of the results between layers."""
     geometry, n_errors = plan.manifest["geometry"], 2 if plan.manifest["geometry"]["error_splits"] else 1
     n_overlaps = 3 if len(plan.models) > 1 else 2  # of pairs, with the next layer, at the same depth
-    found = n_overlaps * (1 + n_errors) + (len(plan.models) > 1) + 1
+    found = n_overlaps * (1 + n_errors) + int(len(plan.models) > 1) + 1
     found += (2 + n_errors) if geometry["jaccard"] else 0
     found += 4 if geometry["cka"] else 0
     found += 3 if geometry["information_imbalance"] else 0
-    return found + (plan.manifest["dataset"].get("samples") == "intersect")
+    return found + int(plan.manifest["dataset"].get("samples") == "intersect")
 
 
 def n_result_variables(plan: Plan) -> int:
