@@ -236,9 +236,8 @@ class Peers:
         keys = [f"{what}/{index}" for what in ("here", "alive") for index in range(self.n_processes)]
         missing = [key for key in keys if not comes(partial(self._store.check, [key]))]
         if missing:
-            index = missing[0].partition("/")[2]
             raise ResourceError(
-                f"process {index} of {self.n_processes} did not come within {MEET_S:.0f} s: "
+                f"process {missing[0].partition('/')[2]} of {self.n_processes} did not come within {MEET_S:.0f} s: "
                 "look at its log, and whether Python starts on its node"
             )
         self._notes = [json.loads(text) for text in self._store.multi_get(keys[: self.n_processes])]
