@@ -2,7 +2,7 @@
 
     python tools/bench/pipeline.py [--batches N] [--rounds N]
 
-ESM-2 35M with random weights, all layers pooled, one thread a process, batches of 8 x 256 tokens in float32.
+ESM-2 35M with random weights, all layers pooled, one thread a process, batches of 4 x 256 tokens in float32.
 One process and two take turns on the same batches. A process is idle while its main thread waits for hidden
 states to come or to go, as its trace says; counted from its second batch to its last but one.
 """
@@ -32,7 +32,7 @@ CONFIG = {
     "num_attention_heads": 20, "intermediate_size": 1920, "position_embedding_type": "rotary",
     "token_dropout": True, "mask_token_id": 32, "pad_token_id": 1, "emb_layer_norm_before": False,
 }  # fmt: skip
-N_ROWS, N_TOKENS = 8, 256
+N_ROWS, N_TOKENS = 4, 256
 
 
 def request() -> ModelRequest:
@@ -110,7 +110,7 @@ def together(n: int, n_processes: int) -> tuple[float, list[float]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--batches", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--member", type=Path, help=argparse.SUPPRESS)
