@@ -236,9 +236,9 @@ class Peers:
         keys = [f"{what}/{index}" for what in ("here", "alive") for index in range(self.n_processes)]
         missing = [key for key in keys if not comes(partial(self._store.check, [key]))]
         if missing:
-            name = f"process {missing[0].partition('/')[2]} of {self.n_processes}"
+            late = f"process {missing[0].partition('/')[2]} of {self.n_processes}"
             raise ResourceError(
-                f"{name} did not come within {MEET_S:.0f} s: look at its log, and whether Python starts there"
+                f"{late} did not come within {MEET_S:.0f} s: look at its log, and whether Python starts there"
             )
         self._notes = [json.loads(text) for text in self._store.multi_get(keys[: self.n_processes])]
         self._watch.start()
