@@ -112,14 +112,22 @@ def between(plan: Plan, kind: str, n_layers: int) -> int:
     return 8 * NPZ_BYTES + 2 * n_numbers * 8 * ks * n_layers**2 + of_ranks
 
 
-def _n_between(plan: Plan) -> int:
-    """Variables of the results between layers."""
+def n_pair_variables(plan: Plan) -> int:
+    """Variables of the results that have a chunk of their own for every pair of models."""
     geometry, n_errors = plan.manifest["geometry"], 2 if plan.manifest["geometry"]["error_splits"] else 1
-    n_overlaps = 3 if len(plan.models) > 1 else 2  # of pairs, with the next layer, at the same depth
-    found = n_overlaps * (1 + n_errors) + int(len(plan.models) > 1) + 1
-    found += (2 + n_errors) if geometry["jaccard"] else 0
-    found += 4 if geometry["cka"] else 0
-    found += 3 if geometry["information_imbalance"] else 0
+    found = 1 + n_errors
+    found += 2 + n_errors if len(plan.models) > 1 else 0  # at the same depth, and which layer that is
+    found += 1 + n_errors if geometry["jaccard"] else 0
+    found += 2 if geometry["cka"] else 0
+    return found + (3 if geometry["information_imbalance"] else 0)
+
+
+def _n_between(plan: Plan) -> int:
+    """Variables of the results between layers: of pairs, of a layer with the next, of chance, and why."""
+    geometry, n_errors = plan.manifest["geometry"], 2 if plan.manifest["geometry"]["error_splits"] else 1
+    found = n_pair_variables(plan) + 1 + n_errors + 1
+    found += 1 if geometry["jaccard"] else 0
+    found += 2 if geometry["cka"] else 0
     return found + int(plan.manifest["dataset"].get("samples") == "intersect")
 
 
