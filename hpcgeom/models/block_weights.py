@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from hpcgeom import trace
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.weight_reader import FLOATS, WeightReader
 from hpcgeom.models.weights import Placement
@@ -124,7 +125,8 @@ class BlockWeights:
 
     def _arrive(self, loading: _Loading) -> None:
         try:
-            self._reader.end(loading.reads)
+            with trace.span("wait", for_="weights", block=loading.index):
+                self._reader.end(loading.reads)
         except BaseException:
             self._free.append(loading.buffer)
             raise

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from hpcgeom import trace
 from hpcgeom.errors import DamagedError, ResourceError
 from hpcgeom.models.raw_files import bytes_of, crc32c_of, read_at, write_at
 from hpcgeom.models.transfers import transfers_of
@@ -177,8 +178,10 @@ class HiddenStates:
         return lambda: self._transfers.to_device(reading.result())()
 
     def _checked(self, place: _Place, layer: int) -> torch.Tensor:
-        found = self._read(place, layer)
-        if crc32c_of(bytes_of(found)) != place.crc32c:
+        with trace.span("read", layer=layer, bytes=place.n_bytes):
+            found = self._read(place, layer)
+            is_whole = crc32c_of(bytes_of(found)) == place.crc32c
+        if not is_whole:
             raise DamagedError(
                 f"{self._path(layer)} does not hold the hidden states that were written to it (bytes "
                 f"{place.offset} to {place.offset + place.n_bytes}): check the disk, then run the same "
@@ -199,8 +202,9 @@ class HiddenStates:
 
     def _store(self, place: _Place, host: torch.Tensor, layer: int) -> None:
         raw = bytes_of(host)
-        place.crc32c = crc32c_of(raw)
-        write_at(self._open(layer), raw, place.offset, self._path(layer))
+        with trace.span("write", layer=layer, bytes=place.n_bytes):
+            place.crc32c = crc32c_of(raw)
+            write_at(self._open(layer), raw, place.offset, self._path(layer))
 
     def _settle(self) -> None:
         """Wait until what is under way has arrived."""

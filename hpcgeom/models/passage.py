@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from hpcgeom import faults
+from hpcgeom import faults, trace
 from hpcgeom.models.blocks import BlockCall, first_block_arguments
 from hpcgeom.models.chain import advance, leave
 from hpcgeom.models.failures import explaining_forward
@@ -169,7 +169,7 @@ class Passage:
             sink = self._sink(step, traveler.masks)
             with torch.inference_mode(), self._explaining(traveler.masks):
                 call = traveler.call or self._first_call_of(traveler)
-                with route.hooks.collecting(sink):
+                with trace.span("compute", block=index, batch=number), route.hooks.collecting(sink):
                     after = advance(route.skeleton.model, route.layout, index, call, hidden, sink)
             self.hidden.replace(number, after)
             sink.send()

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from hpcgeom import faults
+from hpcgeom import faults, trace
 from hpcgeom.errors import InputError
 from hpcgeom.models import hidden_states, pooled_parts
 from hpcgeom.models.checkpoint import read_json, weight_files
@@ -120,7 +120,8 @@ class Scratch:
         """Save the pass after `n_steps` steps if it has gone on for so long that saving costs little."""
         if time.monotonic() - self._saved_at >= self._cost_s / COST_SHARE:
             began = time.monotonic()
-            self._save(n_steps, self._hidden.save())
+            with trace.span("write", n_steps=n_steps):
+                self._save(n_steps, self._hidden.save())
             self._hidden.drop_older()
             self._saved_at = time.monotonic()
             self._cost_s = self._saved_at - began

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from hpcgeom import trace
 from hpcgeom.models.checkpoint import Stored, byte_ranges
 from hpcgeom.models.raw_files import bytes_of, read_at
 
@@ -98,7 +99,7 @@ class WeightReader:
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
         self.n_bytes_read += sum(self._sources[name].n_bytes for name in targets)
-        return [self._threads.submit(self._read, self._sources[name], into) for name, into in targets.items()]
+        return [self._threads.submit(self._read, name, into) for name, into in targets.items()]
 
     def end(self, reads: list[Future[None]]) -> None:
         """Wait until what `begin` started can be computed with.
@@ -118,7 +119,11 @@ class WeightReader:
         self._threads.shutdown(cancel_futures=True)
         self._files.close()
 
-    def _read(self, source: _Source, target: torch.Tensor) -> None:
+    def _read(self, name: str, target: torch.Tensor) -> None:
+        with trace.span("read", tensor=name):
+            self._read_from(self._sources[name], target)
+
+    def _read_from(self, source: _Source, target: torch.Tensor) -> None:
         if self._stream is None and source.dtype == target.dtype:
             read_at(source.descriptor, bytes_of(target), source.offset, source.path)
             return

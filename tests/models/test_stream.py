@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from streams_for_tests import PLENTY, batches_of, check_equal, replicated, request_of, some, streamed
 
+from hpcgeom import trace
 from hpcgeom.errors import InputError, ProblemsError, ResourceError
 from hpcgeom.models import ModelRequest, NonFiniteActivation, Reading, Replicate
 from hpcgeom.models.stream import Stream
@@ -213,6 +215,22 @@ def test_the_threads_are_those_asked_for(gpt2):
     torch.set_num_threads(1)
     list(model.run(batches_of("gpt2")))
     assert torch.get_num_threads() == 2
+
+
+def test_a_trace_shows_every_block_of_every_batch_and_what_was_waited_for(gpt2, tmp_path):
+    trace.start(tmp_path / "trace")
+    try:
+        model = streamed(tiny.request("gpt2", gpt2, *some("resid")), 0)
+        list(model.run(batches_of("gpt2"), tmp_path / "scratch"))
+    finally:
+        trace.stop()
+    (path,) = (tmp_path / "trace").iterdir()
+    spans = [event for event in json.loads(path.read_text()) if event["ph"] == "X"]
+    computed = [(e["args"]["block"], e["args"]["batch"]) for e in spans if e["name"] == "compute"]
+    assert computed == [(block, batch) for block in range(3) for batch in range(3)]
+    assert [e["args"]["block"] for e in spans if e["name"] == "wait"] == [0, 1, 2]
+    tensors = [e["args"]["tensor"] for e in spans if e["name"] == "read" and "tensor" in e["args"]]
+    assert len(tensors) == len(set(tensors)) == len(list(model._route.skeleton.model.h.parameters()))
 
 
 def test_tied_tensors_of_a_head_are_loaded_once(tmp_path):
