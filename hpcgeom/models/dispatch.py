@@ -22,6 +22,7 @@ from hpcgeom.models.replicate import ReplicatedModel
 from hpcgeom.models.request import ModelRequest
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import fill, place_weights, torch_dtype
+from hpcgeom.types import Means
 
 HOST, DISK = "cpu", "disk"
 _NO_LIMIT = 2**62
@@ -69,6 +70,13 @@ class Dispatch:
         return ReplicatedModel(request, skeleton, limits, readings, unused, _device(main), threads)
 
 
+def room_of(means: Means, device: str) -> dict[Place, int]:
+    """Room for weights on all GPUs that this process sees, where `device` is one, and on the host."""
+    gpus = range(torch.cuda.device_count()) if device != HOST else ()
+    host = _NO_LIMIT if means.host_bytes is None else means.host_bytes
+    return {**{number: means.gpu_bytes or 0 for number in gpus}, HOST: host}
+
+
 def _places(skeleton: Skeleton, room: Mapping[Place, int], main: Place) -> dict[str, Place]:
     """Path of a submodule, or of a parameter of one that is divided, to where it is; blocks are whole."""
     model, whole = skeleton.model, list(getattr(skeleton.model, "_no_split_modules", None) or ())
@@ -93,9 +101,9 @@ def _load(
     skeleton: Skeleton, request: ModelRequest, places: Mapping[str, Place]
 ) -> tuple[Mapping[str, Stored], tuple[str, ...]]:
     """Load what has a place in memory; the rest by its name, and keys that are not needed."""
-    model, on_disk = skeleton.model, [name for name, place in places.items() if place == DISK]
+    model = skeleton.model
     if skeleton.keys is None or request.folder is None:
-        if on_disk:
+        if DISK in places.values():
             raise InputError(
                 f"model '{request.name}' has random weights, which have no file to be read from when they "
                 "are needed, and they do not fit into memory: use a machine with more memory"
