@@ -57,6 +57,33 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Means:
+    """How a process runs a model: it changes no number.
+
+    Attributes
+    ----------
+    strategy
+        How the model is laid over devices.
+    gpu_bytes
+        What `dispatch` may put on each GPU of weights; None without GPUs.
+    host_bytes
+        What the process may keep in the host's memory of what can also lie on disk: hidden states that
+        `stream` carries from block to block, weights of `dispatch`. None for no limit.
+    n_units
+        The most units of extract that are done together.
+    """
+
+    strategy: str = "replicate"
+    gpu_bytes: int | None = None
+    host_bytes: int | None = None
+    n_units: int = 1
+
+
+WHOLE = Means()
+"""A whole model in each process."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """The smallest restartable piece of a stage; it owns whole files.
 

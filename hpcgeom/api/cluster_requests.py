@@ -7,7 +7,7 @@ from math import ceil
 from pathlib import Path
 
 from hpcgeom.api.doctor import Wrong
-from hpcgeom.api.job_layout import DRIVER_GB, NANNY_GB
+from hpcgeom.api.strategies import DRIVER_GB, NANNY_GB
 from hpcgeom.launch.slurm import commands, scripts
 from hpcgeom.launch.slurm.commands import Node, SchedulerError
 from hpcgeom.launch.slurm.scripts import JobScript, Placement

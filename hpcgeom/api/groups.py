@@ -13,7 +13,7 @@ from hpcgeom.launch.group import run_group
 from hpcgeom.manifest.sections import Manifest
 from hpcgeom.plan.packing import pack
 from hpcgeom.plan.plan import ModelPlan
-from hpcgeom.stages import inputs, task
+from hpcgeom.stages import task
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.task import Receipt, Task
 from hpcgeom.store.jobs import FOLDER
@@ -49,14 +49,12 @@ def with_groups(launch: Launch, run: Run, n_processes: int, *, allow_code_change
         Of a group, at most.
     """
 
-    together = pipelined(inputs.manifest_of(run))
-
     def both(tasks: Sequence[Task], on_receipts: OnReceipts, is_over: Callable[[], bool]) -> None:
         by_model: dict[str, list[Unit]] = {}
         alone: list[Task] = []
         for each in tasks:
             units = run.select(each.stage, each.indices)
-            if each.stage == "extract" and units[0].model in together:
+            if each.means.strategy == "pipeline":
                 by_model.setdefault(units[0].model, []).extend(units)
             else:
                 alone.append(each)

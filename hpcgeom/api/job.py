@@ -12,6 +12,7 @@ from typing import Any
 from hpcgeom.api.groups import AT_ONCE, pipelined, with_groups
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
+from hpcgeom.api.strategies import Resources, means_of, wishes_for
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import IncompleteError, InputError, ResourceError
 from hpcgeom.interrupts import Stopped
@@ -19,6 +20,7 @@ from hpcgeom.launch.devices import number_on_node, take_one
 from hpcgeom.launch.slurm import requeue
 from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.stopping import Stop, listening
+from hpcgeom.plan.footprints import Devices
 from hpcgeom.plan.packing import share, unpack
 from hpcgeom.plan.units import STAGES_OF_JOBS
 from hpcgeom.stages.base import finalize, require_inputs
@@ -29,7 +31,7 @@ from hpcgeom.stages.task import STAGE_OF
 from hpcgeom.store.jobs import FOLDER, read_job
 from hpcgeom.this_group import is_started_here, join_step, leave_step, this_member
 from hpcgeom.this_job import restarts
-from hpcgeom.types import Unit
+from hpcgeom.types import Means, Unit
 
 MAX_REQUEUES = 20
 """Of a job that was submitted by hand."""
@@ -64,11 +66,14 @@ def run_job(
         join_step()
         if _follows(run):
             return job.stage
-    if job.workers is None and job.processes == 1:
+    means: dict[str, Means] = {}
+    if job.strategy and job.tasks == 1:
+        means = means_of(run, units, {job.model: job.strategy}, Resources(job.processes).devices())
+    if job.workers is None and job.processes == 1 and job.strategy != "dispatch":
         take_one(number_on_node())
     todo = {stage: run.units(stage) for stage in STAGES_OF_JOBS[job.stage]} | {job.stage: units}
     with heeding(job.walltime_s, job.max_requeues) as stop:
-        _do(run, todo, job.processes, job.workers, progress, stop, allow_code_change)
+        _do(run, todo, means, job.processes, job.workers, progress, stop, allow_code_change)
     return job.stage
 
 
@@ -79,7 +84,7 @@ def run_task(
     progress: Progress | None = None,
     *,
     part: str | None = None,
-    processes: int = 1,
+    resources: Resources | None = None,
     workers: dict[str, Any] | None = None,
     allow_code_change: bool = False,
 ) -> None:
@@ -93,8 +98,8 @@ def run_task(
         Numbers of the units; by default all of the stage.
     part
         Only a share of them: ``i/n``, or ``slurm`` for what falls to this task of a job or of an array.
-    processes
-        Of this machine that do units; one is this process.
+    resources
+        Processes of this machine that do units (by default this one), and how they run models.
     workers
         What makes workers on other machines, instead.
 
@@ -123,10 +128,27 @@ def run_task(
         units[stage] = run.select(stage, wanted)
     if _follows(run):
         return
-    if workers is None and processes == 1:
+    asked = resources or Resources()
+    means = {} if _is_led(run) else _means(run, units, asked, workers)
+    takes_all = any(each.strategy == "dispatch" for each in means.values())
+    if workers is None and asked.processes == 1 and not takes_all:
         take_one(number_on_node())
     with heeding() as stop:
-        _do(run, units, processes, workers, progress, stop, allow_code_change)
+        _do(run, units, means, asked.processes, workers, progress, stop, allow_code_change)
+
+
+def _means(
+    run: Run,
+    units: Mapping[str, Sequence[Unit]],
+    resources: Resources,
+    workers: dict[str, Any] | None,
+) -> dict[str, Means]:
+    """How the models of units of extract are run; memory of other machines is not known here."""
+    missing = run.records("extract").missing(units.get("extract", ()))
+    if not missing:
+        return {}
+    wishes = wishes_for(manifest_of(run), resources)
+    return means_of(run, missing, wishes, Devices() if workers else resources.devices())
 
 
 def _do_together(
@@ -144,9 +166,14 @@ def _do_together(
         take_one(number_on_node())
         mine = run.select("extract", share(together, share_of_slurm(each_task=False)))
         with heeding() as stop:
-            _do(run, {"extract": mine}, 1, None, progress, stop, allow_code_change)
+            _do(run, {"extract": mine}, {}, 1, None, progress, stop, allow_code_change)
     leave_step()
     return [index for index in indices if not is_together[index]]
+
+
+def _is_led(run: Run) -> bool:
+    """Whether this process and others do units together."""
+    return this_member(run.root / FOLDER) is not None
 
 
 def _follows(run: Run) -> bool:
@@ -162,6 +189,7 @@ def _follows(run: Run) -> bool:
 def _do(
     run: Run,
     units: Mapping[str, Sequence[Unit]],
+    means: Mapping[str, Means],
     processes: int,
     workers: dict[str, Any] | None,
     progress: Progress | None,
@@ -171,15 +199,16 @@ def _do(
     """Do units of stages, one stage after the other, on the same workers."""
     for stage in units:
         run.refuse_other_versions(stage, allow=allow_code_change)
-    is_led = this_member(run.root / FOLDER) is not None
+    is_led = _is_led(run)
+    if is_led:
+        means = {model.name: Means("pipeline", n_units=AT_ONCE) for model in run.plan.models}
     with launcher(processes, run.root, workers) as alone:
         launch = alone if is_led else with_groups(alone, run, processes, allow_code_change=allow_code_change)
         for stage, some in units.items():
             missing = run.records(stage).missing(some)
             if missing:  # the stage says so itself, but workers need not start for that
                 require_inputs(run, STAGE_OF[stage])
-            at_once = AT_ONCE if is_led else 1
-            do_stage(run, stage, missing, launch, progress or Silent(), stop, at_once)
+            do_stage(run, stage, missing, launch, progress or Silent(), stop, means)
             if not run.missing(stage):
                 finalize(run, stage)
             if stop.why:

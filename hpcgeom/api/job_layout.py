@@ -5,31 +5,29 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpcgeom.api.groups import n_processes_of
+from hpcgeom.api.strategies import DRIVER_GB, HEADROOM, NANNY_GB, devices_of
 from hpcgeom.errors import InputError
 from hpcgeom.launch.slurm.scripts import JobScript, Placement
 from hpcgeom.manifest.profile import LoadedProfile
 from hpcgeom.manifest.profile_sections import ExtractJobs, JobSection, Profile
 from hpcgeom.manifest.shell_text import PATH
 from hpcgeom.plan import memory
+from hpcgeom.plan.footprints import Footprint
+from hpcgeom.plan.needs import needs_of
 from hpcgeom.plan.packing import pack, spread
 from hpcgeom.plan.plan import ModelPlan, Plan
+from hpcgeom.plan.strategies import choose
 from hpcgeom.plan.units import STAGES_OF_JOBS, representations
 from hpcgeom.stages.run import Run
 from hpcgeom.store.jobs import Job
 from hpcgeom.types import Unit
 
-HEADROOM = 1.15
-"""Of memory asked for over the plan's estimate of a process."""
-DRIVER_GB = 1.0
-"""GiB of a process that sends units to others, with a scheduler of Dask."""
-NANNY_GB = 0.25
-"""GiB of what watches a worker."""
 _ROUND_TO = 4
 """Memory is asked for in quarters of a GiB."""
 
@@ -71,17 +69,17 @@ class JobLayout:
     ----------
     root
         The run directory, absolute.
+    wishes
+        The strategy that is asked for, by model.
     max_array_size
         Of the cluster: one more than the largest number of an element.
-    pipelined
-        Models that several processes run together.
     """
 
     root: Path
     plan: Plan
+    wishes: Mapping[str, str]
     profile: LoadedProfile
     max_array_size: int
-    pipelined: frozenset[str] = frozenset()
 
     def jobs_of_stage(self, stage: str, missing: Sequence[Any], first: int) -> list[PlannedJob]:
         """The jobs that do the missing units of a stage.
@@ -94,7 +92,7 @@ class JobLayout:
         Raises
         ------
         InputError
-            A process needs more memory than a node has.
+            A process needs more memory than a node has, or a model fits with no strategy that is asked for.
         """
         if stage != "extract":
             return [self._of_workers(stage, first)]
@@ -113,7 +111,6 @@ class JobLayout:
 
     def _extract(self, model: ModelPlan, elements: list[list[int]], number: int) -> PlannedJob:
         section = self._profile.extract
-        each = section.memory_gb or _gb(memory.extract(self.plan, model))
         job = Job(
             self._name("extract", number, model.name),
             "extract",
@@ -122,15 +119,26 @@ class JobLayout:
             walltime_s=section.walltime_s,
             max_requeues=self._profile.slurm.max_requeues,
         )
-        if model.name in self.pipelined:
+        if model.name not in self.wishes:
+            each, n = section.memory_gb or _gb(memory.copied(self.plan, model)), section.processes
+        else:
+            found = self._footprint(model)
+            each, n = section.memory_gb or _gb(found.host_bytes), min(section.processes, found.n_processes)
+            job = replace(job, strategy=found.strategy)
+        if job.strategy == "pipeline":
             job, script = self._of_a_group(job, model, section, each)
         else:
-            self._refuse_weights_larger_than_a_gpu(model)
-            needed = each if section.processes == 1 else section.processes * (each + NANNY_GB) + DRIVER_GB
-            job = replace(job, processes=section.processes)
+            job = replace(job, processes=n)
+            needed = each if n == 1 else n * (each + NANNY_GB) + DRIVER_GB
             script = self._script(job, section, needed, cpus=section.processes * section.cpus)
         script = replace(script, n_elements=len(elements), at_once=section.jobs_at_once)
         return PlannedJob(replace(job, log=script.log), script)
+
+    def _footprint(self, model: ModelPlan) -> Footprint:
+        """What a process of the model takes; refuses what does not fit."""
+        devices = devices_of(self._profile)
+        choice = choose(model.name, needs_of(self.plan, model), self.wishes[model.name], devices)
+        return choice.footprint
 
     def _of_a_group(
         self, job: Job, model: ModelPlan, section: ExtractJobs, each: float
@@ -231,17 +239,6 @@ class JobLayout:
                 f"{what} needs {memory_gb:.2f} GiB on a node, but node.memory_gb of profile "
                 f"'{self._profile.name}' is {node.memory_gb:g}: use larger nodes, fewer processes or workers "
                 "of a node, smaller extract.tokens_per_batch, or extract.unit_rows of the manifest"
-            )
-
-    def _refuse_weights_larger_than_a_gpu(self, model: ModelPlan) -> None:
-        """A whole model runs on one device, whatever the host has."""
-        section, limit_gb = self._profile.extract, self._profile.node_of("extract").gpu_memory_gb
-        weights_gb = memory.weights(model) / 2**30
-        if section.gpus and limit_gb is not None and weights_gb > limit_gb:
-            raise InputError(
-                f"the weights of model '{model.name}' are {weights_gb:.1f} GiB, but node.gpu_memory_gb of "
-                f"profile '{self._profile.name}' is {limit_gb:g}, and a model runs on one GPU: use GPUs with "
-                "more memory, a smaller dtype of the model, or nodes without GPUs (extract.gpus: 0)"
             )
 
     def _placement(self, stage: str) -> Placement:

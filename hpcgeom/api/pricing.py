@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from hpcgeom.manifest.sections import (
     Model,
 )
 from hpcgeom.plan.assemble import ModelDraft, assemble
+from hpcgeom.plan.batches import largest_batch
 from hpcgeom.plan.costs import StageCost, costs_of
 from hpcgeom.plan.dataset import dataset_files, read_dataset
 from hpcgeom.plan.details import catalog_sites
 from hpcgeom.plan.drafts import draft_arrays, draft_catalog, offline_origin
+from hpcgeom.plan.footprints import Devices
 from hpcgeom.plan.plan import DetailPlan, Plan, SamplesPlan
 from hpcgeom.plan.sequences import SampleTokens
+from hpcgeom.plan.strategies import Choice, choose_all, wishes_of
 
 _ENDS = 2
 """Special tokens of a protein: its start and its end."""
@@ -33,11 +37,23 @@ _ENDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A plan that was only looked at, and what each stage of it costs."""
+    """A plan that was only looked at, and what each stage of it costs.
+
+    Attributes
+    ----------
+    choices
+        The strategy of each model that is run, by its name.
+    """
 
     plan: Plan
     stages: tuple[StageCost, ...]
     notices: tuple[str, ...]
+    choices: Mapping[str, Choice]
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """A sentence for each model that cannot be run on its devices."""
+        return tuple(choice.refusal for choice in self.choices.values() if choice.refusal)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -54,17 +70,22 @@ class Price:
                     "n_layers": model.n_layers,
                     "width": model.width,
                     "n_parameters": model.n_parameters,
-                    "strategy": model.strategy,
                     "representations": [item.model_dump(mode="json") for item in model.representations],
                 }
                 for model in self.plan.models
             ],
+            "strategies": {name: choice.as_dict() for name, choice in self.choices.items()},
             "stages": [stage.as_dict() for stage in self.stages],
             "notices": list(self.notices),
         }
 
 
-def price(manifest: Path, n_samples: int | None = None, length: int | None = None) -> Price:
+def price(
+    manifest: Path,
+    n_samples: int | None = None,
+    length: int | None = None,
+    devices: Devices | None = None,
+) -> Price:
     """Work out units, bytes, files, memory and operations of a manifest.
 
     Parameters
@@ -74,6 +95,8 @@ def price(manifest: Path, n_samples: int | None = None, length: int | None = Non
     length
         Tokens of a sample, special ones included. By default every sample is as long as is allowed:
         `dataset.max_length`, or as many tokens as the model has positions for.
+    devices
+        What the models would run on; by default one process that has as much memory as it needs.
 
     Raises
     ------
@@ -86,12 +109,22 @@ def price(manifest: Path, n_samples: int | None = None, length: int | None = Non
     samples = _samples(loaded) if n_samples is None else _assumed(loaded.manifest, n_samples)
     drafts = [_look_at(section, loaded, samples.n, length) for section in loaded.manifest.all_models]
     plan = assemble(loaded.manifest, loaded.folder, samples, drafts)
-    return price_of(plan)
+    return price_of(plan, wishes_of(loaded.manifest), devices)
 
 
-def price_of(plan: Plan) -> Price:
-    """The price of a plan that was made."""
-    return Price(plan, tuple(costs_of(plan)), plan.samples.notices)
+def price_of(plan: Plan, wishes: Mapping[str, str], devices: Devices | None = None) -> Price:
+    """The price of a plan that was made.
+
+    Parameters
+    ----------
+    wishes
+        The strategy that is asked for, by model.
+    devices
+        As for `price`.
+    """
+    choices = choose_all(plan, wishes, devices or Devices())
+    taken = {name: choice.footprint for name, choice in choices.items() if choice.strategy}
+    return Price(plan, tuple(costs_of(plan, taken)), plan.samples.notices, choices)
 
 
 def _check_assumptions(manifest: Manifest, n_samples: int | None, length: int | None) -> None:
@@ -161,10 +194,14 @@ def _look_at(section: Model, loaded: LoadedManifest, n: int, length: int | None)
             )
         each = length or longest
         of_pass = min(each, longest)
+        n_rows, n_tokens = largest_batch(np.full(n, of_pass), loaded.manifest.extract.tokens_per_batch)
         return replace(
             draft,
             tokens=SampleTokens(np.full(n, each, dtype=np.int64)),
             details=_details(loaded.manifest, section, facts, of_pass),
+            n_tokens=n * each,
+            n_batch_rows=n_rows,
+            n_batch_tokens=n_tokens,
             flops=facts.forward_flops(n * each, of_pass),
             values_per_token=facts.values_per_token(of_pass, keeps_scores=section.family == "igpt"),
         )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hpcgeom.api.groups import pipelined
 from hpcgeom.api.job_layout import JobLayout, PlannedJob, missing_of_jobs, place_for_scripts
 from hpcgeom.api.pricing import Price, price, price_of
 from hpcgeom.api.running import run_directory_of
+from hpcgeom.api.strategies import devices_of
 from hpcgeom.launch.slurm import commands, scripts
 from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile
 from hpcgeom.plan import paths
+from hpcgeom.plan.strategies import wishes_of
 from hpcgeom.plan.units import STAGES_OF_JOBS, units_of
 from hpcgeom.stages.run import Run
 
@@ -57,18 +58,18 @@ def rehearse(
         As `submit`, as far as it can be known without preparing.
     """
     loaded, cluster = load_manifest(manifest), find_profile(profile)
-    root = place_for_scripts(run_directory_of(loaded, run_dir))
+    root, wishes = place_for_scripts(run_directory_of(loaded, run_dir)), wishes_of(loaded.manifest)
     if n_samples is None and (root / paths.PLAN).exists():
         run = Run(root)
-        found, missing = price_of(run.plan), missing_of_jobs(run)
+        found, missing = price_of(run.plan, wishes, devices_of(cluster.profile)), missing_of_jobs(run)
     else:
-        found = price(manifest, n_samples, length)
+        found = price(manifest, n_samples, length, devices_of(cluster.profile))
         missing = {
             name: [unit for stage in stages for unit in units_of(found.plan, stage)]
             for name, stages in STAGES_OF_JOBS.items()
         }
     size, notices = _array_size_or_default(cluster)
-    layout = JobLayout(root, found.plan, cluster, size, pipelined(loaded.manifest))
+    layout = JobLayout(root, found.plan, wishes, cluster, size)
     jobs: list[PlannedJob] = []
     for stage in STAGES_OF_JOBS:
         before = tuple(f"<{planned.job.name}>" for planned in jobs)

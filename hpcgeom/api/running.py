@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,15 @@ from hpcgeom.api.groups import with_groups
 from hpcgeom.api.job import heeding
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
+from hpcgeom.api.strategies import Resources, means_of, resources_for, wishes_for
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, load_manifest, manifest_digest
 from hpcgeom.plan import paths
+from hpcgeom.plan.footprints import Devices
 from hpcgeom.plan.units import STAGES
 from hpcgeom.stages.base import finalize
+from hpcgeom.stages.inputs import manifest_of
 from hpcgeom.stages.prepare import prepare
 from hpcgeom.stages.provenance import read_manifest_folder
 from hpcgeom.stages.reuse import take_over
@@ -38,6 +41,8 @@ def run_manifest(
     progress: Progress | None = None,
     *,
     elsewhere: dict[str, Any] | None = None,
+    host_memory_gb: float | None = None,
+    strategy: str | None = None,
     allow_code_change: bool = False,
 ) -> Path:
     """Do everything that a manifest asks for, on this machine; what is done is not done again.
@@ -54,6 +59,10 @@ def run_manifest(
         Another run; units of equal digest are taken over from it.
     elsewhere
         What makes workers on other machines (`hpcgeom.store.jobs.Job.workers`), in place of processes here.
+    host_memory_gb
+        GiB of memory that the models may take in all processes together; by default what the machine has.
+    strategy
+        Of all models, in place of those that the manifest asks for. The results do not depend on it.
     allow_code_change
         Go on with a stage that another version of hpcgeom began.
 
@@ -65,7 +74,7 @@ def run_manifest(
     Raises
     ------
     InputError
-        The manifest, its data or its models are wrong.
+        The manifest, its data or its models are wrong, or a model does not fit into what there is.
     IncompleteError
         Units failed; the others are done.
     ResourceError
@@ -75,7 +84,9 @@ def run_manifest(
     loaded = load_manifest(manifest)
     root = run_directory_of(loaded, run_dir)
     run = begin(loaded, root, reuse, listener)
-    complete(run, workers, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
+    resources = resources_for(workers, host_memory_gb, strategy)
+    wishes = wishes_for(loaded.manifest, resources)
+    complete(run, wishes, resources, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
     return root
 
 
@@ -97,24 +108,23 @@ def resume(
     progress: Progress | None = None,
     *,
     elsewhere: dict[str, Any] | None = None,
+    host_memory_gb: float | None = None,
+    strategy: str | None = None,
     allow_code_change: bool = False,
 ) -> Path:
-    """Do what is missing in a run, from the manifest that it keeps.
+    """Do what is missing in a run, from the manifest that it keeps; parameters as of `run_manifest`.
 
     Raises
     ------
     InputError
-        The directory is not a run.
+        The directory is not a run, or a model does not fit into what there is.
     IncompleteError
         Units failed again.
     """
-    complete(
-        read_run(root),
-        workers,
-        progress or Silent(),
-        elsewhere=elsewhere,
-        allow_code_change=allow_code_change,
-    )
+    run, resources = read_run(root), resources_for(workers, host_memory_gb, strategy)
+    wishes = wishes_for(manifest_of(run), resources)
+    listener = progress or Silent()
+    complete(run, wishes, resources, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
     return root
 
 
@@ -137,21 +147,27 @@ def read_run(root: Path) -> Run:
 
 def complete(
     run: Run,
-    workers: int | None,
+    wishes: Mapping[str, str],
+    resources: Resources,
     progress: Progress,
     *,
     elsewhere: dict[str, Any] | None = None,
     allow_code_change: bool = False,
 ) -> None:
     """Do every missing unit of every stage, in the order of the stages."""
-    processes = workers or len(os.sched_getaffinity(0))
-    if not any(run.missing(stage) for stage in STAGES):
+    missing = {stage: run.missing(stage) for stage in STAGES}
+    processes = resources.processes
+    if not any(missing.values()):
         processes, elsewhere = 1, None
+    means: dict[str, Means] = {}
+    if missing["extract"]:  # memory of other machines is not known here
+        devices = Devices() if elsewhere else resources.devices()
+        means = means_of(run, missing["extract"], wishes, devices)
     with heeding() as stop, launcher(processes, run.root, elsewhere) as alone:
         launch = with_groups(alone, run, processes, allow_code_change=allow_code_change)
         for stage in STAGES:
             run.refuse_other_versions(stage, allow=allow_code_change)
-            do_stage(run, stage, run.missing(stage), launch, progress, stop)
+            do_stage(run, stage, run.missing(stage), launch, progress, stop, means)
             if stop.why:
                 return
             finalize(run, stage)

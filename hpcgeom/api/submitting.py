@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hpcgeom.api.groups import pipelined
 from hpcgeom.api.job_layout import JobLayout, missing_of_jobs, place_for_scripts
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.running import begin, read_run, run_directory_of
@@ -18,6 +17,7 @@ from hpcgeom.launch.slurm.states import JobState
 from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile, load_profile
 from hpcgeom.plan.packing import unpack
+from hpcgeom.plan.strategies import wishes_of
 from hpcgeom.plan.units import STAGES, STAGES_OF_JOBS
 from hpcgeom.stages.inputs import manifest_of
 from hpcgeom.stages.run import Run
@@ -83,8 +83,8 @@ def submit(
     place_for_scripts(root)
     listener.say(f"profile: {cluster.path or 'defaults of the cluster'}")
     _require_controller()
-    run = begin(loaded, root, reuse, listener)
-    return submit_missing(run, cluster, listener, allow_code_change=allow_code_change)
+    run, wishes = begin(loaded, root, reuse, listener), wishes_of(loaded.manifest)
+    return submit_missing(run, wishes, cluster, listener, allow_code_change=allow_code_change)
 
 
 def resubmit(
@@ -105,7 +105,8 @@ def resubmit(
     run = read_run(root)
     cluster = find_profile(profile) if profile is not None else kept_profile(root)
     _require_controller()
-    return submit_missing(run, cluster, progress or Silent(), allow_code_change=allow_code_change)
+    wishes, listener = wishes_of(manifest_of(run)), progress or Silent()
+    return submit_missing(run, wishes, cluster, listener, allow_code_change=allow_code_change)
 
 
 def _require_controller() -> None:
@@ -134,7 +135,12 @@ def kept_profile(root: Path) -> LoadedProfile:
 
 
 def submit_missing(
-    run: Run, cluster: LoadedProfile, progress: Progress, *, allow_code_change: bool = False
+    run: Run,
+    wishes: Mapping[str, str],
+    cluster: LoadedProfile,
+    progress: Progress,
+    *,
+    allow_code_change: bool = False,
 ) -> Submission:
     """Submit what is missing and what no living job of the run does, stage after stage.
 
@@ -149,7 +155,7 @@ def submit_missing(
         run.refuse_other_versions(stage, allow=allow_code_change)
     with lease(run.root / SUBMISSION_LEASE):
         _keep_profile(run.root, cluster)
-        return _Submitter(run, cluster, progress).submit()
+        return _Submitter(run, wishes, cluster, progress).submit()
 
 
 def _keep_profile(root: Path, cluster: LoadedProfile) -> None:
@@ -160,11 +166,12 @@ def _keep_profile(root: Path, cluster: LoadedProfile) -> None:
 class _Submitter:
     """One pass over the stages of a run."""
 
-    def __init__(self, run: Run, cluster: LoadedProfile, progress: Progress) -> None:
+    def __init__(
+        self, run: Run, wishes: Mapping[str, str], cluster: LoadedProfile, progress: Progress
+    ) -> None:
         size = cluster.profile.slurm.max_array_size or commands.max_array_size()
         self._run, self._progress = run, progress
-        together = pipelined(manifest_of(run))
-        self._layout = JobLayout(place_for_scripts(run.root), run.plan, cluster, size, together)
+        self._layout = JobLayout(place_for_scripts(run.root), run.plan, wishes, cluster, size)
         known = adopt(run.root)
         self._next = 1 + max((_number(job) for job in known), default=-1)
         self._states = _states_of(known)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from hpcgeom.api.progress import Progress
 from hpcgeom.errors import HpcgeomError, IncompleteError, InputError, ResourceError
@@ -12,7 +13,7 @@ from hpcgeom.launch.stopping import Stop
 from hpcgeom.plan.packing import sets
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.task import Receipt, Task
-from hpcgeom.types import Unit
+from hpcgeom.types import WHOLE, Means, Unit
 
 OnReceipts = Callable[[Sequence[Receipt]], None]
 Launch = Callable[[Sequence[Task], OnReceipts, Callable[[], bool]], None]
@@ -29,7 +30,7 @@ def do_stage(
     launch: Launch,
     progress: Progress,
     stop: Stop | None = None,
-    at_once: int = 1,
+    means: Mapping[str, Means] | None = None,
 ) -> None:
     """Do some units of a stage; those that other living processes do are waited for.
 
@@ -37,8 +38,8 @@ def do_stage(
     ----------
     stop
         What the process was told; it learns how long units take.
-    at_once
-        Units that one process does together, at most.
+    means
+        How models are run, by name; a model that is not named is whole in one process.
 
     Raises
     ------
@@ -55,9 +56,7 @@ def do_stage(
     todo: Sequence[Unit] = sorted(missing, key=lambda unit: bool(unit.needs))
     is_first = True
     while todo and not told.is_wanted():
-        tasks = [
-            Task(str(run.root), stage, tuple(unit.index for unit in units)) for units in sets(todo, at_once)
-        ]
+        tasks = list(_tasks(run, todo, means or {}))
         launch(tasks, heard.take, told.is_wanted)
         held, heard.held = heard.held, []
         elsewhere = [receipt for receipt in held if not run.units(stage)[receipt.index].needs]
@@ -70,6 +69,15 @@ def do_stage(
         raise _error_of(stage, heard.failures, n_units)
     if not told.why:
         progress.end(stage)
+
+
+def _tasks(run: Run, todo: Sequence[Unit], means: Mapping[str, Means]) -> Iterator[Task]:
+    for _, some in groupby(todo, key=lambda unit: unit.model):
+        units = list(some)
+        how = means.get(units[0].model, WHOLE)
+        for together in sets(units, how.n_units):
+            indices = tuple(unit.index for unit in together)
+            yield Task(str(run.root), together[0].stage, indices, how)
 
 
 @dataclass(slots=True)

@@ -29,6 +29,9 @@ DetailSite = Literal["attention", "logits", "probabilities", "logit_lens"]
 """What can only be kept whole, for chosen samples; nothing is pooled and no neighbors are found."""
 Pooling = Literal["mean", "mean_all", "last", "first", "max", "std", "tokens"]
 
+OF_THE_HEAD = frozenset({"logits", "probabilities", "logit_lens"})
+"""What the model's head gives."""
+
 SITES: tuple[str, ...] = get_args(Site)
 DETAIL_SITES: tuple[str, ...] = get_args(DetailSite)
 HEAD_SITES: tuple[str, ...] = ("q", "k", "v", "z")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,30 @@ def validate(manifest: Path) -> str:
     return f"{manifest} is valid: {loaded.manifest.name}, digest {manifest_digest(loaded.manifest)[:8]}"
 
 
-def plan(manifest: Path, n_samples: int | None, length: int | None, *, as_json: bool) -> str:
-    """The price of a manifest."""
+def plan(
+    manifest: Path,
+    n_samples: int | None,
+    length: int | None,
+    profile: Path | None,
+    devices: str | None,
+    *,
+    as_json: bool,
+) -> tuple[str, int]:
+    """The price of a manifest; exit code 4 where a model cannot be run on the devices."""
     from hpcgeom.api.pricing import price
+    from hpcgeom.api.strategies import devices_of, parse_devices, resources_for
+    from hpcgeom.manifest.profile import load_profile
 
-    found = price(manifest, n_samples, length)
-    return json.dumps(found.as_dict(), indent=1) if as_json else render.price(found)
+    if profile is not None and devices is not None:
+        raise InputError("--profile says what devices there are, and --devices too: leave one of them out")
+    if profile is not None:
+        there = devices_of(load_profile(profile).profile)
+    else:
+        here = resources_for(None, None, None)
+        there = here.devices() if devices is None else parse_devices(devices)
+    found = price(manifest, n_samples, length, there)
+    text = json.dumps(found.as_dict(), indent=1) if as_json else render.price(found)
+    return text, 4 if found.refusals else 0
 
 
 def prepare(manifest: Path, run_dir: Path | None) -> str:
@@ -79,82 +97,87 @@ def prepare(manifest: Path, run_dir: Path | None) -> str:
     return "\n".join([*notices, f"{run.root} is prepared: hpcgeom resume {run.root} does the rest"])
 
 
-def run(
-    manifest: Path,
-    run_dir: Path | None,
-    workers: int | None,
-    reuse: Path | None,
-    dask: str | None,
-    allow_code_change: bool,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class How:
+    """Where units are done, and how models are run; see the options of the commands."""
+
+    workers: int | None = None
+    dask: str | None = None
+    strategy: str | None = None
+    host_memory_gb: float | None = None
+    allow_code_change: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """Keywords of the functions of the API."""
+        return {
+            "workers": self.workers,
+            "elsewhere": self.elsewhere(),
+            "strategy": self.strategy,
+            "host_memory_gb": self.host_memory_gb,
+            "allow_code_change": self.allow_code_change,
+        }
+
+    def elsewhere(self) -> dict[str, Any] | None:
+        """What makes workers on other machines; None where units are done here."""
+        if self.dask is None:
+            return None
+        if self.workers is not None:
+            raise InputError(
+                "--workers N are processes here, and --dask MODE are workers of a job: leave one of them out"
+            )
+        from hpcgeom.api.launchers import workers_of_allocation
+
+        return workers_of_allocation(self.dask)
+
+
+def run(manifest: Path, run_dir: Path | None, reuse: Path | None, how: How) -> str:
     """Do everything, draw the figures and say where things are."""
     from hpcgeom.api.running import run_manifest
 
-    elsewhere = _workers_elsewhere(workers, dask)
+    options = how.options()
     with make_progress() as progress:
-        root = run_manifest(
-            manifest,
-            run_dir,
-            workers,
-            reuse,
-            progress,
-            elsewhere=elsewhere,
-            allow_code_change=allow_code_change,
-        )
+        root = run_manifest(manifest, run_dir, reuse=reuse, progress=progress, **options)
     return finished(root)
 
 
-def resume(root: Path, workers: int | None, dask: str | None, allow_code_change: bool) -> str:
+def resume(root: Path, how: How) -> str:
     """Do what is missing, draw the figures and say where things are."""
     from hpcgeom.api.running import resume as resume_run
 
-    elsewhere = _workers_elsewhere(workers, dask)
+    options = how.options()
     with make_progress() as progress:
-        resume_run(root, workers, progress, elsewhere=elsewhere, allow_code_change=allow_code_change)
+        resume_run(root, progress=progress, **options)
     return finished(root)
-
-
-def _workers_elsewhere(workers: int | None, dask: str | None) -> dict[str, Any] | None:
-    if dask is None:
-        return None
-    if workers is not None:
-        raise InputError(
-            "--workers N are processes here, and --dask MODE are workers of a job: leave one of them out"
-        )
-    from hpcgeom.api.launchers import workers_of_allocation
-
-    return workers_of_allocation(dask)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which units a task is to do, and where; see the options of the command."""
+    """Which units a task is to do; see the options of the command."""
 
     stage: str | None
     indices: str | None
     share: str | None
-    workers: int | None
-    dask: str | None
-    job: str | None
 
 
-def task(root: Path, wanted: Wanted, allow_code_change: bool) -> str:
+def task(root: Path, wanted: Wanted, how: How, job: str | None) -> str:
     """Do some units."""
     from hpcgeom.api.job import run_job, run_task
+    from hpcgeom.api.strategies import Resources
     from hpcgeom.plan.packing import unpack
 
-    if wanted.job is not None:
-        if any(value is not None for value in astuple(wanted)[:-1]):
+    if job is not None:
+        rest = replace(how, allow_code_change=False)
+        if any(value is not None for value in astuple(wanted)) or rest != How():
             raise InputError("--job NAME says all that is to be done: leave the other options out")
         with make_progress() as progress:
-            stage = run_job(root, wanted.job, progress, allow_code_change=allow_code_change)
-        return finished(root) if stage == "collect" else f"{stage}: the units of {wanted.job} are done"
+            stage = run_job(root, job, progress, allow_code_change=how.allow_code_change)
+        return finished(root) if stage == "collect" else f"{stage}: the units of {job} are done"
     if wanted.stage is None:
         raise InputError(
             "a task needs --stage S (or --job NAME): expected extract, search, merge, geometry or collect"
         )
     indices = None if wanted.indices is None else unpack(wanted.indices)
-    elsewhere = _workers_elsewhere(wanted.workers, wanted.dask)
+    elsewhere = how.elsewhere()
     with make_progress() as progress:
         run_task(
             root,
@@ -162,9 +185,9 @@ def task(root: Path, wanted: Wanted, allow_code_change: bool) -> str:
             indices,
             progress,
             part=wanted.share,
-            processes=wanted.workers or 1,
+            resources=Resources(how.workers or 1, how.host_memory_gb, how.strategy),
             workers=elsewhere,
-            allow_code_change=allow_code_change,
+            allow_code_change=how.allow_code_change,
         )
     if "collect" in wanted.stage.split(","):
         return finished(root)

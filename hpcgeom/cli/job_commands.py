@@ -9,6 +9,7 @@ import typer
 from hpcgeom.cli.options import (
     AllowOption,
     DaskOption,
+    HostMemoryOption,
     JsonOption,
     LengthOption,
     ManifestOption,
@@ -17,6 +18,7 @@ from hpcgeom.cli.options import (
     RunArgument,
     RunDirOption,
     SamplesOption,
+    StrategyOption,
     WorkersOption,
 )
 
@@ -60,13 +62,15 @@ def task(
     job: Annotated[
         str | None, typer.Option("--job", metavar="NAME", help="What that submitted job is to do, instead.")
     ] = None,
+    strategy: StrategyOption = None,
+    host_memory_gb: HostMemoryOption = None,
     allow_code_change: AllowOption = False,
 ) -> None:
     """Do some units of one stage: what a job of a scheduler does."""
     from hpcgeom.cli import commands
 
-    wanted = commands.Wanted(stage, indices, share, workers, dask, job)
-    typer.echo(commands.task(run, wanted, allow_code_change))
+    how = commands.How(workers, dask, strategy, host_memory_gb, allow_code_change)
+    typer.echo(commands.task(run, commands.Wanted(stage, indices, share), how, job))
 
 
 def status(
@@ -105,6 +109,8 @@ def resume(
     workers: WorkersOption = None,
     dask: DaskOption = None,
     profile: ProfileOption = None,
+    strategy: StrategyOption = None,
+    host_memory_gb: HostMemoryOption = None,
     allow_code_change: AllowOption = False,
 ) -> None:
     """Do what is missing in a run: on SLURM if it was submitted (without --workers), else here."""
@@ -113,4 +119,5 @@ def resume(
     if submission.is_for_slurm(run, workers, dask, profile):
         typer.echo(submission.resubmit(run, profile, allow_code_change))
     else:
-        typer.echo(commands.resume(run, workers, dask, allow_code_change))
+        how = commands.How(workers, dask, strategy, host_memory_gb, allow_code_change)
+        typer.echo(commands.resume(run, how))

@@ -14,6 +14,8 @@ from hpcgeom.cli import job_commands, measure_command
 from hpcgeom.cli.options import (
     AllowOption,
     DaskOption,
+    DevicesOption,
+    HostMemoryOption,
     JsonOption,
     LengthOption,
     ManifestOption,
@@ -22,6 +24,7 @@ from hpcgeom.cli.options import (
     RunArgument,
     RunDirOption,
     SamplesOption,
+    StrategyOption,
     WorkersOption,
 )
 from hpcgeom.errors import HpcgeomError, InputError, ResourceError
@@ -105,12 +108,16 @@ def plan(
     manifest: ManifestOption,
     samples: SamplesOption = None,
     length: LengthOption = None,
+    profile: ProfileOption = None,
+    devices: DevicesOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show units, bytes, files, memory and operations; runs nothing."""
+    """Show units, bytes, files, memory, strategies and operations; runs nothing."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.plan(manifest, samples, length, as_json=json))
+    text, code = commands.plan(manifest, samples, length, profile, devices, as_json=json)
+    typer.echo(text)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -128,12 +135,15 @@ def run(
     workers: WorkersOption = None,
     reuse: ReuseOption = None,
     dask: DaskOption = None,
+    strategy: StrategyOption = None,
+    host_memory_gb: HostMemoryOption = None,
     allow_code_change: AllowOption = False,
 ) -> None:
     """Do everything on this machine, or in this job; what is done is not done again."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.run(manifest, run_dir, workers, reuse, dask, allow_code_change))
+    how = commands.How(workers, dask, strategy, host_memory_gb, allow_code_change)
+    typer.echo(commands.run(manifest, run_dir, reuse, how))
 
 
 for command in (

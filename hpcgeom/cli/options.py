@@ -48,6 +48,32 @@ DaskOption = Annotated[
         help="allocation: units run on workers, one for each task of the SLURM job that this is in.",
     ),
 ]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        metavar="S",
+        help="How models are laid over devices: auto, replicate, pipeline, stream or dispatch "
+        "[default: as the manifest says].",
+    ),
+]
+HostMemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--host-memory-gb",
+        min=0.1,
+        metavar="G",
+        help="GiB of memory for models and their hidden states [default: what the machine has].",
+    ),
+]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="NxG",
+        help="Say how models would be laid over N GPUs of G GiB, such as 4x40 [default: this machine].",
+    ),
+]
 AllowOption = Annotated[
     bool, typer.Option("--allow-code-change", help="Go on with a stage begun by another version.")
 ]

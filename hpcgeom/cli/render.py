@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpcgeom.api.doctor import Finding
     from hpcgeom.api.pricing import Price
+    from hpcgeom.plan.strategies import Choice
     from hpcgeom.stages.verify import Verdict
 
 
@@ -70,7 +71,29 @@ def price(found: Price) -> str:
         "memory (of a process of its own) and operations are upper estimates"
     )
     notices = [f"note: {notice}" for notice in found.notices]
-    return "\n".join([head, "", table(models), "", table(stages), "", foot, *notices])
+    laid = ["", strategies(found.choices)] if found.choices else []
+    refused = [f"refused: {sentence}" for sentence in found.refusals]
+    return "\n".join([head, "", table(models), *laid, "", table(stages), "", foot, *notices, *refused])
+
+
+def strategies(choices: Mapping[str, Choice]) -> str:
+    """What each strategy of each model takes, the chosen one marked."""
+    rows = [("strategy", "", "processes", "of a GPU", "of the host, each", "")]
+    for name, choice in choices.items():
+        for found in choice.footprints:
+            is_chosen = found.strategy == choice.strategy
+            rows.append(
+                (
+                    f"{name} {found.strategy}",
+                    "*" if is_chosen else "",
+                    str(found.n_processes),
+                    "-" if found.gpu_bytes is None else size(found.gpu_bytes),
+                    size(found.host_bytes),
+                    found.problem,
+                )
+            )
+    where = next(iter(choices.values())).devices.where
+    return f"on {where} (* is chosen; stream and dispatch take what there is beyond this)\n{table(rows)}"
 
 
 def verdict(root: Path, found: Verdict) -> str:

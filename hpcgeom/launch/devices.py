@@ -7,6 +7,11 @@ import os
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
+def visible() -> list[str]:
+    """The GPUs that this process was given, as CUDA calls them; none where it computes without."""
+    return [device for device in os.environ.get(VISIBLE, "").split(",") if device]
+
+
 def take_one(number: int) -> None:
     """Let this process see one of the GPUs of its job, before it loads CUDA; one or none stays as it is.
 
@@ -15,9 +20,9 @@ def take_one(number: int) -> None:
     number
         Of the process among those of its node.
     """
-    visible = [device for device in os.environ.get(VISIBLE, "").split(",") if device]
-    if len(visible) > 1:
-        os.environ[VISIBLE] = visible[number % len(visible)]
+    devices = visible()
+    if len(devices) > 1:
+        os.environ[VISIBLE] = devices[number % len(devices)]
 
 
 def number_on_node(name: object = None) -> int:

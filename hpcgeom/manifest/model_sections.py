@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from hpcgeom.catalog.sites import EMBEDDING_SITES, Site
-from hpcgeom.manifest.catalog_section import CatalogModel, DtypeField, ModelName, Step, StrategyField
+from hpcgeom.manifest.catalog_section import CatalogModel, DtypeField, ModelName, Step
 from hpcgeom.manifest.fields import (
     MAX_INT64,
     Factory,
@@ -124,7 +124,13 @@ class ModuleModel(Section):
         ModulePath | None, Field(description="Path of the norm that follows the last block.")
     ] = None
     dtype: DtypeField = "float32"
-    strategy: StrategyField = "auto"
+    strategy: Annotated[
+        Literal["auto", "replicate", "dispatch"],
+        Field(
+            description="How the model is laid over devices; changes no number, so it is not part of the "
+            "digest. Blocks of a module need not be a chain, so it is neither cut nor streamed."
+        ),
+    ] = "auto"
 
     def heads_of(self, site: str) -> int | None:
         """Heads of `site`, one of q, k, v and z; None if unknown."""

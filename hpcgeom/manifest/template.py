@@ -112,7 +112,7 @@ models:
     step: null                   # training step of these weights, a coordinate of the results
     tokenizer: null              # local folder or hub id, where it is not that of source
     dtype: float32               # float32 | bfloat16 | float16
-    strategy: auto               # auto | replicate; changes no number
+    strategy: auto               # auto | replicate | pipeline | stream | dispatch; changes no number
 
 # Or an untrained model:
 # models:

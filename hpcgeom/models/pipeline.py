@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -140,7 +141,7 @@ class PipelinedModel:
         width = int(hidden.shape[-1])
         return shapes_of(self.skeleton, self.readings, widths, width, self.unused_keys)
 
-    def run(self, batches: Iterable[TokenBatch]) -> Iterator[Pooled]:
+    def run(self, batches: Iterable[TokenBatch], scratch: Path | None = None) -> Iterator[Pooled]:
         """What this process reads of some batches.
 
         Yields
@@ -161,6 +162,7 @@ class PipelinedModel:
         OtherFailed
             Another process has failed.
         """
+        del scratch  # a batch is yielded when it is found
         for number, batch in enumerate(batches):
             try:
                 yield self._extract(batch, check_finite=True)

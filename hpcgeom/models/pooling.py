@@ -41,6 +41,12 @@ class BatchMasks:
         ones = real.to(torch.int8)
         return cls(real, ordinary, ones.argmax(dim=1), n_tokens - 1 - ones.flip(1).argmax(dim=1))
 
+    def on(self, device: torch.device) -> BatchMasks:
+        """The same masks on `device`: parts of a model may be on several."""
+        if self.real.device == device:
+            return self
+        return BatchMasks(*(getattr(self, name).to(device) for name in self.__slots__))
+
 
 def check_poolable(masks: BatchMasks, poolings: frozenset[str]) -> None:
     """Refuse rows that a pooling would average over nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -136,8 +137,9 @@ class ReplicatedModel:
         """
         return self._extract(batch, check_finite=True)
 
-    def run(self, batches: Iterable[TokenBatch]) -> Iterator[Pooled]:
+    def run(self, batches: Iterable[TokenBatch], scratch: Path | None = None) -> Iterator[Pooled]:
         """Pooled activations of each of some batches, as `extract` gives them; errors say which batch."""
+        del scratch  # a batch is yielded when it is found
         for number, batch in enumerate(batches):
             try:
                 yield self.extract(batch)

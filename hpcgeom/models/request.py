@@ -10,13 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.catalog.sites import SiteShape
+from hpcgeom.catalog.sites import OF_THE_HEAD, SiteShape
 from hpcgeom.errors import InputError
 from hpcgeom.models.checkpoint import read_json
 
 RANDOM_WEIGHTS = "random"
-NEED_HEAD = frozenset({"logits", "probabilities", "logit_lens"})
-"""Details that the model's head gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ class ModelRequest:
     @property
     def needs_head(self) -> bool:
         """Whether something is read that only the model's head gives."""
-        return bool(NEED_HEAD & set(self.details))
+        return bool(OF_THE_HEAD & set(self.details))
 
     def config_settings(self) -> Mapping[str, Any]:
         """What config.json says, read from `config` or from the file in `folder`.

@@ -111,8 +111,9 @@ class PooledSink:
         self._check_shape(site, hidden, source)
         if hidden.dim() == 3:
             hidden = reading.of_head(hidden)
+        masks = self.masks.on(hidden.device)
         for pooling in reading.poolings:
-            point = hidden.float() if hidden.dim() == 2 else pool(hidden, self.masks, pooling)
+            point = hidden.float() if hidden.dim() == 2 else pool(hidden, masks, pooling)
             self._rows(site, pooling, point, source)[reading.position[layer]] = point
         self._read_by[site, layer] = source
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 from hpcgeom.models.details import Details
+from hpcgeom.models.dispatch import Dispatch, room_of
 from hpcgeom.models.replicate import Replicate
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
 from hpcgeom.models.sinks import Pooled
+from hpcgeom.models.stream import HOST_MEMORY_BYTES, Stream
+from hpcgeom.types import Means
 
 
 class OpenModel(Protocol):
@@ -17,10 +21,16 @@ class OpenModel(Protocol):
     def describe(self, probe: TokenBatch | None = None) -> ModelShapes:
         """Layers and widths of all that is read, found by running a few tokens."""
 
-    def run(self, batches: Iterable[TokenBatch]) -> Iterator[Pooled]:
+    def run(self, batches: Iterable[TokenBatch], scratch: Path | None = None) -> Iterator[Pooled]:
         """Pooled activations of each batch, in order.
 
         Batches may be taken well ahead of what is yielded.
+
+        Parameters
+        ----------
+        scratch
+            Folder for what a strategy has found of these batches, so that a killed pass goes on from there;
+            it is removed by the caller, once the results are recorded.
 
         Raises
         ------
@@ -37,15 +47,15 @@ class OpenModel(Protocol):
         """Take all hooks off the model."""
 
 
-def open_model(request: ModelRequest, strategy: str, device: str, threads: int) -> OpenModel:
+def open_model(request: ModelRequest, means: Means, device: str, threads: int) -> OpenModel:
     """Build the model of `request` and load its weights.
 
     Parameters
     ----------
     request
         What is asked for.
-    strategy
-        How it is laid over devices; it changes no number.
+    means
+        How it is run; it changes no number.
     device
         ``cpu`` or a torch device such as ``cuda:0``.
     threads
@@ -56,6 +66,11 @@ def open_model(request: ModelRequest, strategy: str, device: str, threads: int) 
     InputError
         The request, the configuration or the weights are wrong.
     """
-    if strategy != "replicate":
-        raise AssertionError(f"strategy '{strategy}' is not one of a plan")
-    return Replicate().open_model(request, device=device, threads=threads)
+    if means.strategy == "replicate":
+        return Replicate().open_model(request, device=device, threads=threads)
+    if means.strategy == "stream":
+        host = HOST_MEMORY_BYTES if means.host_bytes is None else means.host_bytes
+        return Stream().open_model(request, device, threads, host_memory_bytes=host)
+    if means.strategy == "dispatch":
+        return Dispatch(room_of(means, device)).open_model(request, threads=threads)
+    raise AssertionError(f"strategy '{means.strategy}' is not one of a plan")

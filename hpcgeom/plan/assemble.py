@@ -42,7 +42,7 @@ class ModelDraft:
         Settings of this model alone that change its activations.
     tokens
         Of all samples; read where every token is a point.
-    flops, values_per_token
+    n_block_parameters, n_head_parameters, flops, values_per_token, n_batch_rows, n_batch_tokens
         What a pass over the data set costs; see `ModelPlan`.
     n_rows
         Rows of points that exist already.
@@ -68,9 +68,13 @@ class ModelDraft:
     equal_lengths: bool = False
     identity: Mapping[str, Any] = field(default_factory=dict)
     tokens: SampleTokens | None = None
+    n_block_parameters: int = 0
+    n_head_parameters: int = 0
     flops: float = 0.0
     values_per_token: int = 0
     n_rows: int = 0
+    n_batch_rows: int = 0
+    n_batch_tokens: int = 0
 
     @property
     def point_tokens(self) -> SampleTokens | None:
@@ -228,7 +232,6 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         folder=str(draft.folder),
         revision=draft.revision,
         dtype=draft.dtype,
-        strategy="none" if points else "replicate",
         n_layers=draft.n_layers,
         width=draft.width,
         n_parameters=draft.n_parameters,
@@ -244,8 +247,12 @@ def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_row
         details=draft.details,
         details_digest=details if draft.details is not None else "",
         tokens=_token_points(draft, unit_rows, samples),
+        n_block_parameters=draft.n_block_parameters,
+        n_head_parameters=draft.n_head_parameters,
         flops=draft.flops,
         values_per_token=draft.values_per_token,
+        n_batch_rows=draft.n_batch_rows,
+        n_batch_tokens=draft.n_batch_tokens,
         extract_digest=extract,
         search_digest=digest("search", extract=extract, **asked),
     )

@@ -87,6 +87,13 @@ def _cut(
     return batch
 
 
+def largest_batch(n_tokens: npt.ArrayLike, tokens_per_batch: int) -> tuple[int, int]:
+    """Upper bounds of the sequences, and of the padded tokens, of any batch that `form_batches` may cut."""
+    ascending = np.sort(np.asarray(n_tokens))
+    fits = np.arange(1, len(ascending) + 1) * ascending <= tokens_per_batch
+    return max(1, int(np.count_nonzero(fits))), max(tokens_per_batch, int(ascending[-1]))
+
+
 def padding_share(
     n_tokens: npt.NDArray[np.int64], unit: npt.NDArray[np.int32], batch: npt.NDArray[np.int32]
 ) -> float:

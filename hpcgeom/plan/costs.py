@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from hpcgeom.plan import details, memory, paths, sizes
 from hpcgeom.plan.alignment import cut_of
+from hpcgeom.plan.footprints import Devices, Footprint, footprints
+from hpcgeom.plan.needs import needs_of
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.points import cohorts, n_points, point_arrays
 from hpcgeom.plan.units import NEIGHBOR_ARRAYS, NEIGHBOR_SHARD_ROWS, n_blocks_of, representations, units_of
@@ -51,10 +54,16 @@ class StageCost:
         return asdict(self)
 
 
-def costs_of(plan: Plan) -> list[StageCost]:
-    """The price of every stage."""
+def costs_of(plan: Plan, strategies: Mapping[str, Footprint] | None = None) -> list[StageCost]:
+    """The price of every stage.
+
+    Parameters
+    ----------
+    strategies
+        What the strategy of each model takes; a model that is not named is whole in one process.
+    """
     return [
-        _extract(plan),
+        _extract(plan, strategies or {}),
         _search(plan),
         _merge(plan),
         _geometry(plan),
@@ -62,7 +71,7 @@ def costs_of(plan: Plan) -> list[StageCost]:
     ]
 
 
-def _extract(plan: Plan) -> StageCost:
+def _extract(plan: Plan, strategies: Mapping[str, Footprint]) -> StageCost:
     units = units_of(plan, "extract")
     n_owned = sum(len(unit.owns) for unit in units)
     layout = sizes.layout(plan, 1, 2, _activation_groups)
@@ -78,9 +87,16 @@ def _extract(plan: Plan) -> StageCost:
             sums += sizes.NPZ_BYTES + 8 * len(item.layers) * item.width
         size += len(plan.row_ranges()) * sums
         size += 0 if model.details is None else details.size_bytes(model.details)
-    needed = max(memory.extract(plan, model) for model in plan.models)
+    needed = max(_extract_memory(plan, model, strategies.get(model.name)) for model in plan.models)
     n_files = n_owned + layout.n_files + len(units) + 1
     return StageCost("extract", len(units), n_files, size, needed, sum(model.flops for model in plan.models))
+
+
+def _extract_memory(plan: Plan, model: ModelPlan, footprint: Footprint | None) -> int:
+    if model.family == "arrays":
+        return memory.copied(plan, model)
+    whole = footprints(needs_of(plan, model), Devices())[0]
+    return (footprint or whole).host_bytes
 
 
 def _activation_groups(plan: Plan, model: ModelPlan, item: Representation) -> dict[str, int]:

@@ -84,8 +84,12 @@ def _lens_arrays(group: str, n_layers: int, n_tokens: int, n_outputs: int) -> It
 
 def size_bytes(plan: DetailPlan) -> int:
     """Bytes of all arrays."""
-    arrays = (array for row in plan.rows for array in arrays_of(plan, row))
-    return sum(int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize for array in arrays)
+    return sum(size_bytes_of(plan, row) for row in plan.rows)
+
+
+def size_bytes_of(plan: DetailPlan, row: int) -> int:
+    """Bytes of the arrays of the sample at `row`."""
+    return sum(int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize for array in arrays_of(plan, row))
 
 
 def plan_details(

@@ -10,6 +10,7 @@ from typing import Any
 from hpcgeom.catalog.facts import read_config
 from hpcgeom.catalog.families import FAMILIES, ModelFacts, facts_of, read_facts
 from hpcgeom.catalog.models import KnownModel, known
+from hpcgeom.catalog.sites import OF_THE_HEAD
 from hpcgeom.catalog.sources import cached_hub_folder, locate
 from hpcgeom.data.arrays import layer_files, points_shape
 from hpcgeom.data.files import source_digest
@@ -153,6 +154,8 @@ def draft_catalog(
         n_layers=facts.n_layers,
         width=facts.width,
         n_parameters=facts.n_parameters,
+        n_block_parameters=facts.n_block_parameters,
+        n_head_parameters=facts.n_head_parameters if _needs_head(manifest) else 0,
         revision=origin.revision,
         step=-1 if model.step is None else model.step,
         dtype=model.dtype,
@@ -164,6 +167,11 @@ def draft_catalog(
         identity=_identity(model, origin),
     )
     return draft, facts
+
+
+def _needs_head(manifest: Manifest) -> bool:
+    asked = manifest.representations.details
+    return asked is not None and bool(OF_THE_HEAD & set(asked.sites))
 
 
 def _identity(model: CatalogModel, origin: Origin) -> dict[str, Any]:

@@ -35,46 +35,28 @@ def bytes_per_sample(
     """
     n_bytes = 0.0
     for item in representations:
-        n_bytes += _bytes_per_point(item, dtype) * (tokens_per_sample if points.are_tokens(item) else 1)
+        n_bytes += bytes_per_point(item, dtype) * (tokens_per_sample if points.are_tokens(item) else 1)
     return int(n_bytes)
 
 
-def _bytes_per_point(item: Representation, dtype: str) -> int:
+def bytes_per_point(item: Representation, dtype: str) -> int:
+    """Bytes of one point at all layers of a representation."""
     itemsize: int = np.dtype(dtype).itemsize
     return len(item.layers) * item.width * itemsize
 
 
-def _unit_bytes(plan: Plan, model: ModelPlan, dtype: str) -> int:
+def unit_bytes(plan: Plan, model: ModelPlan, dtype: str) -> int:
     """Bytes of the points of the largest extract unit of a model."""
     of_units = np.zeros(len(plan.row_ranges()), dtype=np.int64)
     for item in model.representations:
         n_points = np.array([block.n_points for block in points.blocks(plan, model, item)], dtype=np.int64)
-        of_units += n_points * _bytes_per_point(item, dtype)
+        of_units += n_points * bytes_per_point(item, dtype)
     return int(of_units.max())
 
 
-def weights(model: ModelPlan) -> int:
-    """Memory of the weights alone, in the dtype that they are used in."""
-    return model.n_parameters * _itemsize(model)
-
-
-def _itemsize(model: ModelPlan) -> int:
-    return 4 if model.dtype == "float32" else 2
-
-
-def extract(plan: Plan, model: ModelPlan) -> int:
-    """Memory of one unit: weights, one batch inside a block, and the points of all layers."""
-    if model.family == "arrays":
-        # As read, put together, and as written.
-        return PROCESS_BYTES + 3 * _unit_bytes(plan, model, model.store_dtype)
-    pooled = _unit_bytes(plan, model, "float32")
-    tokens = int(plan.manifest["extract"]["tokens_per_batch"])
-    working = tokens * model.values_per_token * _itemsize(model)
-    # Where every token is a point, those of a batch are held before they are put in their places.
-    of_batch = tokens * sum(
-        _bytes_per_point(item, "float32") for item in model.representations if points.are_tokens(item)
-    )
-    return PROCESS_BYTES + TORCH_BYTES + weights(model) + pooled + of_batch + working
+def copied(plan: Plan, model: ModelPlan) -> int:
+    """Memory of one unit of points that exist already: as read, put together, and as written."""
+    return PROCESS_BYTES + 3 * unit_bytes(plan, model, model.store_dtype)
 
 
 def choose_tile_rows(width: int, k: int) -> int:

@@ -109,12 +109,18 @@ class ModelPlan(Frozen):
         What is kept whole of chosen samples; None for nothing.
     tokens
         The tokens that are points; None where all points are samples.
+    n_block_parameters
+        Parameters of one block; 0 where the blocks may be no plain chain: those of a module.
+    n_head_parameters
+        What the head adds, where something is read that only it gives.
     flops
         Operations of one pass over the data set; 0 where nobody knows.
     values_per_token
         Numbers that a block holds of each token at once, an upper estimate.
     n_rows
         Rows of points that exist already, of which the samples are some or all; queries are not among them.
+    n_batch_rows, n_batch_tokens
+        Sequences and padded tokens of a batch, at most; 0 where nobody knows.
     """
 
     name: str
@@ -122,7 +128,6 @@ class ModelPlan(Frozen):
     folder: str
     revision: str
     dtype: str
-    strategy: str
     store_dtype: str = "float32"
     n_layers: int
     width: int
@@ -137,9 +142,13 @@ class ModelPlan(Frozen):
     details: DetailPlan | None = None
     details_digest: str = ""
     tokens: TokenPoints | None = None
+    n_block_parameters: int = 0
+    n_head_parameters: int = 0
     flops: float = 0.0
     values_per_token: int = 0
     n_rows: int = 0
+    n_batch_rows: int = 0
+    n_batch_tokens: int = 0
     extract_digest: str
     search_digest: str
 

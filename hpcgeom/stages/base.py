@@ -17,6 +17,7 @@ from hpcgeom import faults, interrupts
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.stages import partials
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.scratch import forget_all
 from hpcgeom.stages.writer import Writer
 from hpcgeom.store import files
 from hpcgeom.store.leases import LeaseHeld, lease
@@ -138,6 +139,8 @@ def finalize(run: Run, stage: str) -> None:
         Units are missing; the first few are named.
     """
     run.records(stage).finalize(run.units(stage))
+    if stage == "extract":
+        forget_all(run)
     if stage == "merge":
         partials.remove_merged(run)
 

@@ -18,6 +18,7 @@ from hpcgeom.errors import InputError
 from hpcgeom.manifest import resolve_path
 from hpcgeom.manifest.sections import ArraysModel, CatalogModel, Manifest, Model, ModuleModel
 from hpcgeom.plan.assemble import ModelDraft
+from hpcgeom.plan.batches import largest_batch
 from hpcgeom.plan.details import catalog_sites, plan_details, probed_sites
 from hpcgeom.plan.drafts import Origin, draft_arrays, draft_catalog
 from hpcgeom.plan.layout import choose_layers, sites_by_head
@@ -68,10 +69,13 @@ def _draft_catalog(section: CatalogModel, manifest: Manifest, folder: Path, samp
     sites = catalog_sites(manifest, section.name, section.family, facts)
     details = plan_details(manifest, section.name, samples.ids, sequences, sites)
     draft = replace(draft, unused_keys=unused, details=details)
-    return _with_price(draft, facts, sequences), sequences
+    return _with_price(draft, facts, sequences, manifest.extract.tokens_per_batch), sequences
 
 
-def _with_price(draft: ModelDraft, facts: ModelFacts, sequences: Sequences) -> ModelDraft:
+def _with_price(
+    draft: ModelDraft, facts: ModelFacts, sequences: Sequences, tokens_per_batch: int
+) -> ModelDraft:
+    n_rows, n_tokens = largest_batch(sequences.n_tokens, tokens_per_batch)
     longest = int(sequences.n_tokens.max())
     lengths, counts = np.unique(sequences.n_tokens, return_counts=True)
     return replace(
@@ -82,6 +86,8 @@ def _with_price(draft: ModelDraft, facts: ModelFacts, sequences: Sequences) -> M
             for length, count in zip(lengths, counts, strict=True)
         ),
         values_per_token=facts.values_per_token(longest, keeps_scores=draft.family == "igpt"),
+        n_batch_rows=n_rows,
+        n_batch_tokens=n_tokens,
     )
 
 
@@ -97,6 +103,7 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
     sites = sites_by_head(asked, lambda site: section.heads_of(site) or 1)
     request = replace(request, readings=_module_readings(manifest, sites, n_blocks_of(request)))
     sequences = _measure(request, manifest, folder, samples)
+    n_rows, n_batch_tokens = largest_batch(sequences.n_tokens, manifest.extract.tokens_per_batch)
     model = Replicate().open_model(request)
     shapes = model.describe()
     details = _probe_details(model, section, manifest, folder, samples, sequences) if kept else None
@@ -122,6 +129,8 @@ def _draft_module(section: ModuleModel, manifest: Manifest, folder: Path, sample
         unused_keys=shapes.unused_keys,
         n_tokens=int(sequences.n_tokens.sum()),
         values_per_token=_VALUES_PER_FEATURE * (shapes.width or 1),
+        n_batch_rows=n_rows,
+        n_batch_tokens=n_batch_tokens,
         step=-1 if section.step is None else section.step,
         details=details,
         equal_lengths="attention_mask" not in model.skeleton.inputs,

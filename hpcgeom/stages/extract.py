@@ -135,7 +135,7 @@ def _write(run: Run, forward: Forward, unit: Unit, values: Values) -> dict[str, 
         facts["processes"] = [forward.crew.made_by(), *(receipt.made_by for receipt in receipts)]
         facts[OF_OTHERS] = tuple(entry for receipt in receipts for entry in receipt.files)
     npz.save(run.root / paths.column_sums(forward.plan.name, unit.start, unit.stop), sums)
-    return {"batch_splits": [], **facts}
+    return {"batch_splits": [], "strategy": forward.strategy, **facts}
 
 
 def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:

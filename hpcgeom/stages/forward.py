@@ -15,8 +15,9 @@ from hpcgeom.stages import inputs
 from hpcgeom.stages.contents import Contents
 from hpcgeom.stages.requests import request_of, settings_of
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.scratch import Scratch
 from hpcgeom.stages.together import Crew
-from hpcgeom.types import Unit
+from hpcgeom.types import WHOLE, Unit
 
 if TYPE_CHECKING:
     from hpcgeom.models import Encoding, OpenModel
@@ -73,6 +74,8 @@ class Forward:
     ----------
     plan
         Of the model.
+    strategy
+        How it is laid over devices.
     sequences
         All sequences of the run, in order.
     parts
@@ -88,16 +91,18 @@ class Forward:
         request, device = request_of(run.plan, model, manifest), chosen_device()
         self._model: OpenModel
         if crew is None:
-            self._model = open_model(request, model.strategy, device, run.plan.threads)
+            means = run.means.get(model.name, WHOLE)
+            self.strategy, self._model = means.strategy, open_model(request, means, device, run.plan.threads)
             self.parts = {(item.site, item.pooling): Part(item, range(len(item.layers)))
                           for item in model.representations}  # fmt: skip
         else:
             part = Pipeline().open_model(request, crew.peers, device, run.plan.threads)
-            self._model, self.parts = part, _parts_of(part, model)
+            self.strategy, self._model, self.parts = "pipeline", part, _parts_of(part, model)
         self._encoder = encoder_of(request, settings_of(manifest))
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)
         self.sequences, self._batch = inputs.read_sequences(run, model.name)
+        self._scratch = Scratch(run, model.name)
 
     def __enter__(self) -> Forward:
         return self
@@ -107,6 +112,8 @@ class Forward:
             return  # the others may be in the middle of a batch, and are told otherwise
         self._order("close")
         self._model.close()
+        if self.strategy == "stream":
+            self._scratch.forget_recorded()
 
     def _order(self, what: str, **about: Any) -> None:
         """Let the processes that this one leads, if any, do the same."""
@@ -124,11 +131,17 @@ class Forward:
         from hpcgeom.models import NonFiniteActivation, pad
 
         self._order("run", units=[unit.index for unit in units])
-        planned = [(unit, members) for unit in units for members in self._batches(unit)]
-        found = self._model.run(pad(self.encodings(each), self._encoder.pad_id) for _, each in planned)
+        scratch, whole_set = None, list(units)
+        if self.strategy == "stream":
+            self._scratch.forget_recorded()
+            scratch, whole_set = self._scratch.of(units)
+        planned = [(unit, members) for unit in whole_set for members in self._batches(unit)]
+        batches = (pad(self.encodings(each), self._encoder.pad_id) for _, each in planned)
+        found = self._model.run(batches, scratch)
         try:
             for (unit, members), pooled in zip(planned, found, strict=True):
-                yield Pass(unit, members, pooled)
+                if unit in units:
+                    yield Pass(unit, members, pooled)
         except NonFiniteActivation as error:
             row = self.sequences.row[planned[error.batch][1][error.row]]
             raise InputError(

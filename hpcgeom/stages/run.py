@@ -12,7 +12,7 @@ from hpcgeom.plan.identity import digest
 from hpcgeom.plan.plan import Plan, read_plan
 from hpcgeom.plan.units import STAGES, units_of
 from hpcgeom.store.records import FileEntry, Records, read_record
-from hpcgeom.types import Unit
+from hpcgeom.types import Means, Unit
 from hpcgeom.version import __version__
 
 LAID_OUT = ("extract", "search")
@@ -22,10 +22,12 @@ LAID_OUT = ("extract", "search")
 class Run:
     """One plan being carried out in its directory.
 
-    Parameters
+    Attributes
     ----------
     root
         The run directory; it holds ``plan.json``.
+    means
+        How this process runs a model, by its name, where it was told; nothing that is computed depends on it.
 
     Raises
     ------
@@ -37,6 +39,7 @@ class Run:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.means: dict[str, Means] = {}
         is_there = (root / paths.PLAN).exists()
         self.plan: Plan = read_plan(self.sound(paths.PLAN) if is_there else root / paths.PLAN)
 

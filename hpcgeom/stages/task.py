@@ -20,7 +20,7 @@ from hpcgeom.stages.merge import Merge
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.search import Search
 from hpcgeom.store.leases import LeaseHeld
-from hpcgeom.types import Unit
+from hpcgeom.types import WHOLE, Means, Unit
 
 STAGE_OF: dict[str, Stage] = {
     stage.name: stage for stage in (Extract(), Search(), Merge(), Geometry(), Collect())
@@ -35,11 +35,14 @@ class Task:
     ----------
     indices
         Units of one model, where the stage is about models: `set_of` of the plan says which go together.
+    means
+        How their model is run.
     """
 
     run_dir: str
     stage: str
     indices: tuple[int, ...]
+    means: Means = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,13 @@ class _Opened:
     """The one stage that this process has open, so that weights load once for many units."""
 
     def __init__(self) -> None:
-        self._about: tuple[str, str, str] | None = None
+        self._about: tuple[str, str, str, Means] | None = None
         self._stack = contextlib.ExitStack()
         self._run: Run | None = None
         self._work: Work | None = None
 
     def get(self, run: Run, unit: Unit) -> Work:
-        about = (str(run.root), unit.stage, unit.model)
+        about = (str(run.root), unit.stage, unit.model, run.means.get(unit.model, WHOLE))
         if about != self._about or self._work is None:
             self._shut()
             self._work = self._stack.enter_context(STAGE_OF[unit.stage].open(run, unit))
@@ -118,6 +121,7 @@ def do(task: Task) -> tuple[Receipt, ...]:
     try:
         run = _opened.run(Path(task.run_dir))
         units = run.select(task.stage, task.indices)
+        run.means[units[0].model] = task.means
         began = time.monotonic()
         outcome = _do(run, units)
         seconds = time.monotonic() - began

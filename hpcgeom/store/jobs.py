@@ -37,6 +37,8 @@ class Job:
         How many of this machine do units, each its own.
     tasks
         How many processes, of one step of the job, run its model together.
+    strategy
+        How the model is laid over devices.
     walltime_s
         After which the scheduler ends it.
     max_requeues
@@ -55,6 +57,7 @@ class Job:
     elements: tuple[str, ...] = ()
     processes: int = 1
     tasks: int = 1
+    strategy: str = ""
     walltime_s: int = 0
     max_requeues: int = 0
     workers: dict[str, Any] | None = None

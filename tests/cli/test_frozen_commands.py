@@ -14,21 +14,27 @@ COMMANDS = {
     "models": ["--json"],
     "schema": ["[of]"],
     "validate": ["-m --manifest*"],
-    "plan": ["-m --manifest*", "--samples", "--length", "--json"],
+    "plan": ["-m --manifest*", "--samples", "--length", "-p --profile", "--devices", "--json"],
     "prepare": ["-m --manifest*", "--run-dir"],
-    "run": ["-m --manifest*", "--run-dir", "--workers", "--reuse", "--dask", "--allow-code-change"],
+    "run": [
+        *("-m --manifest*", "--run-dir", "--workers", "--reuse", "--dask", "--strategy", "--host-memory-gb"),
+        "--allow-code-change",
+    ],
     "submit": [
         *("-m --manifest*", "-p --profile", "--run-dir", "--reuse", "--dry-run", "--samples", "--length"),
         "--allow-code-change",
     ],
     "task": [
         *("run*", "--stage", "--indices", "--share", "--workers", "--dask", "--job"),
-        "--allow-code-change",
+        *("--strategy", "--host-memory-gb", "--allow-code-change"),
     ],
     "status": ["run*", "--watch", "--json"],
     "logs": ["run*", "--stage", "--lines"],
     "cancel": ["run*"],
-    "resume": ["run*", "--workers", "--dask", "-p --profile", "--allow-code-change"],
+    "resume": [
+        *("run*", "--workers", "--dask", "-p --profile", "--strategy", "--host-memory-gb"),
+        "--allow-code-change",
+    ],
     "measure": [
         "--points",
         "--distances",

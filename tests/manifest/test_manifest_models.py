@@ -49,8 +49,8 @@ FAMILIES_IN_WORDS = "bert, esm2, gpt2, igpt, llama, vit, module, arrays"
             r"6: models\[0\].dtype: expected 'float32', 'bfloat16' or",
         ),
         (
-            "{family: bert, name: m, source: a, strategy: stream}",
-            r"6: models\[0\].strategy: expected 'auto' or 'replic",
+            "{family: bert, name: m, source: a, strategy: fast}",
+            r"6: models\[0\].strategy: expected 'auto', 'replicate', 'p",
         ),
         (
             "{family: bert, name: m, source: a, layers: 3}",

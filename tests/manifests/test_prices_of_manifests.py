@@ -102,7 +102,7 @@ def test_the_price_is_that_of_the_samples_and_of_a_forward_pass(planned):
     one_pass = sum(2 * m.n_parameters * n * length for m in models)
     assert 0.6 * one_pass < extract.flops < 1.3 * one_pass  # tables of tokens take no operations
     largest = max(m.n_parameters * (2 if m.dtype == "bfloat16" else 4) for m in models)
-    assert largest < extract.memory_bytes < largest + 9 * 2**30
+    assert largest < extract.memory_bytes < largest + 10 * 2**30
 
 
 def test_pieces_of_gpt2_are_all_that_its_family_has(planned):
@@ -130,7 +130,7 @@ def test_the_costs_in_the_readme_are_those_that_plan_prints(planned, of_arrays, 
 
 def test_what_the_readme_says_of_memory_is_what_plan_prints(planned, shipped):
     name, found = planned
-    said = {"esm2": "61 GiB in float32", "llama2": "132 GiB in bfloat16"}
+    said = {"esm2": "63 GiB in float32", "llama2": "133 GiB in bfloat16"}
     if name in said:
         assert said[name] in (shipped / "README.md").read_text()
         assert said[name].startswith(f"{found.stages[0].memory_bytes / 2**30:.0f} GiB")

@@ -10,6 +10,8 @@ from plan_examples import ARRAYS, TEXT, changed, draft, plan_of, points
 from hpcgeom.plan import memory, sizes
 from hpcgeom.plan.between import PAIRS
 from hpcgeom.plan.costs import costs_of
+from hpcgeom.plan.footprints import Devices, footprints
+from hpcgeom.plan.needs import needs_of
 from hpcgeom.plan.units import STAGES, units_of
 from hpcgeom.search import search_memory_bytes
 from hpcgeom.store import activations
@@ -98,13 +100,13 @@ def test_a_task_of_a_model_holds_its_weights_a_batch_and_the_points_of_its_unit(
         plan = plan_of(
             changed(TEXT, "extract.tokens_per_batch", tokens), drafts=[draft(values_per_token=40, **changes)]
         )
-        return memory.extract(plan, plan.models[0])
+        return footprints(needs_of(plan, plan.models[0]), Devices())[0].host_bytes
 
     least = needed()
     assert least > memory.PROCESS_BYTES + memory.TORCH_BYTES
     assert needed(n_parameters=10**9) - least == 4 * 10**9
     assert needed(n_parameters=10**9, dtype="bfloat16") - needed(dtype="bfloat16") == 2 * 10**9
-    assert needed(layers=4) - least == 1000 * 8 * 4
+    assert needed(layers=4) - least == 3 * 1000 * 8 * 4  # of two units, and of a batch
     assert needed(tokens=2 * 8192) - least == 8192 * 40 * 4
 
 
@@ -112,7 +114,7 @@ def test_a_task_of_points_needs_no_torch_and_twice_as_much_in_float64():
     single, double = (
         plan_of(ARRAYS, n=5000, drafts=[points(store_dtype=kind)]) for kind in ("float32", "float64")
     )
-    grown = [memory.extract(plan, plan.models[0]) - memory.PROCESS_BYTES for plan in (single, double)]
+    grown = [memory.copied(plan, plan.models[0]) - memory.PROCESS_BYTES for plan in (single, double)]
     assert grown[1] == 2 * grown[0] >= 2 * 5000 * 3 * 8 * 4
 
 

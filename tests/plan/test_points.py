@@ -11,6 +11,8 @@ from plan_examples import TEXT, changed, draft, plan_of
 from hpcgeom.errors import ProblemsError
 from hpcgeom.plan import memory, sizes
 from hpcgeom.plan.costs import costs_of
+from hpcgeom.plan.footprints import Devices, footprints
+from hpcgeom.plan.needs import needs_of
 from hpcgeom.plan.plan import Representation
 from hpcgeom.plan.points import MAX_POINTS, blocks, cohorts, n_points, point_arrays
 from hpcgeom.plan.sequences import SampleTokens, Sequences
@@ -144,8 +146,8 @@ def test_disk_memory_and_operations_grow_with_the_tokens():
     assert costs[1][0].size_bytes - costs[0][0].size_bytes > 45_000 * 2 * 8 * 4
     assert costs[1][1].size_bytes - costs[0][1].size_bytes > 45_000 * 2 * 64 * 12
     assert costs[1][1].flops - costs[0][1].flops == 2 * 8 * (50_000**2 - 5000**2)
-    needed = [memory.extract(plan, plan.models[0]) for plan in (few, many)]
-    assert needed[1] - needed[0] == 256 * 45 * 2 * 8 * 4  # the largest unit
+    needed = [footprints(needs_of(plan, plan.models[0]), Devices())[0].host_bytes for plan in (few, many)]
+    assert needed[1] - needed[0] == 2 * 256 * 45 * 2 * 8 * 4  # two of the largest unit
     for stage in (memory.search, memory.geometry):
         needed = [stage(plan, plan.models[0], plan.models[0].representations[1]) for plan in (few, many)]
         assert needed[1] - needed[0] > 45_000 * 64 * 12
