@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpcgeom.models.ahead import read_ahead
     from hpcgeom.models.checkpoint import weights_digest
     from hpcgeom.models.devices import chosen_device
     from hpcgeom.models.encoders import Content, Encoder, InputSettings, encoder_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from hpcgeom.models.failures import is_out_of_memory
     from hpcgeom.models.families import check_model, model_limits, n_blocks_of
     from hpcgeom.models.hub import fetch
+    from hpcgeom.models.pieces import Pieces, Splits
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
     from hpcgeom.models.sinks import NonFiniteActivation
@@ -46,7 +48,10 @@ _HOMES = {
     "model_limits": "families",
     "n_blocks_of": "families",
     "NonFiniteActivation": "sinks",
+    "Pieces": "pieces",
+    "Splits": "pieces",
     "Replicate": "replicate",
+    "read_ahead": "ahead",
     "OpenModel": "strategies",
     "open_model": "strategies",
     "is_out_of_memory": "failures",
@@ -61,8 +66,10 @@ __all__ = [
     "ModelShapes",
     "NonFiniteActivation",
     "OpenModel",
+    "Pieces",
     "Reading",
     "Replicate",
+    "Splits",
     "TokenBatch",
     "Tokenizer",
     "Window",
@@ -77,6 +84,7 @@ __all__ = [
     "n_blocks_of",
     "open_model",
     "pad",
+    "read_ahead",
     "weights_digest",
 ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from hpcgeom import trace
 from hpcgeom.catalog.sites import is_module_glob
 from hpcgeom.models.blocks import check_chain, first_block_arguments
 from hpcgeom.models.chain import run_chain
@@ -138,10 +139,12 @@ class ReplicatedModel:
         """Pooled activations of each of some batches, as `extract` gives them; errors say which batch."""
         for number, batch in enumerate(batches):
             try:
-                yield self.extract(batch)
+                with trace.span("compute", batch=number, shape=batch.input_ids.shape):
+                    pooled = self.extract(batch)
             except NonFiniteActivation as error:
                 error.batch = number
                 raise
+            yield pooled
 
     def details(self, batch: TokenBatch) -> Details:
         """What is kept whole of one sample: activations of all tokens, attention maps, logits.

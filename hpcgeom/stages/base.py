@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from hpcgeom import faults, interrupts
+from hpcgeom import faults, interrupts, trace
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.stages import partials
 from hpcgeom.stages.run import Run
@@ -115,10 +115,12 @@ def _begin(run: Run, unit: Unit) -> None:
 
 
 def _finish(run: Run, unit: Unit, write: Write, began: float) -> None:
-    facts = write()
+    with trace.span("write", unit=unit.key):
+        facts = write()
     faults.reached("unit-computed", **_about(unit))
     facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
-    run.records(unit.stage).write(unit, facts, made_by())
+    with trace.span("write", record=unit.key):
+        run.records(unit.stage).write(unit, facts, made_by())
     faults.reached("unit-recorded", **_about(unit))
 
 

@@ -18,7 +18,7 @@ from hpcgeom.plan.plan import ModelPlan, Plan
 from hpcgeom.plan.points import Block, are_tokens, blocks, n_points
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import DETAILS
-from hpcgeom.stages import inputs
+from hpcgeom.stages import inputs, splits
 from hpcgeom.stages.base import Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Pass
@@ -134,7 +134,7 @@ def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, 
         key = sums_key(site, pooling)
         sums[key] = np.stack([layer.sum(axis=0, dtype=np.float64) for layer in stored])
     npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
-    return {"batch_splits": []}
+    return {"batch_splits": splits.of_unit(run, unit)}
 
 
 def sums_key(site: str, pooling: str) -> str:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom import trace
 from hpcgeom.errors import InputError
 from hpcgeom.plan.plan import ModelPlan
-from hpcgeom.stages import inputs
+from hpcgeom.stages import inputs, splits
 from hpcgeom.stages.contents import Contents
 from hpcgeom.stages.requests import request_of, settings_of
 from hpcgeom.stages.run import Run
 from hpcgeom.types import Unit
 
 if TYPE_CHECKING:
-    from hpcgeom.models import Encoding
+    from hpcgeom.models import Encoding, TokenBatch
     from hpcgeom.models.details import Details
 
 Pooled = Mapping[tuple[str, str], npt.NDArray[np.float32]]
@@ -48,12 +49,13 @@ class Forward:
     """A model of a run with its encoder and its samples; weights load once."""
 
     def __init__(self, run: Run, model: ModelPlan) -> None:
-        from hpcgeom.models import chosen_device, encoder_of, open_model
+        from hpcgeom.models import Pieces, chosen_device, encoder_of, open_model
 
         manifest = inputs.manifest_of(run)
         request = request_of(run.plan, model, manifest)
-        self._name = model.name
-        self._model = open_model(request, model.strategy, chosen_device(), run.plan.threads)
+        self._run, self._name, device = run, model.name, chosen_device()
+        self._model = open_model(request, model.strategy, device, run.plan.threads)
+        self._pieces = Pieces(self._model, model.name, device)
         self._encoder = encoder_of(request, settings_of(manifest))
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)
@@ -73,19 +75,27 @@ class Forward:
         InputError
             A sample does not suit the model, has changed, or gives a value that is not finite.
         """
-        from hpcgeom.models import NonFiniteActivation, pad
+        from hpcgeom.models import NonFiniteActivation, read_ahead
 
-        planned = [(unit, members) for unit in units for members in self._batches(unit)]
-        found = self._model.run(pad(self.encodings(each), self._encoder.pad_id) for _, each in planned)
+        planned = [(unit, *each) for unit in units for each in enumerate(self._batches(unit))]
+        batches = read_ahead(self._padded(members) for _, _, members in planned)
+        known = splits.of_batches(self._run, [(unit, number) for unit, number, _ in planned])
+        found = self._pieces.run(batches, known)
         try:
-            for (unit, members), pooled in zip(planned, found, strict=True):
+            for (unit, _, members), pooled in zip(planned, found, strict=True):
                 yield Pass(unit, members, pooled)
         except NonFiniteActivation as error:
-            row = self.sequences.row[planned[error.batch][1][error.row]]
+            row = self.sequences.row[planned[error.batch][2][error.row]]
             raise InputError(
                 f"model '{self._name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
                 "dataset.exclude, or choose a wider dtype"
             ) from error
+
+    def _padded(self, members: npt.NDArray[np.intp]) -> TokenBatch:
+        from hpcgeom.models import pad
+
+        with trace.span("read", n_sequences=len(members)):
+            return pad(self.encodings(members), self._encoder.pad_id)
 
     def _batches(self, unit: Unit) -> Iterator[npt.NDArray[np.intp]]:
         """Positions in `sequences` of what shares a forward pass."""
