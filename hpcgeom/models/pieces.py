@@ -18,7 +18,6 @@ from hpcgeom.errors import ResourceError
 from hpcgeom.models.failures import is_out_of_memory
 from hpcgeom.models.request import TokenBatch
 from hpcgeom.models.sinks import NonFiniteActivation, Pooled
-from hpcgeom.models.strategies import OpenModel
 
 CPU_TOKENS = 1024
 """Padded tokens of a piece on a CPU, where one row is not longer: measured by tools/bench/extract.py."""
@@ -78,16 +77,18 @@ class Pieces:
 
     Parameters
     ----------
-    model
-        What runs them.
+    run_all
+        What runs them, such as the `run` of an open model.
     name
         Name of the model, in messages.
     device
         On a CPU, batches are cut into pieces of `CPU_TOKENS`; elsewhere only where memory runs out.
     """
 
-    def __init__(self, model: OpenModel, name: str, device: str) -> None:
-        self._model, self._name = model, name
+    def __init__(
+        self, run_all: Callable[[Iterable[TokenBatch]], Iterator[Pooled]], name: str, device: str
+    ) -> None:
+        self._run_all, self._name = run_all, name
         self._most_tokens = CPU_TOKENS if torch.device(device).type == "cpu" else None
 
     def run(self, batches: Iterable[TokenBatch], splits: Splits | None = None) -> Iterator[Pooled]:
@@ -121,7 +122,7 @@ class Pieces:
                 torch.cuda.empty_cache()
 
     def _attempt(self, source: _Source) -> Iterator[Pooled]:
-        for pooled in self._model.run(source.pieces()):
+        for pooled in self._run_all(source.pieces()):
             first = source.waiting[0]
             first.found.append(pooled)
             if len(first.found) == first.n_pieces:

@@ -55,7 +55,7 @@ class Forward:
         request = request_of(run.plan, model, manifest)
         self._run, self._name, device = run, model.name, chosen_device()
         self._model = open_model(request, model.strategy, device, run.plan.threads)
-        self._pieces = Pieces(self._model, model.name, device)
+        self._pieces = Pieces(self._model.run, model.name, device)
         self._encoder = encoder_of(request, settings_of(manifest))
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)

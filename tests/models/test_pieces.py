@@ -69,7 +69,7 @@ def test_pieces_of_a_real_model_are_its_batches_joined():
     request = ModelRequest("m", "esm2", None, "float32", readings, weights="random", config=CONFIG)
     model = Replicate().open_model(request)
     batches = [batch_of(11, 250), batch_of(1, 7), batch_of(5, CPU_TOKENS + 1), batch_of(40, 25)]
-    cut = list(Pieces(model, "m", "cpu").run(batches))
+    cut = list(Pieces(model.run, "m", "cpu").run(batches))
     for found, batch in zip(cut, batches, strict=True):
         for key, whole in model.extract(batch).items():
             assert found[key].shape == whole.shape
@@ -90,7 +90,7 @@ def test_pieces_of_a_real_model_are_its_batches_joined():
 def test_on_a_cpu_pieces_fit_the_cache_and_elsewhere_batches_are_whole(device, shape, expected):
     model = Small()
     batch = batch_of(*shape)
-    assert values(Pieces(model, "m", device).run([batch])) == sums([batch])
+    assert values(Pieces(model.run, "m", device).run([batch])) == sums([batch])
     assert sorted(model.shapes) == sorted(expected)
     assert sum(n_rows for n_rows, _ in model.shapes) == shape[0]
 
@@ -101,12 +101,12 @@ def test_where_memory_runs_out_the_batch_is_halved_until_it_fits(ahead):
     splits = Splits(keep=lambda *cut: kept.append(cut))
     kept = []
     model = Small(most=60, ahead=ahead)
-    assert values(Pieces(model, "m", "cuda").run(iter(batches), splits)) == sums(batches)
+    assert values(Pieces(model.run, "m", "cuda").run(iter(batches), splits)) == sums(batches)
     assert kept == [(1, 2), (1, 4)]
     assert splits.n_pieces == {1: 4}
     # A later attempt cuts alike, at once.
     again = Small(most=60, ahead=ahead)
-    assert values(Pieces(again, "m", "cuda").run(batches, Splits({1: 4}))) == sums(batches)
+    assert values(Pieces(again.run, "m", "cuda").run(batches, Splits({1: 4}))) == sums(batches)
     assert again.shapes == [(4, 10), (1, 30), (2, 30), (2, 30), (2, 30), (3, 20)]
 
 
@@ -116,14 +116,14 @@ def test_a_cut_is_kept_before_the_batch_is_run_again():
 
     model = Small(most=100)
     with pytest.raises(KeyboardInterrupt):
-        list(Pieces(model, "m", "cuda").run([batch_of(7, 30)], Splits(keep=keep)))
+        list(Pieces(model.run, "m", "cuda").run([batch_of(7, 30)], Splits(keep=keep)))
     assert model.shapes == [(7, 30)]
 
 
 def test_a_single_row_that_does_not_fit_is_refused():
     expected = "model 'm': memory ran out on a single sequence of 80 tokens (CUDA out of memory. Tried to"
     with pytest.raises(ResourceError, match=re.escape(expected)):
-        list(Pieces(Small(most=60), "m", "cuda").run([batch_of(3, 80)]))
+        list(Pieces(Small(most=60).run, "m", "cuda").run([batch_of(3, 80)]))
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory():
@@ -132,7 +132,7 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory():
         raise MemoryError("while reading")
 
     with pytest.raises(MemoryError, match="while reading"):
-        list(Pieces(Small(), "m", "cpu").run(broken()))
+        list(Pieces(Small().run, "m", "cpu").run(broken()))
 
     class Failing(Small):
         def run(self, batches: Iterable[TokenBatch]) -> Iterator[dict]:
@@ -140,12 +140,12 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory():
             yield
 
     with pytest.raises(InputError, match="wrong"):
-        list(Pieces(Failing(), "m", "cpu").run([batch_of(2, 10)]))
+        list(Pieces(Failing().run, "m", "cpu").run([batch_of(2, 10)]))
 
 
 def test_a_value_that_is_not_finite_is_found_in_its_batch():
     batches = [batch_of(3, 300), batch_of(7, 300), batch_of(2, 300)]
     batches[1].input_ids[5, 4] = -1
     with pytest.raises(NonFiniteActivation, match="row 5 of a batch") as caught:
-        list(Pieces(Small(), "m", "cpu").run(batches))
+        list(Pieces(Small().run, "m", "cpu").run(batches))
     assert (caught.value.batch, caught.value.row, caught.value.layer) == (1, 5, 2)

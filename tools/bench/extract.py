@@ -100,7 +100,7 @@ def by_hpcgeom(_: Path, folder: Path, threads: int) -> Run:
     from hpcgeom.models import Pieces, open_model, read_ahead
 
     request, encoder = request_of(folder)
-    pieces = Pieces(open_model(request, "replicate", "cpu", threads), "esm2", "cpu")
+    pieces = Pieces(open_model(request, "replicate", "cpu", threads).run, "esm2", "cpu")
 
     def run(sequences: dict[str, str]) -> np.ndarray:
         values = np.empty((len(sequences), LAYERS + 1, WIDTH), np.float32)
