@@ -23,7 +23,7 @@ from hpcgeom.stages.base import Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Pass
 from hpcgeom.stages.run import Run
-from hpcgeom.store import activations, npz
+from hpcgeom.store import activations, files, npz
 from hpcgeom.types import Unit
 
 Values = dict[tuple[str, str], npt.NDArray[np.floating]]
@@ -130,9 +130,8 @@ def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, 
         place = places[site, pooling]
         where = f"model '{model.name}', {site}/{pooling}"
         activations.write(store, place.group, place.start, block, where)
-        stored = (layer.astype(model.store_dtype, copy=False) for layer in block)
-        key = sums_key(site, pooling)
-        sums[key] = np.stack([layer.sum(axis=0, dtype=np.float64) for layer in stored])
+        of_layers = files.at_once(partial(_column_sum, layer, model.store_dtype) for layer in block)
+        sums[sums_key(site, pooling)] = np.stack(of_layers)
     npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
     return {"batch_splits": splits.of_unit(run, unit)}
 
@@ -140,6 +139,13 @@ def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, 
 def sums_key(site: str, pooling: str) -> str:
     """Name of a representation in the files of column sums."""
     return paths.group(site, pooling).replace("/", "|")
+
+
+def _column_sum(layer: npt.NDArray[np.floating], store_dtype: str) -> npt.NDArray[np.float64]:
+    """Of the points as they are stored."""
+    stored = layer.astype(store_dtype, copy=False)
+    total: npt.NDArray[np.float64] = stored.sum(axis=0, dtype=np.float64)
+    return total
 
 
 def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ class Records:
         """Make the unit's files durable, then say that it is done."""
         names = files.files_below(self.run, unit.owns)
         files.sync_files(self.run / name for name in names)
-        entries = tuple(FileEntry.of(self.run, name) for name in names)
+        entries = tuple(files.at_once(partial(FileEntry.of, self.run, name) for name in names))
         record = Record(unit.stage, unit.index, unit.key, unit.digest, entries, facts, made_by)
         files.write_json(self.path(unit), asdict(record))
         return record
@@ -197,7 +198,8 @@ class Records:
         record = self.load(unit)
         if record is None:
             return []
-        found = [fault for entry in record.files if (fault := entry.fault(self.run))]
+        faults = files.at_once(partial(entry.fault, self.run) for entry in record.files)
+        found = [fault for fault in faults if fault]
         promised = {entry.path for entry in record.files}
         found += [
             f"{name} is not in the record of the unit that owns it"
