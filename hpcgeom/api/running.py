@@ -9,6 +9,7 @@ from typing import Any
 from hpcgeom.api.job import heeding
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
+from hpcgeom.api.tracing import tracing
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, load_manifest, manifest_digest
@@ -38,6 +39,7 @@ def run_manifest(
     *,
     elsewhere: dict[str, Any] | None = None,
     allow_code_change: bool = False,
+    profile_trace: bool = False,
 ) -> Path:
     """Do everything that a manifest asks for, on this machine; what is done is not done again.
 
@@ -55,6 +57,8 @@ def run_manifest(
         What makes workers on other machines (`hpcgeom.store.jobs.Job.workers`), in place of processes here.
     allow_code_change
         Go on with a stage that another version of hpcgeom began.
+    profile_trace
+        Write what every process does when into ``logs/trace.json``, which Perfetto opens.
 
     Returns
     -------
@@ -74,7 +78,8 @@ def run_manifest(
     loaded = load_manifest(manifest)
     root = run_directory_of(loaded, run_dir)
     run = begin(loaded, root, reuse, listener)
-    complete(run, workers, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
+    with tracing(root, listener, wanted=profile_trace):
+        complete(run, workers, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
     return root
 
 

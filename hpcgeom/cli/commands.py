@@ -86,6 +86,7 @@ def run(
     reuse: Path | None,
     dask: str | None,
     allow_code_change: bool,
+    profile_trace: bool,
 ) -> str:
     """Do everything, draw the figures and say where things are."""
     from hpcgeom.api.running import run_manifest
@@ -100,6 +101,7 @@ def run(
             progress,
             elsewhere=elsewhere,
             allow_code_change=allow_code_change,
+            profile_trace=profile_trace,
         )
     return finished(root)
 

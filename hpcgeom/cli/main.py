@@ -22,6 +22,7 @@ from hpcgeom.cli.options import (
     RunArgument,
     RunDirOption,
     SamplesOption,
+    TraceOption,
     WorkersOption,
 )
 from hpcgeom.errors import HpcgeomError, InputError, ResourceError
@@ -129,11 +130,12 @@ def run(
     reuse: ReuseOption = None,
     dask: DaskOption = None,
     allow_code_change: AllowOption = False,
+    profile_trace: TraceOption = False,
 ) -> None:
     """Do everything on this machine, or in this job; what is done is not done again."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.run(manifest, run_dir, workers, reuse, dask, allow_code_change))
+    typer.echo(commands.run(manifest, run_dir, workers, reuse, dask, allow_code_change, profile_trace))
 
 
 for command in (

@@ -35,7 +35,8 @@ def each(work: Callable[[Unit], Mapping[str, Any]]) -> Work:
 
     def works(units: Sequence[Unit]) -> Iterator[tuple[Unit, Write]]:
         for unit in units:
-            facts = work(unit)
+            with trace.span("compute", stage=unit.stage, unit=unit.key):
+                facts = work(unit)
             yield unit, lambda facts=facts: facts  # type: ignore[misc]
 
     return works
@@ -115,11 +116,11 @@ def _begin(run: Run, unit: Unit) -> None:
 
 
 def _finish(run: Run, unit: Unit, write: Write, began: float) -> None:
-    with trace.span("write", unit=unit.key):
+    with trace.span("write", stage=unit.stage, unit=unit.key):
         facts = write()
     faults.reached("unit-computed", **_about(unit))
     facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
-    with trace.span("write", record=unit.key):
+    with trace.span("write", stage=unit.stage, record=unit.key):
         run.records(unit.stage).write(unit, facts, made_by())
     faults.reached("unit-recorded", **_about(unit))
 
