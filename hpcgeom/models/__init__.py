@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpcgeom.models.ahead import read_ahead
     from hpcgeom.models.checkpoint import weights_digest
-    from hpcgeom.models.devices import chosen_device
+    from hpcgeom.models.devices import chosen_device, gemm_flops_per_s
     from hpcgeom.models.encoders import Content, Encoder, InputSettings, encoder_of
     from hpcgeom.models.encodings import Encoding, pad
     from hpcgeom.models.failures import is_out_of_memory
@@ -34,6 +34,7 @@ _HOMES = {
     "Content": "encoders",
     "Encoder": "encoders",
     "chosen_device": "devices",
+    "gemm_flops_per_s": "devices",
     "encoder_of": "encoders",
     "InputSettings": "encoders",
     "Encoding": "encodings",
@@ -78,6 +79,7 @@ __all__ = [
     "chosen_device",
     "encoder_of",
     "fetch",
+    "gemm_flops_per_s",
     "is_out_of_memory",
     "merge_windows",
     "model_limits",

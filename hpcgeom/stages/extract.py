@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,8 +56,11 @@ def _do(run: Run, model: ModelPlan, forward: Forward, units: Sequence[Unit]) -> 
     if units[0].site == DETAILS:
         yield from each(lambda _: write_details(run, model, forward))(units)
         return
+    began = time.monotonic()
     for unit, values in _extract(run, model, forward, units):
-        yield unit, partial(_write, run, model, unit, values)
+        work = {**forward.work_of(unit), "compute_s": round(time.monotonic() - began, 3)}
+        yield unit, partial(_write, run, model, unit, values, work)
+        began = time.monotonic()
 
 
 def _places(plan: Plan, model: ModelPlan, unit: Unit) -> dict[tuple[str, str], Block]:
@@ -123,7 +128,9 @@ def _window(sequences: Sequences, position: int, values: npt.NDArray[np.float32]
     return int(sequences.window[position]), Window(values.copy(), n_ordinary, n_tokens)
 
 
-def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, Any]:
+def _write(
+    run: Run, model: ModelPlan, unit: Unit, values: Values, work: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, Any]:
     store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)
     sums: dict[str, npt.NDArray[np.float64]] = {}
     for (site, pooling), block in values.items():
@@ -133,7 +140,7 @@ def _write(run: Run, model: ModelPlan, unit: Unit, values: Values) -> dict[str, 
         of_layers = files.at_once(partial(_column_sum, layer, model.store_dtype) for layer in block)
         sums[sums_key(site, pooling)] = np.stack(of_layers)
     npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
-    return {"batch_splits": splits.of_unit(run, unit)}
+    return {"batch_splits": splits.of_unit(run, unit), **work}
 
 
 def sums_key(site: str, pooling: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from hpcgeom import trace
+from hpcgeom.catalog.families import FAMILIES, ModelFacts, facts_of, read_facts
 from hpcgeom.errors import InputError
 from hpcgeom.plan.plan import ModelPlan
 from hpcgeom.stages import inputs, splits
@@ -49,7 +51,7 @@ class Forward:
     """A model of a run with its encoder and its samples; weights load once."""
 
     def __init__(self, run: Run, model: ModelPlan) -> None:
-        from hpcgeom.models import Pieces, chosen_device, encoder_of, open_model
+        from hpcgeom.models import Pieces, chosen_device, encoder_of, gemm_flops_per_s, open_model
 
         manifest = inputs.manifest_of(run)
         request = request_of(run.plan, model, manifest)
@@ -57,6 +59,8 @@ class Forward:
         self._model = open_model(request, model.strategy, device, run.plan.threads)
         self._pieces = Pieces(self._model.run, model.name, device)
         self._encoder = encoder_of(request, settings_of(manifest))
+        self._facts = _facts_of(model)
+        self._gemm_flops_per_s = 0.0 if self._facts is None else gemm_flops_per_s(device, model.dtype)
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)
         self.sequences, self._batch = inputs.read_sequences(run, model.name)
@@ -90,6 +94,20 @@ class Forward:
                 f"model '{self._name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
                 "dataset.exclude, or choose a wider dtype"
             ) from error
+
+    def work_of(self, unit: Unit) -> dict[str, float]:
+        """What the forward passes of a unit are: facts for its record.
+
+        `flops` is that of real tokens, without padding; left out where the sizes of the model are not known.
+        `gemm_flops_per_s` is what this process reaches on one large product alone.
+        """
+        first, last = np.searchsorted(self.sequences.row, (unit.start, unit.stop))
+        lengths = self.sequences.n_tokens[first:last]
+        found = {"n_tokens": int(lengths.sum())}
+        if self._facts is None:
+            return found
+        flops = sum(self._facts.forward_flops(length, length) for length in lengths.tolist())
+        return {**found, "flops": flops, "gemm_flops_per_s": self._gemm_flops_per_s}
 
     def _padded(self, members: npt.NDArray[np.intp]) -> TokenBatch:
         from hpcgeom.models import pad
@@ -142,3 +160,12 @@ class Forward:
                 )
             found.append(own[window])
         return found
+
+
+def _facts_of(model: ModelPlan) -> ModelFacts | None:
+    """Sizes of a model of the catalogue; None for a user's module."""
+    if model.family not in FAMILIES:
+        return None
+    if model.config is not None:
+        return facts_of(model.config, model.family, f"the configuration of '{model.name}'")
+    return read_facts(Path(model.folder), model.family)

@@ -33,12 +33,12 @@ def checksums_of(path: Path) -> tuple[str, str]:
     second checksum tells chunks from each other.
     """
     crc32c, sha256 = 0, hashlib.sha256()
-    buffer = np.empty(_HASHED_BYTES, np.uint8)  # an array: google_crc32c takes no memoryview
+    buffer = np.empty(_HASHED_BYTES, np.uint8)  # google_crc32c takes an array, but no memoryview
+    view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:
-        while n_read := file.readinto(buffer):
-            chunk = buffer[:n_read]
-            crc32c = google_crc32c.extend(crc32c, chunk)
-            sha256.update(chunk)
+        while n_read := file.readinto(view):
+            crc32c = google_crc32c.extend(crc32c, buffer[:n_read])
+            sha256.update(view[:n_read])
     return f"{crc32c:08x}", sha256.hexdigest()
 
 

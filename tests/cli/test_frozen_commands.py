@@ -16,7 +16,15 @@ COMMANDS = {
     "validate": ["-m --manifest*"],
     "plan": ["-m --manifest*", "--samples", "--length", "--json"],
     "prepare": ["-m --manifest*", "--run-dir"],
-    "run": ["-m --manifest*", "--run-dir", "--workers", "--reuse", "--dask", "--allow-code-change"],
+    "run": [
+        "-m --manifest*",
+        "--run-dir",
+        "--workers",
+        "--reuse",
+        "--dask",
+        "--allow-code-change",
+        "--profile-trace",
+    ],
     "submit": [
         *("-m --manifest*", "-p --profile", "--run-dir", "--reuse", "--dry-run", "--samples", "--length"),
         "--allow-code-change",
