@@ -103,7 +103,7 @@ class Forward:
         """
         first, last = np.searchsorted(self.sequences.row, (unit.start, unit.stop))
         lengths = self.sequences.n_tokens[first:last]
-        found = {"n_tokens": int(lengths.sum())}
+        found: dict[str, float] = {"n_tokens": int(lengths.sum())}
         if self._facts is None:
             return found
         flops = sum(self._facts.forward_flops(length, length) for length in lengths.tolist())

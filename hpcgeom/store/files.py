@@ -33,8 +33,8 @@ def checksums_of(path: Path) -> tuple[str, str]:
     second checksum tells chunks from each other.
     """
     crc32c, sha256 = 0, hashlib.sha256()
-    buffer = np.empty(_HASHED_BYTES, np.uint8)  # google_crc32c takes an array, but no memoryview
-    view = memoryview(buffer)
+    view = memoryview(bytearray(_HASHED_BYTES))
+    buffer = np.frombuffer(view, np.uint8)  # the same bytes: google_crc32c takes no memoryview
     with path.open("rb", buffering=0) as file:
         while n_read := file.readinto(view):
             crc32c = google_crc32c.extend(crc32c, buffer[:n_read])
