@@ -21,9 +21,10 @@ def reached(moment: str, **about: Any) -> None:
     Parameters
     ----------
     moment
-        ``unit-begins``, ``unit-computed`` and ``unit-recorded``, with `stage`, `index` and `key`; ``tile``,
-        with `start`, in the loop of a search; ``stream-block``, with `block`, and ``stream-saved``, with
-        `n_steps`, in a pass of the strategy `stream`.
+        ``unit-begins``, ``unit-computed`` and ``unit-recorded``, with `stage`, `index` and `key`;
+        ``part-written``, with the same, where a process that follows another has written its layers of a
+        unit; ``tile``, with `start`, in the loop of a search; ``stream-block``, with `block`, and
+        ``stream-saved``, with `n_steps`, in a pass of the strategy `stream`.
     """
     if name := os.environ.get(VARIABLE):
         _hook(name)(moment, **about)

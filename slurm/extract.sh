@@ -14,6 +14,7 @@
 #   sbatch slurm/extract.sh MANIFEST [RUN]            those of a manifest [in a run directory of its own]
 #   sbatch --array=0-7 slurm/extract.sh MANIFEST      shared by eight jobs
 #   sbatch --ntasks=4 slurm/extract.sh MANIFEST       shared by four processes of one job
+#   sbatch --nodes=2 --ntasks=2 slurm/extract.sh ...  models with `strategy: pipeline` run by both nodes together
 #   sbatch --gpus-per-task=1 slurm/extract.sh ...     on GPUs
 #
 # What needs a network (weights) is done before, where there is one: hpcgeom prepare -m MANIFEST.
@@ -22,5 +23,6 @@ set -euo pipefail
 source "${HPCGEOM_SLURM:-${SLURM_SUBMIT_DIR:-.}/slurm}/common.sh"
 
 hpcgeom prepare -m "$manifest" --run-dir "$run"
-exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" \
+# Processes that run a model together end each other, with the name of the one that failed.
+exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=0 --wait=0 \
   hpcgeom task "$run" --stage extract --share slurm

@@ -18,6 +18,8 @@ from hpcgeom.version import __version__
 DRAWN = "report/figures.json"
 DETAIL_FIGURES = f"{paths.FIGURES}/details"
 """Holds a folder for each model of which details were kept."""
+WITH_REFERENCE = f"{paths.FIGURES}/with_reference"
+"""Holds the figures with published curves beside those of the run."""
 
 
 def draw(root: Path) -> list[Path]:
@@ -40,6 +42,29 @@ def draw(root: Path) -> list[Path]:
     _remove_stale(root, names)
     write_json(root / DRAWN, {"of": _outcome(run), "files": names})
     return written
+
+
+def draw_with_reference(root: Path, path: Path) -> tuple[list[Path], list[str]]:
+    """Draw the figures along depth again, with published curves of a file beside those of the run.
+
+    Returns
+    -------
+    files, reasons
+        What was drawn, and why a curve of the file is in none of the figures.
+
+    Raises
+    ------
+    InputError
+        The run has no results yet, the file is not as it should be, or none of its curves can be drawn.
+    """
+    from hpcgeom.api.opening import open_results
+    from hpcgeom.data.reference_curves import read_reference_curves
+    from hpcgeom.report.reference_figures import write_with_references
+
+    results, folder = open_results(root), root / WITH_REFERENCE
+    references = read_reference_curves(path)
+    with full_disk_is_a_resource_error(folder):
+        return write_with_references(results, references, folder)
 
 
 def draw_if_new(root: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hpcgeom.api.groups import AT_ONCE, pipelined, with_groups
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.units import do_stage
@@ -21,9 +22,12 @@ from hpcgeom.launch.stopping import Stop, listening
 from hpcgeom.plan.packing import share, unpack
 from hpcgeom.plan.units import STAGES_OF_JOBS
 from hpcgeom.stages.base import finalize, require_inputs
+from hpcgeom.stages.following import follow
+from hpcgeom.stages.inputs import manifest_of
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.task import STAGE_OF
-from hpcgeom.store.jobs import read_job
+from hpcgeom.store.jobs import FOLDER, read_job
+from hpcgeom.this_group import is_started_here, join_step, leave_step, this_member
 from hpcgeom.this_job import restarts
 from hpcgeom.types import Unit
 
@@ -56,6 +60,10 @@ def run_job(
     units = run.units(job.stage)
     if job.elements:
         units = tuple(run.select(job.stage, unpack(job.elements[_element(name, len(job.elements))])))
+    if job.tasks > 1:
+        join_step()
+        if _follows(run):
+            return job.stage
     if job.workers is None and job.processes == 1:
         take_one(number_on_node())
     todo = {stage: run.units(stage) for stage in STAGES_OF_JOBS[job.stage]} | {job.stage: units}
@@ -108,13 +116,47 @@ def run_task(
     for stage in names:
         run.select(stage, [])  # which says where there is no such stage
         wanted = list(range(len(run.units(stage)))) if indices is None else list(indices)
+        if part == "slurm" and stage == "extract":
+            wanted = _do_together(run, wanted, progress, allow_code_change)
         if part is not None:
             wanted = share(wanted, share_of_slurm() if part == "slurm" else part)
         units[stage] = run.select(stage, wanted)
+    if _follows(run):
+        return
     if workers is None and processes == 1:
         take_one(number_on_node())
     with heeding() as stop:
         _do(run, units, processes, workers, progress, stop, allow_code_change)
+
+
+def _do_together(
+    run: Run, indices: Sequence[int], progress: Progress | None, allow_code_change: bool
+) -> list[int]:
+    """Do the units of models that all tasks of this step run together; the units that are left."""
+    names = pipelined(manifest_of(run))
+    is_together = {unit.index: unit.model in names for unit in run.select("extract", indices)}
+    together = [index for index in indices if is_together[index]]
+    join_step()
+    if not together or this_member(run.root / FOLDER) is None:
+        leave_step()
+        return list(indices)
+    if not _follows(run):
+        take_one(number_on_node())
+        mine = run.select("extract", share(together, share_of_slurm(each_task=False)))
+        with heeding() as stop:
+            _do(run, {"extract": mine}, 1, None, progress, stop, allow_code_change)
+    leave_step()
+    return [index for index in indices if not is_together[index]]
+
+
+def _follows(run: Run) -> bool:
+    """Do what another process says, if this one is of a group and not its first; else False at once."""
+    member = this_member(run.root / FOLDER)
+    if member is None or member.index == 0:
+        return False
+    take_one(member.index if is_started_here() else number_on_node())
+    follow(run)
+    return True
 
 
 def _do(
@@ -129,12 +171,15 @@ def _do(
     """Do units of stages, one stage after the other, on the same workers."""
     for stage in units:
         run.refuse_other_versions(stage, allow=allow_code_change)
-    with launcher(processes, run.root, workers) as launch:
+    is_led = this_member(run.root / FOLDER) is not None
+    with launcher(processes, run.root, workers) as alone:
+        launch = alone if is_led else with_groups(alone, run, processes, allow_code_change=allow_code_change)
         for stage, some in units.items():
             missing = run.records(stage).missing(some)
             if missing:  # the stage says so itself, but workers need not start for that
                 require_inputs(run, STAGE_OF[stage])
-            do_stage(run, stage, missing, launch, progress or Silent(), stop)
+            at_once = AT_ONCE if is_led else 1
+            do_stage(run, stage, missing, launch, progress or Silent(), stop, at_once)
             if not run.missing(stage):
                 finalize(run, stage)
             if stop.why:
@@ -154,7 +199,7 @@ def heeding(walltime_s: float = 0.0, max_requeues: int = MAX_REQUEUES) -> Iterat
     Stopped
         The job ends here, and goes on later if it should.
     """
-    if "SLURM_JOB_ID" not in os.environ:
+    if "SLURM_JOB_ID" not in os.environ or is_started_here():  # whoever started it heeds the scheduler
         yield Stop()
         return
     with listening(walltime_s) as stop:
@@ -201,8 +246,13 @@ def _element(name: str, n_elements: int) -> int:
     return int(text)
 
 
-def share_of_slurm() -> str:
+def share_of_slurm(*, each_task: bool = True) -> str:
     """The share of this task: among the tasks of all elements of its array, as ``i/n``.
+
+    Parameters
+    ----------
+    each_task
+        False for the share of all tasks of this element together.
 
     Raises
     ------
@@ -213,7 +263,7 @@ def share_of_slurm() -> str:
     def number(name: str, otherwise: int) -> int:
         return int(os.environ.get(f"SLURM_{name}") or otherwise)
 
-    tasks = number("NTASKS", 1)
+    tasks = number("NTASKS", 1) if each_task else 1
     element = number("ARRAY_TASK_ID", 0) - number("ARRAY_TASK_MIN", 0)
     elements = number("ARRAY_TASK_COUNT", 1)
     if element >= elements:
@@ -221,4 +271,5 @@ def share_of_slurm() -> str:
             f"element {number('ARRAY_TASK_ID', 0)} of an array of {elements} that begins at "
             f"{number('ARRAY_TASK_MIN', 0)}: number them without gaps, such as --array=0-{elements - 1}"
         )
-    return f"{element * tasks + number('PROCID', 0)}/{elements * tasks}"
+    task = number("PROCID", 0) if each_task else 0
+    return f"{element * tasks + task}/{elements * tasks}"

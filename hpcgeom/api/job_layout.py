@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpcgeom.api.groups import n_processes_of
 from hpcgeom.errors import InputError
 from hpcgeom.launch.slurm.scripts import JobScript, Placement
 from hpcgeom.manifest.profile import LoadedProfile
-from hpcgeom.manifest.profile_sections import JobSection, Profile
+from hpcgeom.manifest.profile_sections import ExtractJobs, JobSection, Profile
 from hpcgeom.manifest.shell_text import PATH
 from hpcgeom.plan import memory
 from hpcgeom.plan.packing import pack, spread
@@ -72,12 +73,15 @@ class JobLayout:
         The run directory, absolute.
     max_array_size
         Of the cluster: one more than the largest number of an element.
+    pipelined
+        Models that several processes run together.
     """
 
     root: Path
     plan: Plan
     profile: LoadedProfile
     max_array_size: int
+    pipelined: frozenset[str] = frozenset()
 
     def jobs_of_stage(self, stage: str, missing: Sequence[Any], first: int) -> list[PlannedJob]:
         """The jobs that do the missing units of a stage.
@@ -110,21 +114,40 @@ class JobLayout:
     def _extract(self, model: ModelPlan, elements: list[list[int]], number: int) -> PlannedJob:
         section = self._profile.extract
         each = section.memory_gb or _gb(memory.extract(self.plan, model))
-        needed = each if section.processes == 1 else section.processes * (each + NANNY_GB) + DRIVER_GB
-        name = self._name("extract", number, model.name)
-        self._refuse_weights_larger_than_a_gpu(model)
         job = Job(
-            name,
+            self._name("extract", number, model.name),
             "extract",
             model.name,
             tuple(map(pack, elements)),
-            section.processes,
-            section.walltime_s,
-            self._profile.slurm.max_requeues,
+            walltime_s=section.walltime_s,
+            max_requeues=self._profile.slurm.max_requeues,
         )
-        script = self._script(job, section, needed, cpus=section.processes * section.cpus)
+        if model.name in self.pipelined:
+            job, script = self._of_a_group(job, model, section, each)
+        else:
+            self._refuse_weights_larger_than_a_gpu(model)
+            needed = each if section.processes == 1 else section.processes * (each + NANNY_GB) + DRIVER_GB
+            job = replace(job, processes=section.processes)
+            script = self._script(job, section, needed, cpus=section.processes * section.cpus)
         script = replace(script, n_elements=len(elements), at_once=section.jobs_at_once)
         return PlannedJob(replace(job, log=script.log), script)
+
+    def _of_a_group(
+        self, job: Job, model: ModelPlan, section: ExtractJobs, each: float
+    ) -> tuple[Job, JobScript]:
+        """One step whose tasks run a model together, each on a GPU of its own where there are some."""
+        per_node = max(section.processes, section.gpus)
+        n_tasks = section.nodes * per_node
+        if n_tasks > n_processes_of(model, n_tasks):
+            raise InputError(
+                f"profile '{self._profile.name}' asks for {n_tasks} processes of a job ({section.nodes} "
+                f"nodes, {per_node} on each), but only {n_processes_of(model, n_tasks)} blocks of model "
+                f"'{model.name}' are run, and each process has at least one: lower extract.nodes, "
+                "extract.processes or extract.gpus"
+            )
+        script = self._script(job, section, per_node * each, section.cpus)
+        script = replace(script, nodes=section.nodes, tasks_per_node=per_node)
+        return replace(job, tasks=n_tasks), script
 
     def _of_workers(self, stage: str, number: int) -> PlannedJob:
         """One job that does whatever its stage lacks: with workers, or, for collect, in one process."""

@@ -68,8 +68,10 @@ def _here() -> Iterator[Launch]:
 
     try:
         yield lambda tasks, on_receipts, is_over: inline.run(task.do, tasks, on_receipts, is_over)
-    finally:
-        task.close()
+    except BaseException as error:
+        task.close(error)
+        raise
+    task.close()
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from hpcgeom.errors import InputError
 from hpcgeom.geometry.trimmed import trimming_bias
 from hpcgeom.plan import paths
 from hpcgeom.plan.packing import pack
-from hpcgeom.stages import collect, profile
+from hpcgeom.stages import collect, dimensions
 from hpcgeom.stages.between_results import Coordinates, Variables, empty
+from hpcgeom.stages.minimum import minimum_layers
 from hpcgeom.store import results
 from hpcgeom.store.variables import RESULTS, VALERIANI
 from hpcgeom.types import Labels
@@ -40,21 +41,24 @@ def axes_of(read: Read, settings: Mapping[str, Any], ks: Sequence[int], labels: 
 
     layers = np.array(sorted({layer for _, layer, _ in read}), dtype=np.int64)
     models = text(list(dict.fromkeys(name for name, *_ in read)))
-    n_scales = int(settings["gride_range_max"]).bit_length() - 1
     return {
         "model": models,
         "site": text([POINTS_SITE]),
         "pooling": text([NO_POOLING]),
         "layer": layers,
         "k": np.array(ks, dtype=np.int64),
-        "estimator": text([name for name in settings["estimators"] if name != "gride"]),
-        "n2": 2 ** np.arange(1, n_scales + 1, dtype=np.int64),
-        "mu_fraction": np.array(settings["mu_fractions"], dtype=np.float64),
-        "data_fraction": np.array(settings["data_fractions"], dtype=np.float64),
+        **dimensions.axes(settings),
+        "sample": text([str(row) for row in range(read[0][2].n_points)]),
+        "component": np.arange(1, 1 + max(_n_components(layer) for *_, layer in read)),
         "label": text(list(labels)),
         "other_model": models,
         "other_layer": layers,
     }
+
+
+def _n_components(layer: Layer) -> int:
+    found = layer.values.get("covariance_eigenvalue")
+    return 0 if found is None else found.size
 
 
 def profiles(
@@ -62,21 +66,21 @@ def profiles(
     axes: Coordinates,
     codes: Mapping[str, Labels],
     ks: Sequence[int],
+    label_overlaps: Callable[..., dimensions.Values],
 ) -> Variables:
     variables: Variables = {}
     for name, layer, found in read:
         values = dict(found.values)
         if codes and found.indices is not None:
-            values |= profile.label_overlaps(
-                found.indices, list(codes.values()), ks, is_constant=found.is_constant
-            )
+            values |= label_overlaps(found.indices, list(codes.values()), ks, is_constant=found.is_constant)
         where = (list(axes["model"]).index(name), 0, 0, list(axes["layer"]).index(layer))
         for variable, value in values.items():
             if value.size == 0:
                 continue
             if variable not in variables:
                 variables[variable] = (RESULTS[variable].dims, empty(variable, axes))
-            variables[variable][1][where] = value
+            collect.put(variables[variable][1], where, value)
+    variables |= minimum_layers(variables, axes["layer"])
     if codes:
         by_chance = np.array([collect.chance(np.asarray(each)) for each in codes.values()])
         variables["label_overlap_chance"] = (("label",), by_chance)

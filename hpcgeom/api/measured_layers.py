@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom.api import measured_by_dadapy
 from hpcgeom.data.neighbor_arrays import (
     ROUNDED,
     Floats,
@@ -27,8 +28,10 @@ from hpcgeom.data.neighbor_conventions import (
 from hpcgeom.data.neighbor_files import NamedArray
 from hpcgeom.errors import InputError
 from hpcgeom.search import ArrayRows, Settings, search_representation
-from hpcgeom.stages import profile
+from hpcgeom.stages import dimensions, profile
 from hpcgeom.stages.certificates import account
+from hpcgeom.stages.clouds import cloud_profile
+from hpcgeom.stages.pointwise import local_profile
 from hpcgeom.store.neighbors import Lists
 
 Arrays = dict[str, NamedArray]
@@ -47,6 +50,8 @@ class Reading:
         Of the search of points.
     most_ranks
         Columns of row numbers that are kept for overlaps.
+    by_dadapy
+        Whether DADApy measures the given lists.
     """
 
     settings: Mapping[str, Any]
@@ -55,6 +60,7 @@ class Reading:
     n_neighbors: int | None
     metric: str
     most_ranks: int
+    by_dadapy: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +83,7 @@ class Layer:
 
     where: str
     n_points: int
-    values: profile.Values
+    values: dimensions.Values
     indices: npt.NDArray[np.int32] | None
     is_constant: bool
     notices: tuple[str, ...]
@@ -95,13 +101,18 @@ def read_layer(arrays: Arrays, reading: Reading) -> Layer:
         return _searched(arrays["points"], reading)
     where = " and ".join(array.name for kind, array in arrays.items() if kind != "points")
     lists = _Given.read(arrays, reading, where)
-    values: profile.Values = {"n_all_points": np.array(lists.n_points)}
+    values: dimensions.Values = {"n_all_points": np.array(lists.n_points)}
     if lists.distances is not None:
         # Error bars look at two neighbors of each point.
         beside = lists.indices if lists.indices is not None and lists.indices.shape[1] > 1 else None
         if "mus" not in arrays:
             values["n_zero_distances"] = np.array(np.count_nonzero(lists.distances[:, 0] == 0.0))
-        values |= profile.dimensions(lists.distances, beside, reading.settings)
+        if reading.by_dadapy:
+            values |= measured_by_dadapy.dimensions(lists.distances, reading.settings)
+        else:
+            values |= dimensions.dimensions(lists.distances, beside, reading.settings)
+        if reading.settings["local_dimension_k"]:
+            values |= local_profile(lists.distances, reading.settings["local_dimension_k"])
     return Layer(
         where=where,
         n_points=lists.n_points,
@@ -199,6 +210,12 @@ def _searched(points: NamedArray, reading: Reading) -> Layer:
             found.indices, found.distances, found.duplicate_of, distinct_indices, distinct_distances
         )
         values = profile.distinct_profile(lists, rows, reading.settings, reading.metric)
+        if reading.settings["local_dimension_k"]:
+            values |= local_profile(
+                lists.distinct_distances, reading.settings["local_dimension_k"], lists.duplicate_of
+            )
+        if reading.settings["spectrum"]:
+            values |= cloud_profile(rows, rows.shape[0], reading.settings)
     except InputError as error:
         raise InputError(f"{points.name}: {error}") from error
     n_distinct = len(lists.representatives)

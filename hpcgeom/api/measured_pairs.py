@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,18 +25,22 @@ from hpcgeom.stages.between_results import (
 )
 
 
-def of_lists(read: Read, axes: Coordinates, settings: Mapping[str, Any]) -> Variables:
+def of_lists(
+    read: Read, axes: Coordinates, settings: Mapping[str, Any], count: Callable[..., Values] = pair_sums
+) -> Variables:
     """Overlaps of all layers and what else their lists say, with what they are by chance.
 
     Parameters
     ----------
     settings
         Of the geometry, as in a plan.
+    count
+        What counts common neighbors, as `pair_sums` does.
     """
     n_points = read[0][2].n_points
     indices = [layer.indices for *_, layer in read if layer.indices is not None]
     lists = np.stack([each[:, : min(one.shape[1] for one in indices)] for each in indices])
-    numbers = pair_numbers(pair_sums(lists, n_points, settings), n_points, settings)
+    numbers = pair_numbers(count(lists, n_points, settings), n_points, settings)
     if settings["error_splits"]:
         numbers |= _half_sample_errors(lists, settings)
     hide_constant(numbers, np.array([layer.is_constant for *_, layer in read]))

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.api import measured_dataset, measured_pairs
+from hpcgeom.api import measured_by_dadapy, measured_dataset, measured_pairs
 from hpcgeom.api.measured_dataset import Read
 from hpcgeom.api.measured_layers import Arrays, Reading, read_layer
+from hpcgeom.api.measured_options import (
+    DEFAULTS,
+    check_points,
+    chosen_estimators,
+    native_options,
+)
 from hpcgeom.data.labels import encode, labels_from_file
 from hpcgeom.data.neighbor_conventions import SelfColumn
 from hpcgeom.data.neighbor_files import Given, find_arrays
 from hpcgeom.errors import InputError
 from hpcgeom.geometry.lists import check_ks
-from hpcgeom.manifest.analysis_sections import Geometry
 from hpcgeom.manifest.fields import MAX_INT64
 from hpcgeom.plan.packing import pack
+from hpcgeom.stages import between
+from hpcgeom.stages.between_results import Coordinates, Variables
+from hpcgeom.stages.label_profile import label_overlaps as label_overlaps_of_lists
 from hpcgeom.types import Labels
 
 if TYPE_CHECKING:
@@ -32,9 +40,7 @@ OfLabels: TypeAlias = "LabelsGiven | Mapping[str, LabelsGiven]"
 Models = dict[str, dict[int, Arrays]]
 
 ONLY_MODEL, ONLY_LABEL = "arrays", "label"
-ESTIMATORS = ("twonn", "twonn_mle", "twonn_mle_censored", "twonn_mle_trimmed", "gride")
-_DEFAULTS = Geometry()
-_DEFAULT_KS = tuple(k for k in _DEFAULTS.overlap_k if isinstance(k, int))
+_DEFAULT_KS = tuple(k for k in DEFAULTS.overlap_k if isinstance(k, int))
 
 
 def measure(
@@ -48,10 +54,15 @@ def measure(
     self_column: SelfColumn = "auto",
     squared: bool = False,
     estimators: Sequence[str] | None = None,
-    mu_fraction: float = _DEFAULTS.mu_fraction,
-    mu_fractions: Sequence[float] = _DEFAULTS.mu_fractions,
-    gride_range_max: int = _DEFAULTS.gride_range_max,
-    data_fractions: Sequence[float] = _DEFAULTS.data_fractions,
+    mu_fraction: float = DEFAULTS.mu_fraction,
+    mu_fractions: Sequence[float] = DEFAULTS.mu_fractions,
+    gride_range_max: int = DEFAULTS.gride_range_max,
+    plateau_tolerance: float = DEFAULTS.plateau_tolerance,
+    levina_bickel_k: Sequence[int] = DEFAULTS.levina_bickel_k,
+    data_fractions: Sequence[float] = DEFAULTS.data_fractions,
+    local_dimension_k: int | None = None,
+    spectrum: bool = DEFAULTS.spectrum,
+    variance_fractions: Sequence[float] = DEFAULTS.variance_fractions,
     overlap_k: Sequence[int] | None = None,
     jaccard: bool = False,
     error_splits: int = 0,
@@ -59,7 +70,8 @@ def measure(
     cka: bool = False,
     n_neighbors: int | None = None,
     metric: Literal["euclidean", "cosine"] = "euclidean",
-    seed: int = _DEFAULTS.seed,
+    seed: int = DEFAULTS.seed,
+    backend: Literal["native", "dadapy"] = "native",
 ) -> xr.Dataset:
     """Intrinsic dimension and overlaps of every layer, from points or from neighbor lists.
 
@@ -86,9 +98,13 @@ def measure(
     squared
         Whether distances are squared; their roots are taken.
     estimators
-        Of `ESTIMATORS`; those of a manifest that can be measured if None.
-    mu_fraction, mu_fractions, gride_range_max, data_fractions, seed
+        Of `measured_options.ESTIMATORS`; those of a manifest that can be measured if None.
+    mu_fraction, mu_fractions, gride_range_max, plateau_tolerance, levina_bickel_k, data_fractions, seed
         As in a manifest; `data_fractions` and `seed` are for points only.
+    local_dimension_k
+        As in a manifest; for points and for distances.
+    spectrum, variance_fractions
+        As in a manifest; for points only.
     overlap_k
         As in a manifest; those of its defaults that the lists reach if None.
     jaccard, error_splits, information_imbalance
@@ -97,6 +113,9 @@ def measure(
         As in a manifest; for points only.
     n_neighbors, metric
         Of the search: 64 neighbors, or N - 1 where that is less, if None.
+    backend
+        ``dadapy``, for lists and ratios: dimensions by TwoNN and GRIDE, overlaps and label overlaps are
+        DADApy's, where it can be imported; what it does not have is not measured then.
 
     Returns
     -------
@@ -107,7 +126,8 @@ def measure(
     Raises
     ------
     InputError
-        An array is not what it should be, arrays contradict each other, or an option cannot be used.
+        An array is not what it should be, arrays contradict each other, or an option cannot be used;
+        DADApy is asked for and cannot be imported.
 
     Examples
     --------
@@ -117,41 +137,77 @@ def measure(
     >>> round(found.intrinsic_dimension.sel(estimator="twonn").item())
     2
     """
+    by_dadapy = measured_by_dadapy.is_asked(backend)
     models = _models(points, distances, indices, mus, layers)
     settings = {
-        "estimators": _estimators(estimators, mus is not None, distances is None is points),
+        "estimators": chosen_estimators(estimators, mus is not None, distances is None is points, by_dadapy),
         "mu_fraction": mu_fraction,
         "mu_fractions": list(mu_fractions),
         "gride_range_max": gride_range_max,
+        "plateau_tolerance": plateau_tolerance,
+        "levina_bickel_k": list(levina_bickel_k),
         "data_fractions": list(data_fractions),
+        "local_dimension_k": local_dimension_k,
+        "spectrum": spectrum,
+        "variance_fractions": list(variance_fractions),
         "seed": seed,
         "jaccard": jaccard,
         "error_splits": error_splits,
         "information_imbalance": information_imbalance,
         "cka": cka,
     }
-    _check_between(settings, has_points=points is not None)
+    only_points = distances is indices is mus is None
+    check_points(settings, has_points=points is not None, only_points=only_points)
+    if by_dadapy:
+        measured_by_dadapy.check_options(native_options(settings), only_points=only_points)
     most_ranks = max(_DEFAULT_KS if overlap_k is None else overlap_k, default=1)
     if error_splits or information_imbalance:  # look at whole lists
         most_ranks = MAX_INT64
-    reading = Reading(settings, self_column, squared, n_neighbors, metric, most_ranks)
+    reading = Reading(settings, self_column, squared, n_neighbors, metric, most_ranks, by_dadapy)
+    found = metric if only_points else "that of the given arrays"
+    dataset = _measured(models, reading, labels, overlap_k, found)
+    return measured_by_dadapy.described(dataset) if by_dadapy else dataset
+
+
+def _measured(
+    models: Models, reading: Reading, labels: OfLabels | None, overlap_k: Sequence[int] | None, metric: str
+) -> xr.Dataset:
+    """The dataset of what is measured on the arrays of all layers."""
     read = [
         (model, layer, read_layer(arrays, reading))
         for model, of_layers in models.items()
         for layer, arrays in of_layers.items()
     ]
+    settings = reading.settings
     _check_sizes(read)
     codes = _codes(labels, read[0][2].n_points)
     ks = _ks(overlap_k, labels, read, settings)
     axes = measured_dataset.axes_of(read, settings, ks, list(codes))
-    variables = measured_dataset.profiles(read, axes, codes, ks)
+    asked = {**settings, "overlap_k": ks}
+    variables = _variables(models, read, axes, codes, asked, by_dadapy=reading.by_dadapy)
+    return measured_dataset.dataset(variables, axes, read, settings, metric)
+
+
+def _variables(
+    models: Models,
+    read: Read,
+    axes: Coordinates,
+    codes: Mapping[str, Labels],
+    settings: Mapping[str, Any],
+    *,
+    by_dadapy: bool,
+) -> Variables:
+    """What is measured on each layer and between layers."""
+    ks = settings["overlap_k"]
+    label_overlaps = measured_by_dadapy.label_overlaps if by_dadapy else label_overlaps_of_lists
+    variables = measured_dataset.profiles(read, axes, codes, ks, label_overlaps)
     if ks:
-        variables |= measured_pairs.of_lists(read, axes, {**settings, "overlap_k": ks})
-    if cka:
+        count = measured_by_dadapy.pair_sums if by_dadapy else between.pair_sums
+        variables |= measured_pairs.of_lists(read, axes, settings, count)
+    if settings["cka"]:
         arrays = [arrays["points"] for of_layers in models.values() for arrays in of_layers.values()]
         variables |= measured_pairs.of_points(read, axes, arrays)
-    found = metric if distances is indices is mus is None else "that of the given arrays"
-    return measured_dataset.dataset(variables, axes, read, settings, found)
+    return variables
 
 
 def _models(
@@ -213,23 +269,6 @@ def _by_name(given: Any) -> dict[str, Given]:
     return {ONLY_MODEL: given}
 
 
-def _estimators(wanted: Sequence[str] | None, from_mus: bool, only_indices: bool) -> list[str]:
-    possible = (
-        [] if only_indices and not from_mus else [e for e in ESTIMATORS if not (from_mus and e == "gride")]
-    )
-    if wanted is None:
-        return [name for name in _DEFAULTS.estimators if name in possible]
-    for name in wanted:
-        if name not in ESTIMATORS:
-            raise InputError(f"there is no estimator '{name}': expected one of {', '.join(ESTIMATORS)}")
-        if name not in possible:
-            needs = "distances to more than two neighbors" if from_mus else "distances or ratios"
-            raise InputError(
-                f"estimator '{name}' needs {needs}, which are not given: pass them, or leave it out"
-            )
-    return list(dict.fromkeys(wanted))
-
-
 def _check_sizes(read: Read) -> None:
     first = read[0][2]
     for _, _, layer in read[1:]:
@@ -258,15 +297,6 @@ def _encoded(name: str, given: Any, n_points: int) -> Labels:
             f"or strings: give one per point, in the order of the points"
         )
     return encode([str(value) for value in values.tolist()])[0]
-
-
-def _check_between(settings: Mapping[str, Any], *, has_points: bool) -> None:
-    if settings["error_splits"] < 0:
-        raise InputError(
-            f"error_splits: expected 0 or more splits, found {settings['error_splits']}; 32 is usual"
-        )
-    if settings["cka"] and not has_points:
-        raise InputError("cka: alignment is of points, found none: pass points, or leave it out")
 
 
 def _ks(

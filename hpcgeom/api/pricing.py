@@ -142,7 +142,7 @@ def _assumed(manifest: Manifest, n: int) -> SamplesPlan:
     return SamplesPlan(
         n=n,
         digest="",
-        label_digests=dict.fromkeys(manifest.labels, ""),
+        label_digests=dict.fromkeys([*manifest.labels, *manifest.geometry.exclude_same.values()], ""),
         files=(),
         notices=(f"the data set was not read: this is the price of {n:,} samples",),
     )

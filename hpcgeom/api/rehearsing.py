@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hpcgeom.api.groups import pipelined
 from hpcgeom.api.job_layout import JobLayout, PlannedJob, missing_of_jobs, place_for_scripts
 from hpcgeom.api.pricing import Price, price, price_of
 from hpcgeom.api.running import run_directory_of
@@ -67,7 +68,7 @@ def rehearse(
             for name, stages in STAGES_OF_JOBS.items()
         }
     size, notices = _array_size_or_default(cluster)
-    layout = JobLayout(root, found.plan, cluster, size)
+    layout = JobLayout(root, found.plan, cluster, size, pipelined(loaded.manifest))
     jobs: list[PlannedJob] = []
     for stage in STAGES_OF_JOBS:
         before = tuple(f"<{planned.job.name}>" for planned in jobs)

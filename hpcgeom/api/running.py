@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hpcgeom.api.groups import with_groups
 from hpcgeom.api.job import heeding
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
@@ -151,7 +152,8 @@ def complete(
     processes = workers or len(os.sched_getaffinity(0))
     if not any(run.missing(stage) for stage in STAGES):
         processes, elsewhere = 1, None
-    with heeding() as stop, launcher(processes, run.root, elsewhere) as launch:
+    with heeding() as stop, launcher(processes, run.root, elsewhere) as alone:
+        launch = with_groups(alone, run, processes, allow_code_change=allow_code_change)
         for stage in STAGES:
             run.refuse_other_versions(stage, allow=allow_code_change)
             do_stage(run, stage, run.missing(stage), launch, progress, stop)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hpcgeom.api.groups import pipelined
 from hpcgeom.api.job_layout import JobLayout, missing_of_jobs, place_for_scripts
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.running import begin, read_run, run_directory_of
@@ -18,6 +19,7 @@ from hpcgeom.manifest import load_manifest
 from hpcgeom.manifest.profile import LoadedProfile, find_profile, load_profile
 from hpcgeom.plan.packing import unpack
 from hpcgeom.plan.units import STAGES, STAGES_OF_JOBS
+from hpcgeom.stages.inputs import manifest_of
 from hpcgeom.stages.run import Run
 from hpcgeom.store import files
 from hpcgeom.store.jobs import FOLDER, SUBMISSION_LEASE, Job, forget_job, jobs_of, write_job
@@ -161,7 +163,8 @@ class _Submitter:
     def __init__(self, run: Run, cluster: LoadedProfile, progress: Progress) -> None:
         size = cluster.profile.slurm.max_array_size or commands.max_array_size()
         self._run, self._progress = run, progress
-        self._layout = JobLayout(place_for_scripts(run.root), run.plan, cluster, size)
+        together = pipelined(manifest_of(run))
+        self._layout = JobLayout(place_for_scripts(run.root), run.plan, cluster, size, together)
         known = adopt(run.root)
         self._next = 1 + max((_number(job) for job in known), default=-1)
         self._states = _states_of(known)

@@ -29,6 +29,7 @@ def do_stage(
     launch: Launch,
     progress: Progress,
     stop: Stop | None = None,
+    at_once: int = 1,
 ) -> None:
     """Do some units of a stage; those that other living processes do are waited for.
 
@@ -36,6 +37,8 @@ def do_stage(
     ----------
     stop
         What the process was told; it learns how long units take.
+    at_once
+        Units that one process does together, at most.
 
     Raises
     ------
@@ -52,7 +55,9 @@ def do_stage(
     todo: Sequence[Unit] = sorted(missing, key=lambda unit: bool(unit.needs))
     is_first = True
     while todo and not told.is_wanted():
-        tasks = [Task(str(run.root), stage, tuple(unit.index for unit in units)) for units in sets(todo)]
+        tasks = [
+            Task(str(run.root), stage, tuple(unit.index for unit in units)) for units in sets(todo, at_once)
+        ]
         launch(tasks, heard.take, told.is_wanted)
         held, heard.held = heard.held, []
         elsewhere = [receipt for receipt in held if not run.units(stage)[receipt.index].needs]

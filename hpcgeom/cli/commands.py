@@ -219,12 +219,15 @@ def show(root: Path, *, as_json: bool) -> str:
     return json.dumps(results_as_json(results), indent=1) if as_json else results_as_text(results)
 
 
-def plot(root: Path) -> str:
-    """Draw the figures."""
-    from hpcgeom.api.drawing import draw
+def plot(root: Path, reference: Path | None = None) -> str:
+    """Draw the figures, or those with published curves beside the run's own."""
+    from hpcgeom.api.drawing import draw, draw_with_reference
     from hpcgeom.api.opening import open_results
     from hpcgeom.report.figures import not_drawn
 
+    if reference is not None:
+        drawn, left_out = draw_with_reference(root, reference)
+        return "\n".join([render.figures(drawn), *(f"not drawn: {reason}" for reason in left_out)])
     reasons = [f"not drawn: {name}: {reason}" for name, reason in not_drawn(open_results(root)).items()]
     return "\n".join([render.figures(draw(root)), *reasons])
 

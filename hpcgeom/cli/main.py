@@ -184,11 +184,17 @@ def show(run: RunArgument, json: JsonOption = False) -> None:
 
 
 @app.command()
-def plot(run: RunArgument) -> None:
+def plot(
+    run: RunArgument,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", metavar="FILE", help="Published curves (JSON) to draw beside the run's."),
+    ] = None,
+) -> None:
     """Draw the figures of a run, as PNG and SVG."""
     from hpcgeom.cli import commands
 
-    typer.echo(commands.plot(run))
+    typer.echo(commands.plot(run, reference))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import typer
 
 from hpcgeom.cli.measure_options import (
+    BackendOption,
     CkaOption,
     DistancesOption,
     ErrorSplitsOption,
@@ -21,6 +22,7 @@ from hpcgeom.cli.measure_options import (
     JaccardOption,
     LabelsOption,
     LayersOption,
+    LevinaBickelOption,
     MetricOption,
     MuFractionOption,
     MuFractionsOption,
@@ -30,6 +32,7 @@ from hpcgeom.cli.measure_options import (
     OverlapKOption,
     PointsOption,
     SelfColumnOption,
+    SpectrumOption,
     SquaredOption,
 )
 from hpcgeom.cli.options import JsonOption
@@ -54,6 +57,8 @@ def measure(
     mu_fraction: MuFractionOption = 0.9,
     mu_fractions: MuFractionsOption = None,
     gride_range_max: GrideRangeMaxOption = 64,
+    levina_bickel_k: LevinaBickelOption = None,
+    spectrum: SpectrumOption = False,
     overlap_k: OverlapKOption = None,
     jaccard: JaccardOption = False,
     error_splits: ErrorSplitsOption = 0,
@@ -61,6 +66,7 @@ def measure(
     cka: CkaOption = False,
     neighbors: NeighborsOption = None,
     metric: MetricOption = "euclidean",
+    backend: BackendOption = "native",
     out: OutOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -74,8 +80,10 @@ def measure(
         "squared": squared,
         "mu_fraction": mu_fraction,
         "gride_range_max": gride_range_max,
+        "spectrum": spectrum,
         "n_neighbors": neighbors,
         "metric": metric,
+        "backend": backend,
         "jaccard": jaccard,
         "error_splits": error_splits,
         "information_imbalance": information_imbalance,
@@ -86,6 +94,8 @@ def measure(
     }
     if mu_fractions is not None:
         options["mu_fractions"] = _numbers("--mu-fractions", mu_fractions, float)
+    if levina_bickel_k is not None:
+        options["levina_bickel_k"] = _numbers("--levina-bickel-k", levina_bickel_k, int)
     found = measuring.measure(
         _by_name("--points", points, measuring.ONLY_MODEL),
         distances=_by_name("--distances", distances, measuring.ONLY_MODEL),

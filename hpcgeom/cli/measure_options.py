@@ -53,6 +53,15 @@ MuFractionsOption = Annotated[
 GrideRangeMaxOption = Annotated[
     int, typer.Option("--gride-range-max", metavar="N", help="Largest neighbor rank of GRIDE.")
 ]
+LevinaBickelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--levina-bickel-k", metavar="K", help="Neighbors of levina_bickel [default: a manifest's]."
+    ),
+]
+SpectrumOption = Annotated[
+    bool, typer.Option("--spectrum", help="Measure variances, norms and directions of points, too.")
+]
 OverlapKOption = Annotated[
     str | None,
     typer.Option("-k", "--overlap-k", metavar="K", help="Neighbors of overlaps, such as 10,30."),
@@ -71,6 +80,9 @@ NeighborsOption = Annotated[
 ]
 MetricOption = Annotated[
     str, typer.Option("--metric", metavar="M", help="Distance of points: euclidean or cosine.")
+]
+BackendOption = Annotated[
+    str, typer.Option("--backend", metavar="B", help="Who measures: native, or dadapy where it is installed.")
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Write results.zarr and figures here.")

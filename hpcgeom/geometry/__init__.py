@@ -19,6 +19,7 @@ from hpcgeom.geometry.decimation import first_two_within as first_two_within
 from hpcgeom.geometry.decimation import subsets as subsets
 from hpcgeom.geometry.gride import GrideResult as GrideResult
 from hpcgeom.geometry.gride import gride as gride
+from hpcgeom.geometry.gride import gride_resampling_errors as gride_resampling_errors
 from hpcgeom.geometry.gride import scales as scales
 from hpcgeom.geometry.half_samples import half_sample_errors as half_sample_errors
 from hpcgeom.geometry.half_sets import half_sample_set_errors as half_sample_set_errors
@@ -38,9 +39,11 @@ from hpcgeom.geometry.local import LocalDimension as LocalDimension
 from hpcgeom.geometry.local import local_dimension as local_dimension
 from hpcgeom.geometry.mle import LevinaBickelResult as LevinaBickelResult
 from hpcgeom.geometry.mle import levina_bickel as levina_bickel
+from hpcgeom.geometry.moments import MomentErrors as MomentErrors
 from hpcgeom.geometry.moments import Moments as Moments
 from hpcgeom.geometry.moments import MomentSums as MomentSums
 from hpcgeom.geometry.moments import merge_moments as merge_moments
+from hpcgeom.geometry.moments import moment_errors as moment_errors
 from hpcgeom.geometry.moments import moment_sums as moment_sums
 from hpcgeom.geometry.moments import moments as moments
 from hpcgeom.geometry.moments import moments_from_sums as moments_from_sums

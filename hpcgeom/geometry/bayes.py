@@ -7,6 +7,7 @@ to the exponential distribution of log(r2 / r1) (Denti, Doimo, Laio and Mira, Sc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,10 @@ class BayesResult:
     n_points: int
     status: Status
     n_zero_distances: int
+
+    def quantiles(self, shares: Sequence[float]) -> Floats:
+        """Posterior quantiles at `shares` in (0, 1), shape (len(shares),), float64; NaN where undefined."""
+        return np.asarray(gammaincinv(self.shape, np.asarray(shares, dtype=np.float64)) / self.rate)
 
 
 def twonn_bayes(

@@ -11,64 +11,67 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-NO_FAULT, GAP, NEGATIVE, INFINITE, SENTINEL, UNSORTED = range(6)
-
-FAISS_SENTINELS = np.array(
-    [
-        np.finfo(np.float32).max,
-        np.sqrt(np.float64(np.finfo(np.float32).max)),
-        np.sqrt(np.finfo(np.float32).max),
-    ],
-    dtype=np.float64,
-)
-"""What faiss writes where it found no neighbor, as it is and under a square root."""
+MOST_ROWS = 2**16
+"""Row numbers below this have a place each in a table of at most 256 KiB, which stays in the cache."""
 
 
 @njit(nogil=True, cache=True)
-def scan_distances(
-    distances: npt.NDArray[np.float64], sentinels: npt.NDArray[np.float64]
-) -> tuple[int, int, int, int, int, int, int, bool]:
-    """Read every distance once.
+def _extremes(lists: npt.NDArray[np.integer[Any]]) -> tuple[int, int]:
+    """The smallest and the largest neighbor of all, and 0."""
+    smallest, largest = 0, 0
+    for layer in range(lists.shape[0]):
+        for row in range(lists.shape[1]):
+            for rank in range(lists.shape[2]):
+                smallest = min(smallest, int(lists[layer, row, rank]))
+                largest = max(largest, int(lists[layer, row, rank]))
+    return smallest, largest
 
-    Returns
-    -------
-    tuple
-        fault, its row, its column; number of rows that list a neighbor; shortest and longest list among
-        them, with the row of the shortest; whether no distance is positive. A fault ends the scan.
+
+@njit(nogil=True, cache=True)
+def _tables(
+    lists_a: npt.NDArray[np.integer[Any]], lists_b: npt.NDArray[np.integer[Any]], same: bool, depth: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Keys, numbers and filled places for `_number_neighbors`.
+
+    Where all neighbors are small numbers, each has a place of its own, -1 the first, and there are no keys;
+    others are looked up by a hash table.
     """
-    n_rows, n_columns = distances.shape
-    n_listed, shortest, longest, shortest_row = 0, n_columns, 0, -1
-    all_zero = True
-    for row in range(n_rows):
-        length = 0
-        previous = 0.0
-        for column in range(n_columns):
-            value = distances[row, column]
-            if np.isnan(value):
-                continue
-            fault = NO_FAULT
-            if length < column:
-                fault = GAP
-            elif value < 0.0:
-                fault = NEGATIVE
-            elif np.isinf(value):
-                fault = INFINITE
-            elif value == sentinels[0] or value == sentinels[1] or value == sentinels[2]:
-                fault = SENTINEL
-            elif value < previous:
-                fault = UNSORTED
-            if fault != NO_FAULT:
-                return fault, row, column, n_listed, shortest, longest, shortest_row, all_zero
-            if value > 0.0:
-                all_zero = False
-            previous = value
-            length += 1
-        if length > 0:
-            n_listed += 1
-            longest = max(longest, length)
-            if length < shortest or shortest_row < 0:
-                shortest, shortest_row = length, row
-    return NO_FAULT, -1, -1, n_listed, shortest, longest, shortest_row, all_zero
+    smallest, largest = _extremes(lists_a)
+    if not same:
+        smallest_b, largest_b = _extremes(lists_b)
+        smallest, largest = min(smallest, smallest_b), max(largest, largest_b)
+    nobody = lists_a.shape[0] * depth
+    filled = np.empty(nobody + 1, np.int64)
+    if smallest >= -1 and largest < MOST_ROWS:
+        numbers = np.full(largest + 2, -1, np.int32)
+        numbers[0] = nobody
+        return np.empty(0, np.int64), numbers, filled
+    size = 2
+    while size < 2 * nobody:
+        size *= 2
+    return np.empty(size, np.int64), np.full(size, -1, np.int32), filled
+
+
+@njit(nogil=True, cache=True)
+def _number_rows(
+    lists: npt.NDArray[np.integer[Any]],
+    row: int,
+    numbers: npt.NDArray[np.int32],
+    filled: npt.NDArray[np.int64],
+    members: npt.NDArray[np.uint32],
+) -> int:
+    """`_number_neighbors` that adds, without keys: no branches, as no processor foresees who is new."""
+    n_filled = 0
+    for layer in range(members.shape[0]):
+        for rank in range(members.shape[1] - 1):
+            place = np.int64(lists[layer, row, rank]) + 1
+            known = numbers[place]
+            number = n_filled if known < 0 else known
+            numbers[place] = number
+            filled[n_filled] = place
+            n_filled += 1 if known < 0 else 0
+            members[layer, rank] = number
+    return n_filled
 
 
 @njit(nogil=True, cache=True)
@@ -77,29 +80,33 @@ def _number_neighbors(
     row: int,
     adds: bool,
     keys: npt.NDArray[np.int64],
-    numbers: npt.NDArray[np.int64],
+    numbers: npt.NDArray[np.int32],
     filled: npt.NDArray[np.int64],
     n_filled: int,
     members: npt.NDArray[np.uint32],
 ) -> int:
-    """Write into `members` (layers, depth + 1) a small number for each neighbor of one row, by a hash table.
+    """Write into `members` (layers, depth + 1) a small number for each neighbor of one row.
 
-    New neighbors get the next number if `adds`, else ``filled.size``, the number of nobody; so does -1.
+    New neighbors get the next number if `adds`, else ``filled.size - 1``, the number of nobody; so does -1.
     """
-    size = keys.size
+    nobody, size = filled.size - 1, keys.size
+    if size == 0 and adds:
+        return int(_number_rows(lists, row, numbers, filled, members))
     bits = 0
     while (1 << bits) < size:
         bits += 1
     for layer in range(members.shape[0]):
         for rank in range(members.shape[1] - 1):
-            members[layer, rank] = filled.size
+            members[layer, rank] = nobody
             key = np.int64(lists[layer, row, rank])
             if key == -1:
                 continue
-            # Fibonacci hashing: the top bits of the product with 2**64 / golden ratio
-            place = (key * np.int64(-7046029254386353131) >> np.int64(64 - bits)) & (size - 1)
-            while numbers[place] >= 0 and keys[place] != key:
-                place = (place + 1) & (size - 1)
+            place = key + 1
+            if size > 0:
+                # Fibonacci hashing: the top bits of the product with 2**64 / golden ratio
+                place = (key * np.int64(-7046029254386353131) >> np.int64(64 - bits)) & (size - 1)
+                while numbers[place] >= 0 and keys[place] != key:
+                    place = (place + 1) & (size - 1)
             if numbers[place] < 0:
                 if not adds:
                     continue
@@ -178,14 +185,8 @@ def add_common_counts(
         Shape (L, M, lanes): sums over rows of the counts and of their squares, added to.
     """
     n_a, n_b, depth = lists_a.shape[0], lists_b.shape[0], words.size
-    nobody = n_a * depth
-    size = 2
-    while size < 2 * nobody:
-        size *= 2
-    keys = np.empty(size, np.int64)
-    numbers = np.full(size, -1, np.int64)
-    filled = np.empty(nobody, np.int64)
-    word_of = np.zeros(nobody + 1, np.int64)
+    keys, numbers, filled = _tables(lists_a, lists_b, same, depth)
+    word_of = np.zeros(filled.size, np.int64)
     members_a = np.full((n_a, depth + 1), 0xFFFFFFFF, np.uint32)
     members_b = members_a if same else np.full((n_b, depth + 1), 0xFFFFFFFF, np.uint32)
     for row in range(lists_a.shape[1]):
@@ -253,14 +254,8 @@ def add_common_bins(
         Shape (L, M, bins): numbers of rows, added to.
     """
     n_a, n_b, depth = lists_a.shape[0], lists_b.shape[0], words.size
-    nobody = n_a * depth
-    size = 2
-    while size < 2 * nobody:
-        size *= 2
-    keys = np.empty(size, np.int64)
-    numbers = np.full(size, -1, np.int64)
-    filled = np.empty(nobody, np.int64)
-    word_of = np.zeros(nobody + 1, np.int64)
+    keys, numbers, filled = _tables(lists_a, lists_b, same, depth)
+    word_of = np.zeros(filled.size, np.int64)
     members_a = np.full((n_a, depth + 1), 0xFFFFFFFF, np.uint32)
     members_b = members_a if same else np.full((n_b, depth + 1), 0xFFFFFFFF, np.uint32)
     for row in range(lists_a.shape[1]):

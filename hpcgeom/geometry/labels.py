@@ -132,7 +132,7 @@ def class_fraction_ks(labels: Labels, class_fraction: float) -> npt.NDArray[np.i
     InputError
         Labels that are no integers or negative, or `class_fraction` outside (0, 1].
     """
-    _check_labels(labels)
+    check_labels(labels)
     if not 0.0 < class_fraction <= 1.0:
         raise InputError(
             f"class_fraction: expected a number in (0, 1], found {class_fraction}; pass the share of a class"
@@ -174,7 +174,14 @@ def _weighted_mean(shares: Floats, labels: Labels | None) -> tuple[Floats, Float
     return value, error
 
 
-def _check_labels(labels: Labels) -> None:
+def check_labels(labels: Labels) -> None:
+    """Refuse what are no class codes.
+
+    Raises
+    ------
+    InputError
+        Not integers of one axis, or negative.
+    """
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         found = f"{getattr(labels, 'dtype', type(labels).__name__)} of shape {getattr(labels, 'shape', '?')}"
         raise InputError(
@@ -192,7 +199,7 @@ def _check_labels(labels: Labels) -> None:
 def _matches(indices: Indices, labels: Labels, rows: npt.NDArray[np.integer] | None) -> npt.NDArray[np.bool_]:
     """Shape (R, K): whether a neighbor exists and is of the point's own class."""
     check_indices("indices", indices, ("points", "neighbors"))
-    _check_labels(labels)
+    check_labels(labels)
     n_lists = len(labels) if rows is None else len(rows)
     if len(indices) != n_lists:
         raise InputError(

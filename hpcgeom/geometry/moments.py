@@ -8,7 +8,8 @@ measures it, and follows from the sum of unit vectors u alone, because |sum u|^2
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import reduce
 
 import numpy as np
@@ -201,6 +202,52 @@ def moments_from_sums(sums: MomentSums) -> Moments:
         n_zero_norms=sums.n_zero_norms,
         status=status,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MomentErrors:
+    """Standard errors of the numbers of `Moments`, by the jackknife; NaN where a group is too small."""
+
+    norm_mean: float
+    norm_std: float
+    mean_cosine: float
+    anisotropy: float
+
+
+def moment_errors(groups: Sequence[MomentSums]) -> MomentErrors:
+    """Standard errors from groups of points: how much each number changes without one of them.
+
+    sqrt((G - 1) / G sum (p_g - mean p)^2), where p_g is the number without group g of G. Points are taken for
+    independent: deal them to the groups in turn, so that an order by classes leaves all groups alike.
+
+    Parameters
+    ----------
+    groups
+        The sums of each group, of one width.
+
+    Returns
+    -------
+    MomentErrors
+        NaN with one group, or where a number is undefined without some group.
+
+    Raises
+    ------
+    InputError
+        Groups of different widths.
+    """
+    names = [field.name for field in fields(MomentErrors)]
+    if len(groups) < 2 or any(group.n_points == 0 for group in groups):
+        return MomentErrors(*[np.nan] * len(names))
+    without = [
+        moments_from_sums(reduce(merge_moments, [*groups[:number], *groups[number + 1 :]]))
+        for number in range(len(groups))
+    ]
+    errors = []
+    for name in names:
+        values = np.array([getattr(each, name) for each in without])
+        squares = np.sum((values - values.mean()) ** 2)
+        errors.append(float(np.sqrt((len(groups) - 1) / len(groups) * squares)))
+    return MomentErrors(*errors)
 
 
 def _root_of_squares(values: Floats) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.errors import InputError
-from hpcgeom.geometry import kernels
+from hpcgeom.geometry import distance_scan
 from hpcgeom.types import Distances, Estimate, Status
 
 MIN_POINTS = 10
@@ -17,11 +17,11 @@ MIN_POINTS = 10
 Floats = npt.NDArray[np.float64]
 
 _FAULTS = {
-    kernels.GAP: "a number after NaN; NaN stands only at the end of a list, where there is no neighbor",
-    kernels.NEGATIVE: "a negative value; -1 is no distance, write NaN where there is no neighbor",
-    kernels.INFINITE: "an infinite value; write NaN where there is no neighbor",
-    kernels.SENTINEL: "faiss's mark for no neighbor; write NaN there, and look for NaN among the points",
-    kernels.UNSORTED: "a value below the one before it; sort each row in ascending order",
+    distance_scan.GAP: "a number after NaN; NaN stands only at the end of a list, where there is no neighbor",
+    distance_scan.NEGATIVE: "a negative value; -1 is no distance, write NaN where there is no neighbor",
+    distance_scan.INFINITE: "an infinite value; write NaN where there is no neighbor",
+    distance_scan.SENTINEL: "faiss's mark for no neighbor; write NaN there and look for NaN among the points",
+    distance_scan.UNSORTED: "a value below the one before it; sort each row in ascending order",
 }
 
 
@@ -99,9 +99,9 @@ def read_lists(distances: Distances) -> NeighborLists:
             f"distances: expected float64, found {distances.dtype}; compute them in float64, because "
             f"rounding of near neighbors biases the ratios"
         )
-    scan = kernels.scan_distances(distances, kernels.FAISS_SENTINELS)
+    scan = distance_scan.scan_distances(distances, distance_scan.FAISS_SENTINELS)
     fault, row, column, n_listed, shortest, longest, shortest_row, all_zero = scan
-    if fault != kernels.NO_FAULT:
+    if fault != distance_scan.NO_FAULT:
         raise InputError(
             f"distances: row {row}, column {column} is {distances[row, column]:.6g}: {_FAULTS[fault]}"
         )

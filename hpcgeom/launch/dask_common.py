@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from distributed import Client, Future, Scheduler
 from distributed.scheduler import NoWorkerError
-from distributed.utils import get_ip, get_ip_interface
 
+from hpcgeom.addresses import address_of_interface, own_address
 from hpcgeom.errors import InputError, ResourceError
 
 Argument = TypeVar("Argument")
@@ -174,18 +174,12 @@ def node_address(interface: str | None, *, is_alone: bool) -> str:
     InputError
         There is no such interface here, or it has no address.
     """
-    if interface is not None:
-        try:
-            return str(get_ip_interface(interface))
-        except (ValueError, OSError) as error:
-            raise InputError(
-                f"dask: interface: '{interface}' is no network interface of {socket.gethostname()} that has "
-                f"an IPv4 address: name one that all nodes have ({error})"
-            ) from error
-    if is_alone:
-        return "127.0.0.1"
+    if interface is None:
+        return own_address(is_alone=is_alone)
     try:
-        address = socket.gethostbyname(socket.gethostname())
-    except OSError:
-        address = "127.0.0.1"
-    return str(get_ip()) if address.startswith("127.") else address
+        return address_of_interface(interface)
+    except LookupError as error:
+        raise InputError(
+            f"dask: interface: '{interface}' is no network interface of {socket.gethostname()} that has "
+            f"an IPv4 address: name one that all nodes have ({error.args[0]})"
+        ) from error

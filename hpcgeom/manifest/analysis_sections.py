@@ -27,19 +27,14 @@ from hpcgeom.manifest.fields import (
     List,
     Problem,
     Section,
-    Slug,
     Text,
     ascending,
-    descending,
     described,
     list_text,
     power_of_two,
     refuse,
     unique,
 )
-
-Estimator = Literal["twonn", "twonn_mle", "twonn_mle_censored", "gride"]
-
 
 _SITE_WORDS = f"one of {', '.join(SITES)}, one head such as z.3 (of q, k, v or z), or module:<glob>"
 
@@ -73,7 +68,7 @@ def _nearest(word: str, words: Sequence[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else ""
 
 
-def _tag_of_numbers(value: Any) -> str:
+def tag_of_numbers(value: Any) -> str:
     return "all" if isinstance(value, str) else "list"
 
 
@@ -86,26 +81,13 @@ LayerNumber = Annotated[int, Field(ge=0, le=MAX_INT64)]
 Layers = Annotated[
     Annotated[Literal["all"], described("all or a list of layer numbers"), Tag("all")]
     | Annotated[tuple[LayerNumber, ...], List, Field(min_length=1), AfterValidator(ascending), Tag("list")],
-    Discriminator(_tag_of_numbers),
-]
-OverlapK = Annotated[
-    Annotated[Literal["all"], described("all or a list of numbers of neighbors"), Tag("all")]
-    | Annotated[
-        tuple[Annotated[int, Field(ge=1, le=MAX_INT64)], ...],
-        List,
-        Field(min_length=1),
-        AfterValidator(ascending),
-        Tag("list"),
-    ],
-    Discriminator(_tag_of_numbers),
+    Discriminator(tag_of_numbers),
 ]
 Standardize = Annotated[
     Annotated[bool, described("true, false or a list of sites"), Tag("bool")]
     | Annotated[tuple[SiteText, ...], List, Field(min_length=1), AfterValidator(unique), Tag("list")],
     Discriminator(_tag_of_standardize),
 ]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Fractions = Annotated[tuple[Fraction, ...], List, Field(min_length=1)]
 
 
 class Details(Section):
@@ -233,74 +215,3 @@ class Neighbors(Section):
             description="Most N x N x D of one unit; larger searches are split, which changes no number.",
         ),
     ] = 1e12
-
-
-class Geometry(Section):
-    """What is measured on the neighbors."""
-
-    estimators: Annotated[
-        tuple[Estimator, ...],
-        List,
-        AfterValidator(unique),
-        Field(min_length=1, description="Estimators of the intrinsic dimension."),
-    ] = ("twonn", "twonn_mle", "gride")
-    mu_fraction: Annotated[
-        float, Field(gt=0, lt=1, description="Share of the smallest ratios mu = r2 / r1 that TwoNN fits.")
-    ] = 0.9
-    gride_range_max: Annotated[
-        int,
-        AfterValidator(power_of_two),
-        Field(ge=2, le=MAX_INT64, description="Largest neighbor rank of GRIDE, a power of two."),
-    ] = 64
-    mu_fractions: Annotated[
-        Fractions,
-        AfterValidator(ascending),
-        Field(description="Shares of the ratios at which TwoNN is fitted again, ascending."),
-    ] = (0.5, 0.6, 0.7, 0.8, 0.9)
-    data_fractions: Annotated[
-        Fractions,
-        AfterValidator(descending),
-        Field(description="Shares of the samples on which the dimension is measured again, descending."),
-    ] = (1.0, 0.5, 0.25, 0.125)
-    overlap_k: Annotated[
-        OverlapK,
-        Field(
-            description="Numbers of neighbors at which overlaps are measured, ascending, or all from 1 to "
-            "neighbors.k."
-        ),
-    ] = (1, 2, 5, 10, 20, 50)
-    jaccard: Annotated[
-        bool, Field(description="Whether Jaccard indices of neighborhoods are measured beside overlaps.")
-    ] = False
-    cka: Annotated[
-        bool,
-        Field(description="Whether the alignment of all layers (linear CKA) is measured, from their points."),
-    ] = False
-    information_imbalance: Annotated[
-        bool,
-        Field(
-            description="Whether bounds of the information imbalance of all layers are taken from the lists."
-        ),
-    ] = False
-    error_splits: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=1000,
-            description="Random splits of the points into halves, for errors of overlaps that count "
-            "correlated points; each takes as long as the overlaps.",
-        ),
-    ] = 0
-    labels: Annotated[
-        Annotated[tuple[Slug, ...], List, AfterValidator(unique)] | None,
-        Field(description="Label sets whose overlap is measured; all of dataset.labels when absent."),
-    ] = None
-    cross_model: Annotated[bool, Field(description="Whether layers of different models are compared.")] = True
-    seed: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=MAX_INT64,
-            description="Seed of the random subsets behind data_fractions, and of the halves.",
-        ),
-    ] = 0

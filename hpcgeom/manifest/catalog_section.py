@@ -24,7 +24,7 @@ from hpcgeom.manifest.fields import (
 
 CatalogFamily = Literal["bert", "esm2", "gpt2", "igpt", "llama", "vit"]
 Dtype = Literal["float32", "bfloat16", "float16"]
-Strategy = Literal["auto", "replicate"]
+Strategy = Literal["auto", "replicate", "pipeline", "stream", "dispatch"]
 
 ModelName = Annotated[Slug, Field(description="Name of the model in all results and file names.")]
 DtypeField = Annotated[

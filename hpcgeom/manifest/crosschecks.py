@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE, token_position
+from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE, TOKENS_POOLING, token_position
 from hpcgeom.manifest.catalog_section import CatalogModel
 from hpcgeom.manifest.dataset_sections import TextDataset, label_names
 from hpcgeom.manifest.family_checks import (
@@ -19,7 +19,7 @@ from hpcgeom.manifest.family_checks import (
     queries_of_arrays_have_points,
     sites_exist,
 )
-from hpcgeom.manifest.fields import SLUG, Key, Problem, key_text
+from hpcgeom.manifest.fields import SLUG, Key, Problem, key_text, list_text
 from hpcgeom.manifest.model_sections import ArraysModel
 
 
@@ -55,7 +55,11 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
         (("neighbors", "representations", "models"), _standardized_sites_are_read),
         (("geometry", "neighbors"), _overlaps_fit_in_k),
         (("geometry", "neighbors"), _gride_fits_in_k),
+        (("geometry", "neighbors"), _levina_bickel_fits_in_k),
+        (("geometry", "neighbors"), _local_dimension_fits_in_k),
+        (("geometry", "representations"), _token_clouds_have_tokens),
         (("geometry", "dataset"), _labels_exist),
+        (("geometry", "dataset"), _excluded_labels_exist),
     )
     for needed, check in checks:
         if all(key in sections for key in needed):
@@ -139,6 +143,34 @@ def _gride_fits_in_k(geometry: Any, neighbors: Any) -> Iterator[Problem]:
         )
 
 
+def _levina_bickel_fits_in_k(geometry: Any, neighbors: Any) -> Iterator[Problem]:
+    largest = max(geometry.levina_bickel_k)
+    if "levina_bickel" in geometry.estimators and largest > neighbors.k:
+        yield Problem(
+            ("geometry", "levina_bickel_k"),
+            f"expected at most neighbors.k = {neighbors.k}, found {largest}: raise neighbors.k to {largest}, "
+            f"or take {largest} out of geometry.levina_bickel_k",
+        )
+
+
+def _local_dimension_fits_in_k(geometry: Any, neighbors: Any) -> Iterator[Problem]:
+    k = geometry.local_dimension_k
+    if k is not None and k > neighbors.k:
+        yield Problem(
+            ("geometry", "local_dimension_k"),
+            f"expected at most neighbors.k = {neighbors.k}, found {k}: raise neighbors.k to {k}, or lower it",
+        )
+
+
+def _token_clouds_have_tokens(geometry: Any, representations: Any) -> Iterator[Problem]:
+    if geometry.token_clouds is not None and TOKENS_POOLING not in representations.pooling:
+        yield Problem(
+            ("geometry", "token_clouds"),
+            f"expected no such key without '{TOKENS_POOLING}' in representations.pooling, found "
+            f"{list_text(representations.pooling)}: add it there, or remove geometry.token_clouds",
+        )
+
+
 def _labels_exist(geometry: Any, dataset: Any) -> Iterator[Problem]:
     names = label_names(dataset)
     for position, name in enumerate(geometry.labels or ()):
@@ -147,6 +179,26 @@ def _labels_exist(geometry: Any, dataset: Any) -> Iterator[Problem]:
                 ("geometry", "labels", position),
                 f"expected a name of dataset.labels ({', '.join(names) or 'it has none'}), found '{name}': "
                 "add it to dataset.labels or take it out of geometry.labels",
+            )
+
+
+def _excluded_labels_exist(geometry: Any, dataset: Any) -> Iterator[Problem]:
+    names = label_names(dataset)
+    measured = names if geometry.labels is None else geometry.labels
+    for label, family in geometry.exclude_same.items():
+        key: Key = ("geometry", "exclude_same", label)
+        if label not in measured:
+            yield Problem(
+                key,
+                f"expected a label set whose overlap is measured ({', '.join(measured) or 'there is none'}), "
+                f"found '{label}': add it to dataset.labels or geometry.labels, or take it out",
+            )
+        elif family not in names or family == label:
+            others = [name for name in names if name != label]
+            yield Problem(
+                key,
+                f"expected another name of dataset.labels ({', '.join(others) or 'it has none'}), found "
+                f"'{family}': add it to dataset.labels, or name another one",
             )
 
 

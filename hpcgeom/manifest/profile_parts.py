@@ -151,7 +151,14 @@ class ExtractJobs(JobSection):
         Count, Field(description="How many elements of an array run at the same time.")
     ] = 256
     processes: Annotated[
-        Count, Field(description="Processes of one job, each of which does units of its own.")
+        Count, Field(description="Processes of one job on a node, each of which does units of its own.")
+    ] = 1
+    nodes: Annotated[
+        Count,
+        Field(
+            description="Nodes of one job where all its processes run a model together (strategy pipeline); "
+            "cpus are of a process, memory_gb too, gpus of a node."
+        ),
     ] = 1
 
     def problems(self) -> Iterator[Problem]:

@@ -7,14 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hpcgeom.manifest.analysis_sections import (
-    Details,
-    Estimator,
-    Extract,
-    Geometry,
-    Neighbors,
-    Representations,
-)
+from hpcgeom.manifest.analysis_sections import Details, Extract, Neighbors, Representations
 from hpcgeom.manifest.catalog_section import CatalogModel, Checkpoint, Dtype, is_hub_id
 from hpcgeom.manifest.crosschecks import cross_problems, expanded, is_arrays_only
 from hpcgeom.manifest.dataset_parts import ArraysLabel, FastaLabel, ImagesLabel, TextColumns, TextLabel
@@ -28,6 +21,7 @@ from hpcgeom.manifest.dataset_sections import (
     label_names,
 )
 from hpcgeom.manifest.fields import List, Problem, Section, Slug
+from hpcgeom.manifest.geometry_section import Estimator, Geometry
 from hpcgeom.manifest.model_sections import ArraysModel, Model, ModuleModel
 from hpcgeom.manifest.query_sections import ArraysQuery, FastaQuery, ImagesQuery, TextQuery, TokensQuery
 

@@ -195,17 +195,25 @@ neighbors:
   unit_work: 1.0e12              # most N x N x D of one unit; larger searches are split
 
 geometry:
-  estimators: [twonn, twonn_mle, gride]   # also twonn_mle_censored
+  estimators: [twonn, twonn_mle, gride]   # also twonn_mle_censored, twonn_bayes, levina_bickel
   mu_fraction: 0.9               # share of the smallest ratios r2 / r1 that TwoNN fits
   gride_range_max: 64            # largest neighbor rank of GRIDE, a power of two, at most neighbors.k
+  plateau_tolerance: 0.02        # GRIDE's curve is flat where it changes by less, beyond its error bars
+  levina_bickel_k: [5, 10, 20]   # numbers of neighbors of levina_bickel, where it is asked for
   mu_fractions: [0.5, 0.6, 0.7, 0.8, 0.9]   # TwoNN again at these shares of the ratios
   data_fractions: [1.0, 0.5, 0.25, 0.125]   # the dimension again on these shares of the samples
+  local_dimension_k: null        # number of neighbors, such as 20: the dimension around every point
+  spectrum: false                # eigenvalues of the covariance, participation ratio, norms, directions
+  variance_fractions: [0.8, 0.9, 0.99]      # components are counted for these shares, where spectrum is true
+  token_clouds: null             # number of singular values kept of each sample's tokens, with their volume
   overlap_k: [1, 2, 5, 10, 20, 50]          # numbers of neighbors of overlaps, at most neighbors.k; or all
   jaccard: false                 # whether Jaccard indices are measured beside overlaps
   cka: false                     # whether the alignment of layers (linear CKA) is measured, from all points
   information_imbalance: false   # whether it is bounded for all pairs of layers, by the lists of neighbors
   error_splits: 0                # random halves behind errors of overlaps, such as 32; 0 for none
   labels: null                   # names from dataset.labels; all of them when it is null
+  exclude_same: {}               # {superfamily: family}: overlap of superfamily again, neighbors of the own
+                                 # family left out
   cross_model: true              # whether layers of different models are compared
   seed: 0                        # of the random subsets behind data_fractions, and of the halves
 """

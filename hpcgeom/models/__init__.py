@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from hpcgeom.models.failures import is_out_of_memory
     from hpcgeom.models.families import check_model, model_limits, n_blocks_of
     from hpcgeom.models.hub import fetch
+    from hpcgeom.models.peers import Peers, meet
     from hpcgeom.models.pieces import Pieces, Splits
+    from hpcgeom.models.pipeline import Pipeline
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
     from hpcgeom.models.sinks import NonFiniteActivation
@@ -49,6 +51,9 @@ _HOMES = {
     "model_limits": "families",
     "n_blocks_of": "families",
     "NonFiniteActivation": "sinks",
+    "Peers": "peers",
+    "meet": "peers",
+    "Pipeline": "pipeline",
     "Pieces": "pieces",
     "Splits": "pieces",
     "Replicate": "replicate",
@@ -67,7 +72,9 @@ __all__ = [
     "ModelShapes",
     "NonFiniteActivation",
     "OpenModel",
+    "Peers",
     "Pieces",
+    "Pipeline",
     "Reading",
     "Replicate",
     "Splits",
@@ -81,6 +88,7 @@ __all__ = [
     "fetch",
     "gemm_flops_per_s",
     "is_out_of_memory",
+    "meet",
     "merge_windows",
     "model_limits",
     "n_blocks_of",

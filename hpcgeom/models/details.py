@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,21 +54,39 @@ def read_details(skeleton: Skeleton, inputs: Mapping[str, Any], request: ModelRe
     """
     layout = skeleton.layout
     assert layout is not None  # resolve_details refuses models without blocks
-    _check_one_row(inputs, request.name)
+    check_one_row(inputs, request.name)
     found: Details = {}
     found |= _whole(skeleton.model, layout, inputs, request)
     if "attention" in request.details:
         found["attention"] = {"attention": _attention(skeleton, layout, inputs, request)}
     if request.needs_head:
         found |= _through_head(skeleton.model, layout, inputs, request.details)
+    refuse_non_finite(found)
+    return found
+
+
+def refuse_non_finite(found: Details) -> None:
+    """Refuse details with NaN or infinite values.
+
+    Raises
+    ------
+    InputError
+        There is one.
+    """
     for site, variables in found.items():
         for name, values in variables.items():
             if not np.isfinite(values).all():
                 raise InputError(f"'{name}' of site '{site}' has NaN or infinite values: compute in float32")
-    return found
 
 
-def _check_one_row(inputs: Mapping[str, Any], name: str) -> None:
+def check_one_row(inputs: Mapping[str, Any], name: str) -> None:
+    """Refuse several rows, and padding.
+
+    Raises
+    ------
+    InputError
+        There are some.
+    """
     mask = inputs.get("attention_mask")
     rows = {len(value) for value in inputs.values() if isinstance(value, torch.Tensor)}
     if rows != {1} or (mask is not None and not bool((mask == 1).all())):
@@ -76,7 +94,7 @@ def _check_one_row(inputs: Mapping[str, Any], name: str) -> None:
 
 
 @dataclass(slots=True, eq=False)
-class _Tokens:
+class WholeTokens:
     """Takes activations (1, T, D) of the sites and layers that are wanted."""
 
     readings: Mapping[str, SiteReading]
@@ -92,19 +110,35 @@ class _Tokens:
             )
         self.values[site, layer] = hidden[0].float().cpu()
 
+    def found(self) -> Details:
+        """Activations of all readings: (layer, position, feature)."""
+        return {
+            site: {"activations": torch.stack([self.values[site, layer] for layer in reading.layers]).numpy()}
+            for site, reading in self.readings.items()
+        }
+
+
+def whole_readings(
+    model: torch.nn.Module, layout: BlockLayout, request: ModelRequest
+) -> dict[str, SiteReading]:
+    """Sites of blocks of which `request` keeps all tokens, at the layers that are kept."""
+    asked = [Reading(site, ("mean",)) for site in request.details if site not in DETAIL_SITES]
+    if not asked:
+        return {}
+    return {
+        site: reading.at(request.detail_layers)
+        for site, reading in resolve_readings(asked, model, layout, request.name).items()
+    }
+
 
 def _whole(
     model: torch.nn.Module, layout: BlockLayout, inputs: Mapping[str, Any], request: ModelRequest
 ) -> Details:
     """Activations of all tokens at the sites of blocks that `request` names."""
-    asked = [Reading(site, ("mean",)) for site in request.details if site not in DETAIL_SITES]
-    if not asked:
+    readings = whole_readings(model, layout, request)
+    if not readings:
         return {}
-    readings = {
-        site: reading.at(request.detail_layers)
-        for site, reading in resolve_readings(asked, model, layout, request.name).items()
-    }
-    hooks, sink, layers = SiteHooks(), _Tokens(readings), layers_by_site(readings)
+    hooks, sink, layers = SiteHooks(), WholeTokens(readings), layers_by_site(readings)
     hook_embeddings(hooks, model, layout, layers)
     hook_blocks(hooks, model, layout, layers)
     try:
@@ -112,14 +146,11 @@ def _whole(
             run_chain(model, layout, inputs, readings, sink)
     finally:
         hooks.remove()
-    return {
-        site: {"activations": torch.stack([sink.values[site, layer] for layer in reading.layers]).numpy()}
-        for site, reading in readings.items()
-    }
+    return sink.found()
 
 
 @dataclass(slots=True, eq=False)
-class _Maps:
+class AttentionMaps:
     """Takes attention maps (1, n_heads, T, T), one a layer."""
 
     maps: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -132,31 +163,48 @@ class _Maps:
             )
         self.maps[layer] = hidden[0].float()
 
+    def at(self, layers: Sequence[int], name: str) -> npt.NDArray[np.float32]:
+        """The maps of some layers of model `name`: (layer, head, query, key).
+
+        Raises
+        ------
+        InputError
+            One was not taken.
+        """
+        missing = [layer for layer in layers if layer not in self.maps]
+        if missing:
+            raise InputError(
+                f"model '{name}', site 'attention': the module that gives the map did not run in layer "
+                f"{missing[0]}: name another one"
+            )
+        maps: npt.NDArray[np.float32] = torch.stack([self.maps[layer] for layer in layers]).cpu().numpy()
+        return maps
+
 
 def _attention(
     skeleton: Skeleton, layout: BlockLayout, inputs: Mapping[str, Any], request: ModelRequest
 ) -> npt.NDArray[np.float32]:
-    model, hooks, sink = skeleton.model, SiteHooks(), _Maps()
+    model, hooks, sink = skeleton.model, SiteHooks(), AttentionMaps()
     n_layers = len(layout.blocks_of(model))
-    layers = _checked_layers(request, n_layers)
+    layers = attention_layers(request, n_layers)
     hook_blocks(hooks, model, layout, {"attention": layers})
     try:
-        with _eager_attention(model), hooks.collecting(sink):
+        with eager_attention(model), hooks.collecting(sink):
             for _ in replay(model, layout, inputs, max(layers)):
                 pass
     finally:
         hooks.remove()
-    missing = [layer for layer in layers if layer not in sink.maps]
-    if missing:
-        raise InputError(
-            f"model '{request.name}', site 'attention': the module that gives the map did not run in layer "
-            f"{missing[0]}: name another one"
-        )
-    maps: npt.NDArray[np.float32] = torch.stack([sink.maps[layer] for layer in layers]).cpu().numpy()
-    return maps
+    return sink.at(layers, request.name)
 
 
-def _checked_layers(request: ModelRequest, n_layers: int) -> tuple[int, ...]:
+def attention_layers(request: ModelRequest, n_layers: int) -> tuple[int, ...]:
+    """Layers whose attention maps are read.
+
+    Raises
+    ------
+    InputError
+        The model does not have them.
+    """
     layers = request.detail_layers
     if layers is None:
         return tuple(range(1, n_layers + 1))
@@ -170,7 +218,7 @@ def _checked_layers(request: ModelRequest, n_layers: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def _eager_attention(model: torch.nn.Module) -> Iterator[None]:
+def eager_attention(model: torch.nn.Module) -> Iterator[None]:
     """Fused attention gives no maps."""
     before = getattr(getattr(model, "config", None), "_attn_implementation", None)
     if before is None or before == "eager":
@@ -189,41 +237,55 @@ def _through_head(
     n_layers = len(layout.blocks_of(model))
     reads_lens = "logit_lens" in wanted
     normed = [
-        _read_by_head(final_normed(model, layout, hidden), layout)
+        read_by_head(final_normed(model, layout, hidden), layout)
         for layer, hidden in replay(model, layout, inputs, n_layers)
         if reads_lens or layer == n_layers
     ]
-    last = _logits(model, layout, normed[-1])
+    return details_of_head(model, layout, normed, wanted)
+
+
+def details_of_head(
+    model: torch.nn.Module, layout: BlockLayout, normed: list[torch.Tensor], wanted: tuple[str, ...]
+) -> Details:
+    """What the head makes of the hidden states that `read_by_head` gave.
+
+    Parameters
+    ----------
+    normed
+        After the final norm: of all layers where the logit lens is wanted, else of the last.
+    """
+    last = logits_of(model, layout, normed[-1])
     found: Details = {}
     if "logits" in wanted:
         found["logits"] = {"logits": last.cpu().numpy()}
     if "probabilities" in wanted:
         found["probabilities"] = {"probabilities": last.softmax(dim=-1).cpu().numpy()}
-    if reads_lens:
-        found["logit_lens"] = _lens(model, layout, normed, last.log_softmax(dim=-1))
+    if "logit_lens" in wanted:
+        found["logit_lens"] = lens_of(model, layout, normed, last.log_softmax(dim=-1))
     return found
 
 
-def _read_by_head(normed: torch.Tensor, layout: BlockLayout) -> torch.Tensor:
+def read_by_head(normed: torch.Tensor, layout: BlockLayout) -> torch.Tensor:
+    """The positions that the head reads."""
     assert layout.head is not None
     return normed[:, :1] if layout.head.reads == "first" else normed
 
 
-def _logits(model: torch.nn.Module, layout: BlockLayout, normed: torch.Tensor) -> torch.Tensor:
+def logits_of(model: torch.nn.Module, layout: BlockLayout, normed: torch.Tensor) -> torch.Tensor:
     """float32 (position, token)."""
     assert layout.head is not None
     head = model.get_submodule(layout.head.path)
     return first_tensor(head(normed), f"the head '{layout.head.path}'")[0].float()
 
 
-def _lens(
+def lens_of(
     model: torch.nn.Module, layout: BlockLayout, normed: list[torch.Tensor], log_last: torch.Tensor
 ) -> dict[str, npt.NDArray[Any]]:
     columns: dict[str, list[torch.Tensor]] = {
         name: [] for name in ("entropy", "kl_to_last", "cosine_to_last", "top_token", "top_probability")
     }
     for hidden in normed:
-        log_p = _logits(model, layout, hidden).log_softmax(dim=-1)
+        log_p = logits_of(model, layout, hidden).log_softmax(dim=-1)
         p = log_p.exp()
         top = p.topk(min(N_TOP, p.shape[-1]), dim=-1)
         columns["entropy"].append(-(p * log_p).sum(dim=-1))

@@ -20,7 +20,7 @@ from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
-from hpcgeom.models.shapes import shapes_of
+from hpcgeom.models.shapes import shapes_of, widths_of
 from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import load_weights, torch_dtype
@@ -115,7 +115,9 @@ class ReplicatedModel:
         if layout is not None:
             with torch.inference_mode():
                 width = int(first_block_arguments(model, layout, self._inputs(batch))[0].shape[-1])
-        return shapes_of(self.skeleton, self.readings, pooled, width, self.unused_keys)
+        return shapes_of(
+            self.skeleton, self.readings, widths_of(self.readings, pooled), width, self.unused_keys
+        )
 
     def extract(self, batch: TokenBatch) -> Pooled:
         """Pooled activations of one batch.

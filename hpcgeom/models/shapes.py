@@ -14,14 +14,16 @@ from hpcgeom.models.skeletons import Skeleton
 def shapes_of(
     skeleton: Skeleton,
     readings: Mapping[str, SiteReading],
-    pooled: Pooled,
+    widths: Mapping[str, int],
     width: int | None,
     unused_keys: tuple[str, ...],
 ) -> ModelShapes:
-    """What `pooled`, of any batch, says of a model.
+    """What a model gives for some readings.
 
     Parameters
     ----------
+    widths
+        Features of a point, by site.
     width
         Of the residual stream; None for a module without blocks.
     unused_keys
@@ -30,8 +32,13 @@ def shapes_of(
     sites = {}
     for site, reading in readings.items():
         modules = tuple(reading.modules[layer] for layer in reading.layers) if reading.modules else ()
-        sites[site] = SiteShape(reading.layers, pooled[site, reading.poolings[0]].shape[-1], modules)
+        sites[site] = SiteShape(reading.layers, widths[site], modules)
     layout, model = skeleton.layout, skeleton.model
     n_layers = None if layout is None else len(layout.blocks_of(model))
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     return ModelShapes(sites, n_layers, width, n_parameters, unused_keys)
+
+
+def widths_of(readings: Mapping[str, SiteReading], pooled: Pooled) -> dict[str, int]:
+    """Features of a point, by site, as `pooled` of any batch has them."""
+    return {site: int(pooled[site, each.poolings[0]].shape[-1]) for site, each in readings.items()}

@@ -22,7 +22,7 @@ from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.passage import Passage, Route
 from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest, ModelShapes, TokenBatch
-from hpcgeom.models.shapes import shapes_of
+from hpcgeom.models.shapes import shapes_of, widths_of
 from hpcgeom.models.sinks import Pooled
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.steps import readings_by_step
@@ -111,9 +111,8 @@ class StreamedModel:
         passage = self._passage(None, sys.maxsize, check_finite=False)
         try:
             passage.go([batch])
-            return shapes_of(
-                self._route.skeleton, self._readings, passage.of(0), passage.width, self._unused_keys
-            )
+            widths = widths_of(self._readings, passage.of(0))
+            return shapes_of(self._route.skeleton, self._readings, widths, passage.width, self._unused_keys)
         finally:
             passage.close()
 

@@ -143,7 +143,7 @@ def _geometry(plan: Plan) -> StageCost:
 
 
 def _collect(plan: Plan) -> StageCost:
-    n_files = 1 + 2 * sizes.RESULT_VARIABLES + 2 * (len(plan.models) ** 2 - 1)
+    n_files = 1 + 2 * sizes.n_result_variables(plan) + 2 * (len(plan.models) ** 2 - 1)
     size = sizes.results(plan) + sizes.records(1, n_files)
     return StageCost("collect", 1, n_files + 2, size, memory.collect(plan), 0.0)
 

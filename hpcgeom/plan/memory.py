@@ -16,6 +16,10 @@ TILES_BYTES = 2**30
 PROCESS_BYTES, TORCH_BYTES = 500 * 2**20, 400 * 2**20
 """A worker with its libraries loaded and nothing else, and what torch and transformers add to it."""
 MIN_TILE_ROWS = 1024
+JACKKNIFE_GROUPS = 10
+"""Groups of points behind the error bars of spectra, each with a covariance of its own."""
+SPECTRUM_BLOCK_BYTES = 64 * 2**20
+"""Rows in float64 that are held at a time while a covariance is summed up."""
 _WIDEST_ITEM = 8
 
 
@@ -181,6 +185,8 @@ def geometry(plan: Plan, model: ModelPlan, item: Representation) -> int:
         together = max(together, *(alignment.memory_bytes(cohort) for cohort in compared))
     # Both kinds of lists, a copy for a subset, counts by label, and rows of a second search.
     alone = n * (2 * k * 12 + 5 * k + 8 * ks + 200) + 6 * min(4096, n) * item.width * 8
+    if plan.manifest["geometry"]["spectrum"]:
+        alone = max(alone, n * 2 * k * 12 + spectrum_bytes(item.width, n))
     return PROCESS_BYTES + max(together, alone)
 
 
@@ -209,6 +215,12 @@ def _bins_bytes(plan: Plan, layers: int) -> int:
     """Points by their number of common neighbors, of eight k at a time, as counted and as added up."""
     n_bins = sum(int(k) + 1 for k in plan.manifest["geometry"]["overlap_k"][-8:])
     return 20 * layers**2 * n_bins
+
+
+def spectrum_bytes(width: int, n_points: int) -> int:
+    """What a spectrum holds: covariances of groups, others while one is left out, and a block of rows."""
+    block = 8 * width * min(max(SPECTRUM_BLOCK_BYTES // (8 * width), 1), n_points)
+    return (JACKKNIFE_GROUPS + 6) * 8 * width**2 + 4 * block + 2**20
 
 
 def collect(plan: Plan) -> int:

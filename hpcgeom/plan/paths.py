@@ -31,6 +31,11 @@ def activations(model: str) -> str:
     return f"activations/{model}.zarr"
 
 
+def activation_shard(model: str, group: str, position: int, shard: int) -> str:
+    """File with one layer's points of one extract unit."""
+    return f"{activations(model)}/{group}/activations/c/{position}/{shard}/0"
+
+
 def neighbors(model: str) -> str:
     """Store of a model's neighbor lists."""
     return f"neighbors/{model}.zarr"

@@ -147,6 +147,12 @@ class ModelPlan(Frozen):
         """What is read at `site` with `pooling`."""
         return next(item for item in self.representations if (item.site, item.pooling) == (site, pooling))
 
+    @property
+    def lens_layers(self) -> tuple[int, ...]:
+        """Layers of the logit lens; none where it was not asked for."""
+        sites = () if self.details is None else self.details.sites
+        return next((item.layers for item in sites if item.site == "logit_lens"), ())
+
 
 class SamplesPlan(Frozen):
     """The data set: how many samples, which, and the files that they came from.
@@ -211,6 +217,13 @@ class Plan(Frozen):
     def model(self, name: str) -> ModelPlan:
         """The model called `name`."""
         return next(model for model in self.models if model.name == name)
+
+    @property
+    def deepest_layer(self) -> int:
+        """The last layer of the results: of all representations and logit lenses."""
+        kept = [item.layers for model in self.models for item in model.representations]
+        kept += [model.lens_layers for model in self.models if model.lens_layers]
+        return max(map(max, kept))
 
     def groups(self) -> tuple[tuple[str, str], ...]:
         """All (site, pooling) of the run, in the order in which the models name them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hpcgeom.plan import measures
 from hpcgeom.plan.between import ALIGNMENT, HALVES
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.points import are_tokens
@@ -17,10 +18,13 @@ ID_BYTES, POSITION_BYTES = 48, 8
 """Of a sample's id, and of the position of a token, in the coordinates of a store."""
 RECORD_BYTES, ENTRY_BYTES = 600, 140
 """Of a record, and of every file that it names."""
-RESULT_VARIABLES, RESULT_BYTES = 68, 2100
-"""Variables and coordinates of the results, and the metadata of each."""
-NPZ_ARRAYS, NPZ_BYTES = 23, 280
-"""Arrays of a partial result, and what each takes besides its numbers."""
+RESULT_BYTES = 2100
+"""Metadata of each variable and coordinate of the results."""
+NPZ_BYTES = 280
+"""What each array of a partial result takes besides its numbers."""
+_LENS_VARIABLES = 9
+_COORDINATES = 14
+"""Coordinates of the results that are always there."""
 
 
 def power_of_two(n: int) -> int:
@@ -91,20 +95,9 @@ def layout(
     return Layout(n_files + 1, n_bytes + records(1, n_files))
 
 
-def profile_numbers(plan: Plan) -> int:
-    """Numbers that are measured on one layer alone."""
-    geometry = plan.manifest["geometry"]
-    ks, n2 = len(geometry["overlap_k"]), int(geometry["gride_range_max"]).bit_length()
-    fractions = len(geometry["mu_fractions"]) + len(geometry["data_fractions"])
-    of_labels = 4 * ks * len(geometry["labels"])
-    if plan.samples.n_queries:
-        of_labels += 1 + (4 * ks + 1) * len(geometry["labels"])
-    return 8 + 4 * len(geometry["estimators"]) + 4 * n2 + 2 * fractions + of_labels
-
-
 def profile(plan: Plan) -> int:
     """Bytes of what is measured on one layer alone."""
-    return NPZ_ARRAYS * NPZ_BYTES + 8 * profile_numbers(plan)
+    return len(measures.arrays(plan)) * NPZ_BYTES + 8 * measures.numbers(plan)
 
 
 def between(plan: Plan, kind: str, n_layers: int) -> int:
@@ -119,9 +112,31 @@ def between(plan: Plan, kind: str, n_layers: int) -> int:
     return 8 * NPZ_BYTES + 2 * n_numbers * 8 * ks * n_layers**2 + of_ranks
 
 
+def _n_between(plan: Plan) -> int:
+    """Variables of the results between layers."""
+    geometry, n_errors = plan.manifest["geometry"], 2 if plan.manifest["geometry"]["error_splits"] else 1
+    n_overlaps = 3 if len(plan.models) > 1 else 2  # of pairs, with the next layer, at the same depth
+    found = n_overlaps * (1 + n_errors) + int(len(plan.models) > 1) + 1
+    found += (2 + n_errors) if geometry["jaccard"] else 0
+    found += 4 if geometry["cka"] else 0
+    found += 3 if geometry["information_imbalance"] else 0
+    return found + int(plan.manifest["dataset"].get("samples") == "intersect")
+
+
+def n_result_variables(plan: Plan) -> int:
+    """Variables and coordinates of the results."""
+    found, length = measures.arrays(plan), measures.axes(plan)
+    of_layers = sum(all(length[dim] for dim in dims) for dims in found)
+    minimum = (1 + 2 * bool(length["label"])) * bool(length["estimator"])
+    used = {dim for dims in found for dim in dims if length[dim]} - {"k"}
+    by_chance = bool(length["label"])
+    lens = _LENS_VARIABLES * any(model.lens_layers for model in plan.models)
+    return _n_between(plan) + _COORDINATES + of_layers + minimum + len(used) + by_chance + lens
+
+
 def results(plan: Plan) -> int:
     """Bytes of the results, models of fewer layers padded."""
-    deepest = 1 + max(max(item.layers) for model in plan.models for item in model.representations)
+    deepest = 1 + plan.deepest_layer
     n_layers, n_models, n_groups = len(plan.models) * deepest, len(plan.models), len(plan.groups())
     geometry = plan.manifest["geometry"]
     ks, n_overlaps = len(geometry["overlap_k"]), 3 if geometry["error_splits"] else 2
@@ -129,5 +144,9 @@ def results(plan: Plan) -> int:
     of_pairs += n_overlaps * ks * n_layers**2 if geometry["jaccard"] else 0
     of_pairs += 2 * n_layers * (n_layers + 1) if geometry["cka"] else 0
     of_pairs += 3 * n_layers**2 if geometry["information_imbalance"] else 0
-    numbers = of_pairs + profile_numbers(plan) * n_layers
-    return RESULT_VARIABLES * RESULT_BYTES + 8 * n_groups * (numbers + 2 * ks * n_models)
+    numbers = of_pairs + measures.numbers(plan) * n_layers + 2 * ks * n_models
+    length = measures.axes(plan)
+    numbers += n_models * (length["estimator"] + 1) * (1 + length["label"] * length["k"])
+    has_samples = any("sample" in dims for dims in measures.arrays(plan))
+    others = length["sample"] * ID_BYTES * has_samples + 8 * _LENS_VARIABLES * n_layers
+    return n_result_variables(plan) * RESULT_BYTES + others + 8 * n_groups * numbers

@@ -58,11 +58,10 @@ def extract_units(plan: Plan) -> tuple[Unit, ...]:
     """Models in manifest order; of each, contiguous ranges of rows, then its details."""
     units: list[Unit] = []
     for model in plan.models:
-        store = paths.activations(model.name)
         placed = [(points.blocks(plan, model, item), len(item.layers)) for item in model.representations]
         for number, (start, stop) in enumerate(plan.row_ranges()):
             owns = [
-                f"{store}/{blocks[number].group}/activations/c/{position}/{blocks[number].shard}/0"
+                paths.activation_shard(model.name, blocks[number].group, position, blocks[number].shard)
                 for blocks, n_layers in placed
                 for position in range(n_layers)
             ]
@@ -200,6 +199,7 @@ def collect_units(plan: Plan) -> tuple[Unit, ...]:
         inputs=sorted({unit.digest for unit in geometry_units(plan)}),
         models=[[model.name, model.family, model.revision, model.step] for model in plan.models],
         name=plan.name,
+        lens=[[model.name, model.details_digest] for model in plan.models if model.lens_layers],
     )
     return (Unit("collect", 0, "results", asked, (paths.RESULTS,), stop=plan.samples.n),)
 
@@ -218,7 +218,8 @@ def profile_digest(plan: Plan, model: ModelPlan) -> str:
     """Identity of what is measured on single layers of `model`."""
     asked = plan.manifest["geometry"]
     settings = {key: value for key, value in asked.items() if key not in BETWEEN_LAYERS}
-    labels = {name: plan.samples.label_digests[name] for name in settings["labels"]}
+    used = {*settings["labels"], *settings["exclude_same"].values()}
+    labels = {name: plan.samples.label_digests[name] for name in used}
     return digest("geometry.profile", settings=settings, labels=labels, search=model.search_digest)
 
 

@@ -19,15 +19,40 @@ EXPORTED: dict[str, dict[str, str]] = {
         "n_points": "n_points",
         "status": "status",
     },
-    "gride": {"error": "gride_error", "distance": "gride_distance", "status": "gride_status"},
+    "gride": {
+        "error": "gride_error",
+        "resampling_error": "gride_resampling_error",
+        "distance": "gride_distance",
+        "status": "gride_status",
+    },
+    "plateau_dimension": {
+        "error": "plateau_dimension_error",
+        "n2_min": "plateau_n2_min",
+        "n2_max": "plateau_n2_max",
+        "status": "plateau_status",
+    },
+    "levina_bickel": {"error": "levina_bickel_error", "status": "levina_bickel_status"},
+    "twonn_bayes_quantile": {},
     "twonn_by_mu_fraction": {"error": "twonn_by_mu_fraction_error"},
     "decimated_dimension": {"error": "decimated_dimension_error"},
+    "local_dimension_quantile": {},
+    "participation_ratio": {"error": "participation_ratio_error", "status": "spectrum_status"},
+    "n_components": {},
+    "norm_mean": {"error": "norm_mean_error", "std": "norm_std", "max": "norm_max"},
+    "mean_cosine": {"error": "mean_cosine_error", "status": "direction_status"},
+    "anisotropy": {"error": "anisotropy_error", "status": "direction_status"},
     "consecutive_overlap": {
         "error": "consecutive_overlap_error",
         "half_sample_error": "consecutive_overlap_half_sample_error",
     },
     "label_overlap": {"error": "label_overlap_error"},
     "label_overlap_balanced": {"error": "label_overlap_balanced_error"},
+    "label_overlap_excluded": {
+        "error": "label_overlap_excluded_error",
+        "n_points": "label_overlap_excluded_n_points",
+    },
+    "top_1_accuracy": {"error": "top_1_accuracy_error"},
+    "top_1_accuracy_excluded": {"error": "top_1_accuracy_excluded_error"},
     "retrieval_accuracy": {"error": "retrieval_accuracy_error"},
     "retrieval_overlap": {"error": "retrieval_overlap_error"},
 }
@@ -73,7 +98,7 @@ def as_json(results: xr.Dataset) -> dict[str, Any]:
         found = {
             name: _nested(keys[name], {part: array[index] for part, array in arrays[name].items()}, words)
             for name in present
-            if np.isfinite(arrays[name]["value"][index]).any() or _explained(arrays[name], index)
+            if _known(arrays[name]["value"][index]) or _explained(arrays[name], index)
         }
         if found:
             place = {dim: _plain(axis[i]) for dim, axis, i in zip(PROFILE_DIMS, axes, index, strict=True)}
@@ -104,6 +129,11 @@ def _arrays(results: xr.Dataset, name: str, beside: dict[str, str]) -> dict[str,
     order = (*PROFILE_DIMS, *_rest(results, name))
     parts = {"value": name, **{part: variable for part, variable in beside.items() if variable in results}}
     return {part: results[variable].transpose(*order).values for part, variable in parts.items()}
+
+
+def _known(values: npt.NDArray) -> bool:
+    """Whether any number was measured; counts are 0 where none was."""
+    return bool((values > 0).any() if values.dtype.kind == "i" else np.isfinite(values).any())
 
 
 def _explained(arrays: dict[str, npt.NDArray], index: tuple[int, ...]) -> bool:

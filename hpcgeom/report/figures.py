@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from hpcgeom.errors import InputError
+from hpcgeom.report.layer_curves import CURVES, Curve, layer_curve
 from hpcgeom.report.pair_figures import cka, information_imbalance, jaccard, overlap
 from hpcgeom.report.profiles import consecutive_overlap, intrinsic_dimension, label_overlap
 from hpcgeom.report.scans import (
@@ -27,6 +28,10 @@ class Kind(NamedTuple):
     variables: tuple[str, ...]
 
 
+def _curve(curve: Curve) -> Kind:
+    return Kind(lambda results, k: layer_curve(results, curve), (curve.variable,))
+
+
 KINDS: dict[str, Kind] = {
     "intrinsic_dimension": Kind(lambda results, k: intrinsic_dimension(results), ("intrinsic_dimension",)),
     "gride": Kind(lambda results, k: gride(results), ("gride",)),
@@ -34,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "dimension_by_fraction": Kind(
         lambda results, k: dimension_by_fraction(results), ("decimated_dimension", "twonn_by_mu_fraction")
     ),
+    **{name: _curve(curve) for name, curve in CURVES.items()},
     "consecutive_overlap": Kind(consecutive_overlap, ("consecutive_overlap",)),
     "overlap": Kind(overlap, ("overlap",)),
     "jaccard": Kind(jaccard, ("jaccard",)),

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpcgeom.catalog.sites import TOKENS_POOLING
+from hpcgeom.data.reference_curves import ReferenceCurves
 from hpcgeom.report.depth import Abscissa, Series, all_series, draw_panel, mark_undefined
 from hpcgeom.report.draw import (
     TEXT_COLOR,
@@ -20,6 +21,7 @@ from hpcgeom.report.draw import (
     panel_grid,
     style,
 )
+from hpcgeom.report.reference_lines import ReferenceLines
 from hpcgeom.report.select import (
     SitePooling,
     chosen_k,
@@ -36,12 +38,14 @@ ROOM_FOR_CHANCE = 0.1
 
 
 @style()
-def intrinsic_dimension(results: xr.Dataset, estimator: str | None = None) -> Figure:
+def intrinsic_dimension(
+    results: xr.Dataset, estimator: str | None = None, references: ReferenceCurves | None = None
+) -> Figure:
     """Intrinsic dimension against relative depth, with a band of one standard error.
 
     One panel for each site and pooling. One model: a line for each estimator; several: a line for each model,
     with `estimator` (the first of the results, if None). Layers whose status is not ok are marked by a cross
-    and named in the caption.
+    and named in the caption. `references` are drawn dashed.
     """
     variable = "intrinsic_dimension"
     places, models = site_poolings(results, variable), models_by_size(results, variable)
@@ -49,17 +53,18 @@ def intrinsic_dimension(results: xr.Dataset, estimator: str | None = None) -> Fi
     series = all_series(models, "estimator", estimators, estimator or estimators[0])
     columns = columns_for(len(places))
     figure, (panels,) = panel_grid([len(places)], columns)
-    abscissa = Abscissa(results, variable, series)
+    abscissa, published = Abscissa(results, variable, series), ReferenceLines(references, variable, series)
     for panel, place in zip(panels, places, strict=True):
         panel.set_title(place.title)
         handles = draw_panel(panel, results, variable, series, abscissa, place)
+        published.draw(panel, place)
         _draw_crosses(panel, results, series, abscissa, place)
     panels[0].set_ylim(bottom=0.0)
     abscissa.finish(panels, columns, "intrinsic dimension")
-    legend(figure, handles)
+    legend(figure, [*handles, *published.handles])
     lead = "Intrinsic dimension of each layer; bands and bars are one standard error."
     used = list(dict.fromkeys(str(each.at["estimator"]) for each in series))
-    notes = _crosses_note(results, series, places)
+    notes = [*_crosses_note(results, series, places), *published.notes]
     add_caption(figure, caption(results, lead, places=places, models=models, estimators=used, notes=notes))
     return figure
 
@@ -92,7 +97,9 @@ def _crosses_note(results: xr.Dataset, series: Sequence[Series], places: Sequenc
 
 
 @style()
-def consecutive_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
+def consecutive_overlap(
+    results: xr.Dataset, k: int | None = None, references: ReferenceCurves | None = None
+) -> Figure:
     """Overlap of the neighborhoods of each layer and the next against relative depth.
 
     One panel for each site and pooling. One model: a line for each k; several: a line for each model at `k`
@@ -108,23 +115,27 @@ def consecutive_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
     series = _overlap_series(results, models, k)
     columns = columns_for(len(places))
     figure, (panels,) = panel_grid([len(places)], columns)
-    abscissa = Abscissa(results, variable, series)
+    abscissa, published = Abscissa(results, variable, series), ReferenceLines(references, variable, series)
     for panel, place in zip(panels, places, strict=True):
         panel.set_title(place.title)
         handles = draw_panel(panel, results, variable, series, abscissa, place)
+        published.draw(panel, place)
     panels[0].set_ylim(0.0, 1.0)
     abscissa.finish(panels, columns, "overlap with the next layer")
-    legend(figure, handles)
+    legend(figure, [*handles, *published.handles])
     lead = (
         "Mean share of the k nearest neighbors that each layer has in common with the next, drawn at the "
         "shallower of the two; bands are one standard error."
     )
-    add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series)))
+    notes = published.notes
+    add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series), notes=notes))
     return figure
 
 
 @style()
-def label_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
+def label_overlap(
+    results: xr.Dataset, k: int | None = None, references: ReferenceCurves | None = None
+) -> Figure:
     """Share of neighbors with the same label against relative depth.
 
     One panel for each label, site and pooling; lines as in `consecutive_overlap`; a dashed line at the share
@@ -144,21 +155,23 @@ def label_overlap(results: xr.Dataset, k: int | None = None) -> Figure:
     blocks = [len(places)] * len(labels) if many else [len(labels)]
     figure, grid = panel_grid(blocks, columns)
     panels = [panel for block in grid for panel in block]
-    abscissa = Abscissa(results, variable, series)
+    abscissa, published = Abscissa(results, variable, series), ReferenceLines(references, variable, series)
     pairs = [(label, place) for label in labels for place in places]
     for panel, (label, place) in zip(panels, pairs, strict=True):
         panel.set_title(f"{label}: {place.title}")
         handles = draw_panel(panel, results, variable, series, abscissa, place, label=label)
+        published.draw(panel, place, label)
         _draw_chance(panel, _chance(results, label, place.pooling, models))
     panels[0].set_ylim(0.0, 1.0)
     for block in grid:
         abscissa.finish(block, columns, "label overlap")
-    legend(figure, handles)
+    legend(figure, [*handles, *published.handles])
     lead = (
         "Mean share of the k nearest neighbors that carry the label of the point itself; bands are one "
         "standard error, the dashed line is chance."
     )
-    add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series)))
+    notes = published.notes
+    add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series), notes=notes))
     return figure
 
 

@@ -112,8 +112,9 @@ def chosen_k(results: xr.Dataset, k: int | None = None) -> int:
 
 
 def small(results: xr.Dataset) -> xr.Dataset:
-    """All but what is between two models or layers, read into memory once."""
-    return results.drop_vars([name for name in results if "other_model" in results[name].dims]).compute()
+    """All but what is between two models or layers or of every point, read into memory once."""
+    large = [name for name in results.data_vars if {"other_model", "sample"} & set(results[name].dims)]
+    return results.drop_vars(large).compute()
 
 
 def kept_layers(results: xr.Dataset, model: str, place: SitePooling) -> npt.NDArray[np.bool_]:

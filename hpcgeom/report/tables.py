@@ -104,12 +104,22 @@ def _title(results: xr.Dataset, model: str, place: SitePooling, k: int | None) -
 def _columns(results: xr.Dataset, model: str, place: SitePooling, k: int | None) -> list[Column]:
     """Columns of one table, a row for each layer that the model has at this site."""
     columns = _dimensions(results, model, place)
+    if "participation_ratio" in results:
+        line = profile(results, "participation_ratio", model, place)
+        cells = [_with_error(v, error) for v, error in zip(line.value, line.error, strict=True)]
+        columns.append(Column(("particip.", "ratio"), cells))
     if "consecutive_overlap" in results:
         line = profile(results, "consecutive_overlap", model, place, k=k)
         columns.append(Column(("overlap", "with next"), [_share(value) for value in line.value]))
     for label in names(results, "label") if "label_overlap" in results else []:
         line = profile(results, "label_overlap", model, place, label=label, k=k)
         columns.append(Column(("overlap", label), [_share(value) for value in line.value]))
+    for label in names(results, "label") if "label_overlap_excluded" in results else []:
+        line = profile(results, "label_overlap_excluded", model, place, label=label, k=k)
+        if np.isfinite(line.value).any():
+            columns.append(
+                Column(("overlap", f"{label},", "excluded"), [_share(value) for value in line.value])
+            )
     for label in names(results, "label") if "retrieval_accuracy" in results else []:
         line = profile(results, "retrieval_accuracy", model, place, label=label, k=1)
         columns.append(Column(("top-1", label), [_share(value) for value in line.value]))

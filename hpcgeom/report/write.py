@@ -50,13 +50,13 @@ def write_figures(
         A name is unknown, a named figure is not possible, overlaps were not measured at `k`, or `folder` is a
         file.
     """
-    _make_folder(folder)
+    make_folder(folder)
     reasons = not_drawn(results)
     chosen = [name for name in KINDS if name not in reasons] if names is None else list(names)
     written = []
     for name in chosen:
         figure = draw_figure(results, name, k)
-        written += [_write(figure, folder / f"{name}.{kind}", kind) for kind in FORMATS]
+        written += [write_figure(figure, folder / f"{name}.{kind}", kind) for kind in FORMATS]
     return written
 
 
@@ -86,12 +86,12 @@ def write_details(
     InputError
         `folder` is a file.
     """
-    _make_folder(folder)
+    make_folder(folder)
     written = []
     for each in detail_figures(details, texts):
         figure = each.draw()
         kinds = FORMATS if _n_cells(figure) <= MOST_SVG_CELLS else FORMATS[:1]
-        written += [_write(figure, folder / f"{each.name}.{kind}", kind) for kind in kinds]
+        written += [write_figure(figure, folder / f"{each.name}.{kind}", kind) for kind in kinds]
     return written
 
 
@@ -101,7 +101,14 @@ def _n_cells(figure: Figure) -> int:
     return sum(int(np.prod(image.get_size())) for image in images)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder for figures.
+
+    Raises
+    ------
+    InputError
+        It is a file.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError(
             f"cannot write figures to {folder}: expected a folder, found a file; name another one"
@@ -109,7 +116,7 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write(figure: Figure, path: Path, kind: str) -> Path:
+def write_figure(figure: Figure, path: Path, kind: str) -> Path:
     """One file; the caption goes along as its description, for those who cannot see it."""
     described = {"Title": path.stem.replace("_", " "), "Description": caption_of(figure)}
     undated = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}

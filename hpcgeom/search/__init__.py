@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hpcgeom.search.rows import ArrayRows, RowSource
     from hpcgeom.search.scan import Scan
     from hpcgeom.search.split import merge_rows, pairs_of_blocks, propose_pair
+    from hpcgeom.search.threads import one_blas_thread
 
 _HOMES = {
     "ArrayRows": "rows",
@@ -43,6 +44,7 @@ _HOMES = {
     "scanned_points": "points",
     "nearest_neighbors": "representation",
     "neighbors_of_rows": "brute",
+    "one_blas_thread": "threads",
     "search_memory_bytes": "memory",
     "search_representation": "representation",
 }
@@ -60,6 +62,7 @@ __all__ = [
     "merge_rows",
     "nearest_neighbors",
     "neighbors_of_rows",
+    "one_blas_thread",
     "pairs_of_blocks",
     "propose_pair",
     "scan_points",

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.search import selection
+from hpcgeom.search import seeding, selection
 from hpcgeom.search.bounds import ErrorBound
+from hpcgeom.search.threads import in_threads
+
+FEWEST_THAT_SEED = 16
+"""Fewer rows at a time are offered one by one from the start."""
 
 
 def capacity(k: int) -> int:
@@ -101,9 +105,14 @@ class Candidates:
         """What `selection.select` takes."""
         return self.keys, self.counts, self.thresholds, self.norms, self.halves, self.bars
 
-    def settle(self) -> None:
+    def settle(self, threads: int = 1) -> None:
         """Cut every list to what its last threshold allows, and put it in order of (score, row number)."""
-        selection.settle(self.for_loops(), self.k, most_kept(self.k), self.bound.constants)
+
+        def work(rows: slice) -> None:
+            part = self.part(self.start + rows.start, self.start + rows.stop)
+            selection.settle(part.for_loops(), self.k, most_kept(self.k), self.bound.constants)
+
+        in_threads(work, len(self.counts), threads)
 
 
 def offer(
@@ -116,9 +125,25 @@ def offer(
 ) -> None:
     """Give the products of two ranges of rows to the lists of both.
 
-    Ranges that are the same one make a symmetric tile, of which each pair is read once.
+    Ranges that are the same one make a square tile, whose rows take candidates, and whose columns do not.
     """
+    is_diagonal = rows.start == columns.start
+    if to_rows:
+        _seed(product_AB, rows, columns, is_diagonal=is_diagonal)
+    if to_columns and not is_diagonal:
+        _seed(product_AB.T, columns, rows, is_diagonal=False)
     selection.select(
         product_AB, rows.for_loops(), columns.for_loops(), rows.start, columns.start,
         to_rows, to_columns, rows.k, most_kept(rows.k), rows.bound.constants,
     )  # fmt: skip
+
+
+def _seed(
+    product_AB: npt.NDArray[np.float32], rows: Candidates, others: Candidates, *, is_diagonal: bool
+) -> None:
+    """Give rows that have no threshold yet the one that all of the others together allow."""
+    if product_AB.shape[1] > max(rows.k, FEWEST_THAT_SEED) and np.isinf(rows.thresholds).any():
+        seeding.seed(
+            np.ascontiguousarray(product_AB), rows.for_loops(), others.norms, is_diagonal=is_diagonal,
+            k=rows.k, bound=rows.bound.constants,
+        )  # fmt: skip

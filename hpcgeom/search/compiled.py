@@ -1,9 +1,4 @@
-"""Compiled loops of the search: exact distances, lists of neighbors, merging.
-
-All exact distances come from one place (`_distances`), so a pair has one distance, whoever asks. Nothing here
-may use fastmath: the sum over features is sequential, ascending and not fused, whatever the number of rows
-done at the same time.
-"""
+"""Compiled loops of the search: limits of scores, lists of neighbors, merging."""
 
 from __future__ import annotations
 
@@ -13,75 +8,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from hpcgeom.search.distances import LANES, distances
 from hpcgeom.search.keys import INDEX_BITS, score_of
 
 Array = np.ndarray[Any, Any]
-
-LANES = 8  # rows measured side by side: hides the latency of eight sequential sums
-SMALLEST_SAFE_SUM = 2.0**-900  # below, squares may have underflowed
-LARGEST_SAFE_SUM = 2.0**1000  # above, squares may have overflowed
-
-
-@njit(nogil=True, cache=True)
-def _squared_distances(query_D: Array, base_BD: Array, row_L: Array, squared_L: Array) -> None:
-    """Sequential float64 sums of squared differences of one float64 query to eight rows."""
-    b0, b1, b2, b3 = base_BD[row_L[0]], base_BD[row_L[1]], base_BD[row_L[2]], base_BD[row_L[3]]
-    b4, b5, b6, b7 = base_BD[row_L[4]], base_BD[row_L[5]], base_BD[row_L[6]], base_BD[row_L[7]]
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for f in range(query_D.shape[0]):
-        q = query_D[f]
-        d0, d1, d2, d3 = (
-            q - np.float64(b0[f]),
-            q - np.float64(b1[f]),
-            q - np.float64(b2[f]),
-            q - np.float64(b3[f]),
-        )
-        d4, d5, d6, d7 = (
-            q - np.float64(b4[f]),
-            q - np.float64(b5[f]),
-            q - np.float64(b6[f]),
-            q - np.float64(b7[f]),
-        )
-        s0 += d0 * d0
-        s1 += d1 * d1
-        s2 += d2 * d2
-        s3 += d3 * d3
-        s4 += d4 * d4
-        s5 += d5 * d5
-        s6 += d6 * d6
-        s7 += d7 * d7
-    squared_L[0], squared_L[1], squared_L[2], squared_L[3] = s0, s1, s2, s3
-    squared_L[4], squared_L[5], squared_L[6], squared_L[7] = s4, s5, s6, s7
-
-
-@njit(nogil=True, cache=True)
-def _rescaled_distance(query_D: Array, row_D: Array) -> float:
-    """The same, of differences divided by a power of two: for squares outside the range of float64."""
-    largest = 0.0
-    for f in range(query_D.shape[0]):
-        largest = max(largest, abs(query_D[f] - np.float64(row_D[f])))
-    if largest == 0.0:
-        return 0.0
-    exponent = math.frexp(largest)[1]
-    total = 0.0
-    for f in range(query_D.shape[0]):
-        scaled = math.ldexp(query_D[f] - np.float64(row_D[f]), -exponent)
-        total += scaled * scaled
-    return math.ldexp(math.sqrt(total), exponent)
-
-
-@njit(nogil=True, cache=True)
-def _distances(query_D: Array, base_BD: Array, row_L: Array, n: int, distance_L: Array) -> None:
-    """Exact distances of one query to the first n of eight rows of the base."""
-    for lane in range(n, LANES):
-        row_L[lane] = row_L[0]
-    _squared_distances(query_D, base_BD, row_L, distance_L)
-    for lane in range(n):
-        squared = distance_L[lane]
-        if SMALLEST_SAFE_SUM <= squared <= LARGEST_SAFE_SUM:
-            distance_L[lane] = math.sqrt(squared)
-        else:
-            distance_L[lane] = _rescaled_distance(query_D, base_BD[row_L[lane]])
 
 
 @njit(nogil=True, cache=True)
@@ -169,7 +99,7 @@ def measure(
                     for f in range(n_features):
                         query_D[f] = query_QD[q, f]
                     is_read = True
-                _distances(query_D, base_BD, row_L, n, distance_L)
+                distances(query_D, base_BD, row_L, n, distance_L)
                 for lane in range(n):
                     distance_QC[q, place_L[lane]] = distance_L[lane]
                 n = 0
@@ -265,7 +195,7 @@ def merge_rows(
                 row_L[n] = row
                 n += 1
             if n == LANES or (n > 0 and row == base_BD.shape[0] - 1):
-                _distances(query_D, base_BD, row_L, n, distance_L)
+                distances(query_D, base_BD, row_L, n, distance_L)
                 for lane in range(n):
                     _insert(distance_K, index_K, distance_L[lane], base_index_B[row_L[lane]])
                 if filtered:

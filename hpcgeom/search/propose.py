@@ -70,7 +70,7 @@ def propose(
         faults.reached("tile", start=one[0])
         kernel.meet(held, tile, lists_of(held), lists_of(tile), threads)
     for candidates in lists.values():
-        candidates.settle()
+        candidates.settle(threads)
     return lists
 
 

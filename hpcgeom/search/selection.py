@@ -25,8 +25,6 @@ from hpcgeom.search.keys import key_of, score_of
 
 Array = np.ndarray[Any, Any]
 
-CHUNK = 32
-"""Products that are tested together before one is looked at."""
 NOT_A_SCORE = -1.0
 """Stands for NaN: no exact distance confirms it, so that the row is done again."""
 
@@ -45,7 +43,7 @@ def bar(norm: float, threshold: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _smallest_first(key_C: Array, count: int, wanted: int) -> None:
+def smallest_first(key_C: Array, count: int, wanted: int) -> None:
     """Partition the first `count` so that the `wanted` smallest come first, the largest of them last."""
     low, high = 0, count - 1
     while low < high:
@@ -77,7 +75,7 @@ def cut(
     """
     if count < k:
         return count, threshold
-    _smallest_first(key_C, count, k)
+    smallest_first(key_C, count, k)
     allowed = limit_at(farthest(score_of(key_C[k - 1]), norm, bound), norm, bound)
     threshold = min(threshold, allowed)
     kept = 0
@@ -86,7 +84,7 @@ def cut(
             key_C[kept] = key_C[c]
             kept += 1
     if kept > most:
-        _smallest_first(key_C, kept, most)
+        smallest_first(key_C, kept, most)
         kept, threshold = most, score_of(key_C[most - 1])
     return kept, threshold
 
@@ -101,7 +99,28 @@ def _cut_row(row: int, lists: Any, k: int, most: int, bound: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def select(  # noqa: C901 - calls inside these loops cost more than all of their arithmetic
+def _hits(
+    product_B: Array, half_B: Array, bar_B: Array, half: float, row_bar: float, is_hit_B: Array, hit_B: Array
+) -> int:
+    """Which columns can be near a row, or the row near them, into `hit_B`, ascending; how many they are.
+
+    `is_hit_B` is for use here, zero beyond the columns. One plain loop for the tests and one that skips eight
+    misses at a time: nearly all are.
+    """
+    for b in range(product_B.shape[0]):  # written so that NaN is a hit
+        p = product_B[b]
+        is_hit_B[b] = (not (p - half_B[b] < row_bar)) | (not (p - half < bar_B[b]))
+    n, eight_W = 0, is_hit_B.view(np.uint64)
+    for w in range(eight_W.shape[0]):
+        if eight_W[w] != 0:
+            for b in range(8 * w, 8 * w + 8):
+                hit_B[n] = b
+                n += is_hit_B[b]
+    return n
+
+
+@njit(nogil=True, cache=True)
+def select(
     product_AB: Array, rows: Any, columns: Any, row_start: int, column_start: int,
     to_rows: bool, to_columns: bool, k: int, most: int, bound: Any,
 ) -> None:  # fmt: skip
@@ -115,8 +134,8 @@ def select(  # noqa: C901 - calls inside these loops cost more than all of their
         Lists of the A rows and the B columns as tuples: keys (., C) int64, counts, thresholds, norms, half
         squared norms and bars (`bar`), of which the last two are float32.
     row_start, column_start
-        Number of the first row and column. Where they are equal, the tile is square and symmetric, and only
-        what is above its diagonal is read.
+        Number of the first row and column. Where they are equal, the tile is that of a panel with itself:
+        its rows take candidates, and its columns, which are the same, do not once more.
     to_rows, to_columns
         Whether the rows, and the columns, take candidates.
     k, most, bound
@@ -125,47 +144,31 @@ def select(  # noqa: C901 - calls inside these loops cost more than all of their
     key_AC, count_A, threshold_A, norm_A, half_A, bar_A = rows
     key_BC, count_B, threshold_B, norm_B, half_B, bar_B = columns
     is_diagonal = row_start == column_start
+    to_columns = to_columns and not is_diagonal
     n_rows, n_columns = product_AB.shape
-    capacity = key_AC.shape[1]
-    found = np.empty(CHUNK, np.int64)
-    never = np.float32(np.inf)
+    capacity, never = key_AC.shape[1], np.float32(np.inf)
+    least_B = bar_B if to_columns else np.full(n_columns, never)
+    is_hit_B = np.zeros(-(-n_columns // 8) * 8, np.uint8)
+    hit_B = np.empty(len(is_hit_B) + 1, np.int64)
     for a in range(n_rows):
-        begin = a + 1 if is_diagonal else 0
-        product_B, half = product_AB[a], half_A[a]
-        square = norm_A[a] * norm_A[a]
-        for low in range(begin - begin % CHUNK, n_columns, CHUNK):
-            high = min(low + CHUNK, n_columns)
-            row_bar = bar_A[a] if to_rows else never
-            is_hit = high - low < CHUNK
-            if not is_hit and to_columns:
-                for b in range(low, low + CHUNK):  # written so that NaN is a hit
-                    p = product_B[b]
-                    is_hit |= (not (p - half_B[b] < row_bar)) | (not (p - half < bar_B[b]))
-            elif not is_hit:
-                for b in range(low, low + CHUNK):
-                    is_hit |= not (product_B[b] - half_B[b] < row_bar)
-            if not is_hit:
+        product_B, square = product_AB[a], norm_A[a] * norm_A[a]
+        least = bar_A[a] if to_rows else never
+        for h in range(_hits(product_B, half_B, least_B, half_A[a], least, is_hit_B, hit_B)):
+            b = hit_B[h]
+            if is_diagonal and a == b:
                 continue
-            n_found = 0
-            for b in range(max(low, begin), high):
-                p = product_B[b]
-                found[n_found] = b
-                n_found += (not (p - half_B[b] < row_bar)) | (to_columns & (not (p - half < bar_B[b])))
-            for f in range(n_found):
-                b = found[f]
-                p = product_B[b]
-                score = square + norm_B[b] * norm_B[b] - 2.0 * np.float64(p)
-                score = max(score, 0.0) if score == score else NOT_A_SCORE
-                if to_rows and np.float32(score) <= threshold_A[a]:
-                    key_AC[a, count_A[a]] = key_of(score, column_start + b)
-                    count_A[a] += 1
-                    if count_A[a] == capacity:
-                        _cut_row(a, rows, k, most, bound)
-                if to_columns and np.float32(score) <= threshold_B[b]:
-                    key_BC[b, count_B[b]] = key_of(score, row_start + a)
-                    count_B[b] += 1
-                    if count_B[b] == capacity:
-                        _cut_row(b, columns, k, most, bound)
+            score = square + norm_B[b] * norm_B[b] - 2.0 * np.float64(product_B[b])
+            score = max(score, 0.0) if score == score else NOT_A_SCORE
+            if to_rows and np.float32(score) <= threshold_A[a]:
+                key_AC[a, count_A[a]] = key_of(score, column_start + b)
+                count_A[a] += 1
+                if count_A[a] == capacity:
+                    _cut_row(a, rows, k, most, bound)
+            if to_columns and np.float32(score) <= threshold_B[b]:
+                key_BC[b, count_B[b]] = key_of(score, row_start + a)
+                count_B[b] += 1
+                if count_B[b] == capacity:
+                    _cut_row(b, columns, k, most, bound)
 
 
 @njit(nogil=True, cache=True)

@@ -181,7 +181,7 @@ class _RangeLists:
                 row_R = group_R[rows] - begin
                 np.maximum(mine.norms, arrays[f"{side}_norms"][row_R], out=mine.norms)
                 mine.pour(row_R, *(arrays[f"{side}_{name}"] for name in ("keys", "counts", "thresholds")))
-        candidates.settle()
+        candidates.settle(points.settings.threads)
         return candidates
 
 

@@ -46,9 +46,11 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def in_blocks(work: Callable[[slice], _Result], n_rows: int, threads: int) -> list[_Result]:
-    """Do the rows in blocks of `BLOCK_ROWS`, a few at the same time; what the blocks gave, in order."""
-    blocks = [slice(low, min(low + BLOCK_ROWS, n_rows)) for low in range(0, n_rows, BLOCK_ROWS)]
+def in_blocks(
+    work: Callable[[slice], _Result], n_rows: int, threads: int, block_rows: int = BLOCK_ROWS
+) -> list[_Result]:
+    """Do the rows in equal blocks, a few at the same time; what the blocks gave, in order."""
+    blocks = [slice(start, stop) for start, stop in row_ranges(n_rows, block_rows)]
     if threads == 1 or len(blocks) <= 1:
         return [work(block) for block in blocks]
     with ThreadPoolExecutor(threads) as pool:

@@ -25,7 +25,9 @@ from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
 Write = Callable[[], Mapping[str, Any]]
-"""Writes the files of a unit that is worked out, and returns the facts for its record."""
+"""Writes the files of a unit that is worked out, and returns the facts for its record; under `OF_OTHERS` the
+entries of files that other processes wrote for it."""
+OF_OTHERS = "of_others"
 Work = Callable[[Sequence[Unit]], Iterator[tuple[Unit, Write]]]
 """Works out units, and hands each over as soon as it can be written, in any order."""
 
@@ -117,11 +119,12 @@ def _begin(run: Run, unit: Unit) -> None:
 
 def _finish(run: Run, unit: Unit, write: Write, began: float) -> None:
     with trace.span("write", stage=unit.stage, unit=unit.key):
-        facts = write()
+        facts = dict(write())
+    of_others = facts.pop(OF_OTHERS, ())
     faults.reached("unit-computed", **_about(unit))
     facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
     with trace.span("write", stage=unit.stage, record=unit.key):
-        run.records(unit.stage).write(unit, facts, made_by())
+        run.records(unit.stage).write(unit, facts, made_by(), of_others)
     faults.reached("unit-recorded", **_about(unit))
 
 

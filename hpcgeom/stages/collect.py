@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,14 @@ import xarray as xr
 
 from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import read_samples
-from hpcgeom.plan import paths
+from hpcgeom.plan import measures, paths
 from hpcgeom.plan.points import are_tokens, cohorts, n_base_points
 from hpcgeom.plan.units import representations
+from hpcgeom.stages import dimensions
 from hpcgeom.stages.base import Work, each, require_inputs
 from hpcgeom.stages.between_results import Coordinates, Variables, between_layers, empty, place_of
+from hpcgeom.stages.lens import lens_profile
+from hpcgeom.stages.minimum import minimum_layers
 from hpcgeom.stages.points import sample_of_points
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz, results
@@ -47,7 +50,10 @@ def build(run: Run) -> xr.Dataset:
     """The results of a run, from its partial results."""
     axes = _axes(run)
     about = _about_models(run, axes["layer"])
-    variables = _profiles(run, axes) | between_layers(run, axes, about["relative_depth"][1])
+    variables = _profiles(run, axes)
+    variables |= minimum_layers(variables, axes["layer"])
+    variables |= between_layers(run, axes, about["relative_depth"][1])
+    variables |= lens_profile(run, len(axes["layer"]))
     if run.plan.manifest["dataset"].get("samples") == "intersect":
         n_given = np.array([model.n_rows for model in run.plan.models], dtype=np.int64)
         variables["n_given_samples"] = (("model",), n_given)
@@ -62,8 +68,7 @@ def build(run: Run) -> xr.Dataset:
 
 def _axes(run: Run) -> Coordinates:
     geometry = run.plan.manifest["geometry"]
-    deepest = max(layer for *_, layer in representations(run.plan))
-    n2 = [2**power for power in range(1, int(geometry["gride_range_max"]).bit_length())]
+    deepest = run.plan.deepest_layer
     names = [model.name for model in run.plan.models]
     groups = run.plan.groups()
     return {
@@ -72,17 +77,17 @@ def _axes(run: Run) -> Coordinates:
         "pooling": _text(list(dict.fromkeys(pooling for _, pooling in groups))),
         "layer": np.arange(deepest + 1),
         "k": np.array(geometry["overlap_k"], dtype=np.int64),
-        "estimator": _text([name for name in geometry["estimators"] if name != "gride"]),
-        "n2": np.array(n2, dtype=np.int64),
-        "mu_fraction": np.array(geometry["mu_fractions"], dtype=np.float64),
-        "data_fraction": np.array(geometry["data_fractions"], dtype=np.float64),
+        **dimensions.axes(geometry),
+        "sample": _text(read_samples(run.sound(paths.SAMPLES)).ids[: run.plan.samples.n_base]),
+        "cloud_component": np.arange(1, measures.axes(run.plan)["cloud_component"] + 1),
+        "component": np.arange(1, measures.axes(run.plan)["component"] + 1),
         "label": _text(geometry["labels"]),
         "other_model": _text(names),
         "other_layer": np.arange(deepest + 1),
     }
 
 
-def _text(values: list[str]) -> npt.NDArray[np.object_]:
+def _text(values: Sequence[str]) -> npt.NDArray[np.object_]:
     return np.array(values, dtype=object)
 
 
@@ -93,12 +98,17 @@ def _profiles(run: Run, axes: Coordinates) -> Variables:
         where = place_of(axes, model.name, item.site, item.pooling, layer)
         for name, value in npz.load(path).items():
             if value.size == 0 and value.ndim:
-                continue  # no estimator but gride was asked for
+                continue  # no estimator of one number was asked for
             if name not in variables:
                 variables[name] = (RESULTS[name].dims, empty(name, axes))
             target = variables[name][1]
-            target[where] = value
+            put(target, where, value)
     return variables
+
+
+def put(target: npt.NDArray[Any], where: tuple[int, ...], value: npt.NDArray[Any]) -> None:
+    """Write what was measured on one layer; shorter axes, as of fewer components, are filled from 0 on."""
+    target[tuple(where) + tuple(slice(n) for n in value.shape)] = value
 
 
 def _chance(run: Run, labels: list[str]) -> Variables:
@@ -159,9 +169,16 @@ def _attributes(run: Run) -> dict[str, Any]:
         "duplicates": "intrinsic dimension over distinct points, overlaps over all points",
         "step": "training step of a checkpoint, -1 where the model is not one of several",
         "references": VALERIANI,
+        **_about_exclusion(run),
         **_about_queries(run),
         **_not_compared(run),
     }
+
+
+def _about_exclusion(run: Run) -> dict[str, Any]:
+    """Which neighbors are left out of the excluded overlaps; nothing where there are none."""
+    pairs = run.plan.manifest["geometry"]["exclude_same"]
+    return {"exclude_same": ", ".join(f"{label}: {pairs[label]}" for label in sorted(pairs))} if pairs else {}
 
 
 def _about_queries(run: Run) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom import faults
 from hpcgeom.models import Window, merge_windows
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Plan
@@ -21,10 +21,11 @@ from hpcgeom.plan.points import Block, are_tokens, blocks, n_points
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import DETAILS
 from hpcgeom.stages import inputs, splits
-from hpcgeom.stages.base import Work, Write, each, require_layout
+from hpcgeom.stages.base import OF_OTHERS, Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
-from hpcgeom.stages.forward import Forward, Pass
+from hpcgeom.stages.forward import Forward, Part, Pass
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.together import Sums, crew_of, joined
 from hpcgeom.store import activations, files, npz
 from hpcgeom.types import Unit
 
@@ -46,20 +47,20 @@ class Extract:
         require_layout(run, "extract")
         model = run.plan.model(unit.model)
         if model.family == "arrays":
-            yield each(lambda item: _write(run, model, item, _copy(run, model, item)))
+            yield each(lambda item: _write_copy(run, model, item))
             return
-        with Forward(run, model) as forward:
-            yield partial(_do, run, model, forward)
+        with Forward(run, model, crew_of(run)) as forward:
+            yield partial(_do, run, forward)
 
 
-def _do(run: Run, model: ModelPlan, forward: Forward, units: Sequence[Unit]) -> Iterator[tuple[Unit, Write]]:
+def _do(run: Run, forward: Forward, units: Sequence[Unit]) -> Iterator[tuple[Unit, Write]]:
     if units[0].site == DETAILS:
-        yield from each(lambda _: write_details(run, model, forward))(units)
+        yield from each(lambda _: write_details(run, forward.plan, forward))(units)
         return
     began = time.monotonic()
-    for unit, values in _extract(run, model, forward, units):
+    for unit, values in values_of(run, forward, units):
         work = {**forward.work_of(unit), "compute_s": round(time.monotonic() - began, 3)}
-        yield unit, partial(_write, run, model, unit, values, work)
+        yield unit, partial(_write, run, forward, unit, values, work)
         began = time.monotonic()
 
 
@@ -69,44 +70,35 @@ def _places(plan: Plan, model: ModelPlan, unit: Unit) -> dict[tuple[str, str], B
     return {(item.site, item.pooling): blocks(plan, model, item)[number] for item in model.representations}
 
 
-def _copy(run: Run, model: ModelPlan, unit: Unit) -> Values:
-    item = model.representations[0]
-    return {(item.site, item.pooling): inputs.points_of(run, model.name, item.layers, unit.start, unit.stop)}
-
-
-def _extract(
-    run: Run, model: ModelPlan, forward: Forward, units: Sequence[Unit]
-) -> Iterator[tuple[Unit, Values]]:
-    """Activations of the units' points, scattered back into their order."""
+def values_of(run: Run, forward: Forward, units: Sequence[Unit]) -> Iterator[tuple[Unit, Values]]:
+    """Activations of the units' points, at the layers that this process has, in the points' order."""
     passes = forward.run(units)
     for unit, batches in groupby(passes, key=lambda each: each.unit):
-        yield unit, _of_unit(run, model, forward.sequences, unit, batches)
+        yield unit, _of_unit(run, forward, unit, batches)
 
 
-def _of_unit(run: Run, model: ModelPlan, sequences: Sequences, unit: Unit, batches: Iterable[Pass]) -> Values:
-    places = _places(run.plan, model, unit)
+def _of_unit(run: Run, forward: Forward, unit: Unit, batches: Iterable[Pass]) -> Values:
+    places, sequences = _places(run.plan, forward.plan, unit), forward.sequences
+    parts = forward.parts
     values: Values = {
-        (item.site, item.pooling): np.full(
-            (len(item.layers), places[item.site, item.pooling].n_points, item.width), np.nan, dtype=np.float32
-        )
-        for item in model.representations
+        key: np.full((len(part.positions), places[key].n_points, part.item.width), np.nan, dtype=np.float32)
+        for key, part in parts.items()
     }
     windows: Windows = defaultdict(list)
     n_windows = np.bincount(sequences.row)
     for batch in batches:
         members, rows = batch.members, sequences.row[batch.members]
         is_whole = n_windows[rows] == 1
-        for item in model.representations:
-            key = (item.site, item.pooling)
+        for key, part in parts.items():
             numbers, pooled = rows, batch.pooled[key]
-            if are_tokens(item):  # those of one window stand after those of the one before
+            if are_tokens(part.item):  # those of one window stand after those of the one before
                 numbers = sequences.points_of(members)
             elif not is_whole.all():
                 _keep_windows(windows, key, sequences, members[~is_whole], pooled[:, ~is_whole])
                 numbers, pooled = rows[is_whole], pooled[:, is_whole]
             values[key][:, numbers - places[key].first] = pooled
-    for (site, pooling, row), parts in windows.items():
-        ordered = [window for _, window in sorted(parts, key=lambda part: part[0])]
+    for (site, pooling, row), found in windows.items():
+        ordered = [window for _, window in sorted(found, key=lambda part: part[0])]
         values[site, pooling][:, row - unit.start] = merge_windows(ordered, pooling)
     return values
 
@@ -128,19 +120,58 @@ def _window(sequences: Sequences, position: int, values: npt.NDArray[np.float32]
     return int(sequences.window[position]), Window(values.copy(), n_ordinary, n_tokens)
 
 
+def _write_copy(run: Run, model: ModelPlan, unit: Unit) -> dict[str, Any]:
+    """Points that exist already."""
+    item = model.representations[0]
+    points = inputs.points_of(run, model.name, item.layers, unit.start, unit.stop)
+    sums = _write_layers(run, model, unit, {(item.site, item.pooling): points}, {})
+    npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
+    return {"batch_splits": []}
+
+
 def _write(
-    run: Run, model: ModelPlan, unit: Unit, values: Values, work: Mapping[str, float] = MappingProxyType({})
+    run: Run, forward: Forward, unit: Unit, values: Values, work: Mapping[str, float]
 ) -> dict[str, Any]:
+    """Write a unit; where others have layers of it, together with them."""
+    sums, facts = _write_layers(run, forward.plan, unit, values, forward.parts), dict[str, Any]()
+    if forward.crew is not None:
+        receipts = forward.crew.receipts(unit)
+        keys = [sums_key(item.site, item.pooling) for item in forward.plan.representations]
+        sums = joined([sums, *(receipt.sums for receipt in receipts)], keys)
+        facts["processes"] = [forward.crew.made_by(), *(receipt.made_by for receipt in receipts)]
+        facts[OF_OTHERS] = tuple(entry for receipt in receipts for entry in receipt.files)
+    npz.save(run.root / paths.column_sums(forward.plan.name, unit.start, unit.stop), sums)
+    return {"batch_splits": splits.of_unit(run, unit), **work, **facts}
+
+
+def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:
+    """Write the layers that this process has of a unit, and tell the leader."""
+    assert forward.crew is not None
+    name, places = forward.plan.name, _places(run.plan, forward.plan, unit)
+    sums = _write_layers(run, forward.plan, unit, values, forward.parts)
+    written = [
+        paths.activation_shard(name, places[key].group, position, places[key].shard)
+        for key, part in forward.parts.items()
+        for position in part.positions
+    ]
+    forward.crew.send(unit, sums, run.records(unit.stage).entries(written))
+    faults.reached("part-written", stage=unit.stage, index=unit.index, key=unit.key)
+
+
+def _write_layers(
+    run: Run, model: ModelPlan, unit: Unit, values: Values, parts: Mapping[tuple[str, str], Part]
+) -> Sums:
+    """Write points of layers; their column sums."""
     store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)
-    sums: dict[str, npt.NDArray[np.float64]] = {}
+    sums: Sums = {}
     for (site, pooling), block in values.items():
         place = places[site, pooling]
         where = f"model '{model.name}', {site}/{pooling}"
-        activations.write(store, place.group, place.start, block, where)
+        first = parts[site, pooling].positions.start if parts else 0
+        activations.write(store, place.group, place.start, block, where, first)
         of_layers = files.at_once(partial(_column_sum, layer, model.store_dtype) for layer in block)
         sums[sums_key(site, pooling)] = np.stack(of_layers)
-    npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
-    return {"batch_splits": splits.of_unit(run, unit), **work}
+    return sums
 
 
 def sums_key(site: str, pooling: str) -> str:

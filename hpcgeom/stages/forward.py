@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,18 @@ import numpy.typing as npt
 from hpcgeom import trace
 from hpcgeom.catalog.families import FAMILIES, ModelFacts, facts_of, read_facts
 from hpcgeom.errors import InputError
-from hpcgeom.plan.plan import ModelPlan
+from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.stages import inputs, splits
 from hpcgeom.stages.contents import Contents
 from hpcgeom.stages.requests import request_of, settings_of
 from hpcgeom.stages.run import Run
+from hpcgeom.stages.together import Crew
 from hpcgeom.types import Unit
 
 if TYPE_CHECKING:
-    from hpcgeom.models import Encoding, TokenBatch
+    from hpcgeom.models import Encoding, OpenModel, TokenBatch
     from hpcgeom.models.details import Details
+    from hpcgeom.models.pipeline import PipelinedModel
 
 Pooled = Mapping[tuple[str, str], npt.NDArray[np.float32]]
 """(site, pooling) to (layers, sequences, features); (layers, points, features) where tokens are points."""
@@ -47,16 +49,55 @@ class Pass:
     pooled: Pooled
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The layers of one representation that this process has.
+
+    Attributes
+    ----------
+    positions
+        Among the layers of `item`.
+    """
+
+    item: Representation
+    positions: range
+
+
 class Forward:
-    """A model of a run with its encoder and its samples; weights load once."""
+    """A model of a run with its encoder and its samples; weights load once.
 
-    def __init__(self, run: Run, model: ModelPlan) -> None:
-        from hpcgeom.models import Pieces, chosen_device, encoder_of, gemm_flops_per_s, open_model
+    Parameters
+    ----------
+    crew
+        The processes that run the model together: the leader tells the others what it does. None where this
+        process has the whole model.
 
+    Attributes
+    ----------
+    plan
+        Of the model.
+    sequences
+        All sequences of the run, in order.
+    parts
+        What this process has, by site and pooling; no entry where it has no layer.
+    """
+
+    def __init__(self, run: Run, model: ModelPlan, crew: Crew | None = None) -> None:
+        from hpcgeom.models import Pieces, Pipeline, chosen_device, encoder_of, gemm_flops_per_s, open_model
+
+        self.plan, self.crew = model, crew
+        self._order("open", model=model.name)
         manifest = inputs.manifest_of(run)
-        request = request_of(run.plan, model, manifest)
-        self._run, self._name, device = run, model.name, chosen_device()
-        self._model = open_model(request, model.strategy, device, run.plan.threads)
+        self._run = run
+        request, device = request_of(run.plan, model, manifest), chosen_device()
+        self._model: OpenModel
+        if crew is None:
+            self._model = open_model(request, model.strategy, device, run.plan.threads)
+            self.parts = {(item.site, item.pooling): Part(item, range(len(item.layers)))
+                          for item in model.representations}  # fmt: skip
+        else:
+            part = Pipeline().open_model(request, crew.peers, device, run.plan.threads)
+            self._model, self.parts = part, _parts_of(part, model)
         self._pieces = Pieces(self._model.run, model.name, device)
         self._encoder = encoder_of(request, settings_of(manifest))
         self._facts = _facts_of(model)
@@ -68,8 +109,16 @@ class Forward:
     def __enter__(self) -> Forward:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if self.crew is not None and kind is not None:
+            return  # the others may be in the middle of a batch, and are told otherwise
+        self._order("close")
         self._model.close()
+
+    def _order(self, what: str, **about: Any) -> None:
+        """Let the processes that this one leads, if any, do the same."""
+        if self.crew is not None:
+            self.crew.order(what, **about)
 
     def run(self, units: Sequence[Unit]) -> Iterator[Pass]:
         """Run the batches of some units, unit after unit, in their order.
@@ -81,6 +130,7 @@ class Forward:
         """
         from hpcgeom.models import NonFiniteActivation, read_ahead
 
+        self._order("run", units=[unit.index for unit in units])
         planned = [(unit, *each) for unit in units for each in enumerate(self._batches(unit))]
         batches = read_ahead(self._padded(members) for _, _, members in planned)
         known = splits.of_batches(self._run, [(unit, number) for unit, number, _ in planned])
@@ -91,7 +141,7 @@ class Forward:
         except NonFiniteActivation as error:
             row = self.sequences.row[planned[error.batch][2][error.row]]
             raise InputError(
-                f"model '{self._name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
+                f"model '{self.plan.name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
                 "dataset.exclude, or choose a wider dtype"
             ) from error
 
@@ -99,7 +149,8 @@ class Forward:
         """What the forward passes of a unit are: facts for its record.
 
         `flops` is that of real tokens, without padding; left out where the sizes of the model are not known.
-        `gemm_flops_per_s` is what this process reaches on one large product alone.
+        `gemm_flops_per_s` is what this process reaches on one large product alone, times the processes that
+        run the model together.
         """
         first, last = np.searchsorted(self.sequences.row, (unit.start, unit.stop))
         lengths = self.sequences.n_tokens[first:last]
@@ -107,7 +158,8 @@ class Forward:
         if self._facts is None:
             return found
         flops = sum(self._facts.forward_flops(length, length) for length in lengths.tolist())
-        return {**found, "flops": flops, "gemm_flops_per_s": self._gemm_flops_per_s}
+        n_processes = 1 if self.crew is None else self.crew.peers.n_processes
+        return {**found, "flops": flops, "gemm_flops_per_s": n_processes * self._gemm_flops_per_s}
 
     def _padded(self, members: npt.NDArray[np.intp]) -> TokenBatch:
         from hpcgeom.models import pad
@@ -132,6 +184,7 @@ class Forward:
         """
         from hpcgeom.models import pad
 
+        self._order("details", row=row)
         encoding = self.encodings(np.flatnonzero(self.sequences.row == row))[0]
         return encoding, self._model.details(pad([encoding], self._encoder.pad_id))
 
@@ -169,3 +222,12 @@ def _facts_of(model: ModelPlan) -> ModelFacts | None:
     if model.config is not None:
         return facts_of(model.config, model.family, f"the configuration of '{model.name}'")
     return read_facts(Path(model.folder), model.family)
+
+
+def _parts_of(model: PipelinedModel, plan: ModelPlan) -> dict[tuple[str, str], Part]:
+    found = {}
+    for item in plan.representations:
+        if layers := model.layers_of(item.site):
+            first = item.layers.index(layers[0])
+            found[item.site, item.pooling] = Part(item, range(first, first + len(layers)))
+    return found

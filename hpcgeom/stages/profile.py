@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from hpcgeom.data.labels import encode
-from hpcgeom.data.samples import Samples, read_samples
+from hpcgeom.data.samples import read_samples
 from hpcgeom.geometry.decimation import first_two_within, subsets
-from hpcgeom.geometry.gride import gride
-from hpcgeom.geometry.labels import label_overlap_counts, label_overlap_from_counts
-from hpcgeom.geometry.trimmed import twonn_mle_trimmed
-from hpcgeom.geometry.twonn import twonn, twonn_by_mu_fraction, twonn_mle, twonn_mle_censored
+from hpcgeom.geometry.twonn import twonn
 from hpcgeom.plan import paths
-from hpcgeom.plan.points import n_base_points
+from hpcgeom.plan.points import are_tokens, n_base_points
 from hpcgeom.search import RowSource, neighbors_of_rows
 from hpcgeom.stages.certificates import account, certificates
+from hpcgeom.stages.clouds import cloud_profile
+from hpcgeom.stages.dimensions import Values, dimensions
+from hpcgeom.stages.label_profile import label_profile
 from hpcgeom.stages.points import sample_of_points
+from hpcgeom.stages.pointwise import local_profile
 from hpcgeom.stages.retrieving import retrieve
 from hpcgeom.stages.run import Run
-from hpcgeom.stages.search import standard_rows
+from hpcgeom.stages.search import layer_rows, standard_rows
+from hpcgeom.stages.token_clouds import token_clouds
 from hpcgeom.store import neighbors
 from hpcgeom.store.neighbors import Lists
-from hpcgeom.types import Distances, Estimate, Indices, Labels, Status, Unit
-
-Values = dict[str, npt.NDArray[Any]]
-Explain = Callable[[Status], Status]
+from hpcgeom.types import Estimate, Status, Unit
 
 
 def measure(run: Run, unit: Unit) -> Values:
@@ -56,19 +53,31 @@ def measure(run: Run, unit: Unit) -> Values:
         **({"n_queries": np.array(unit.stop - n_base)} if run.plan.samples.n_queries else {}),
         **account(certificates(run, model, item, position)),
     }
-    values |= distinct_profile(
-        lists,
-        standard_rows(run, model, item, position),
-        settings,
-        run.plan.manifest["neighbors"]["metric"],
-    )
+    points, metric = standard_rows(run, model, item, position), run.plan.manifest["neighbors"]["metric"]
+    values |= distinct_profile(lists, points, settings, metric)
+    if settings["local_dimension_k"]:
+        local = local_profile(
+            lists.distinct_distances,
+            int(settings["local_dimension_k"]),
+            lists.duplicate_of,
+            partial(_status, lists=lists),
+        )
+        if are_tokens(item):
+            del local["local_dimension"]  # tokens of different models are no common axis
+        values |= local
+    if settings["token_clouds"] and are_tokens(item):
+        stored, of_samples = layer_rows(run, model, item, position), sample_of_points(run, model, item)
+        n_values = int(settings["token_clouds"])
+        values |= token_clouds(stored, of_samples, run.plan.samples.n_base, n_values)
+    if settings["spectrum"]:
+        values |= cloud_profile(layer_rows(run, model, item, position), n_base, settings)
     if settings["labels"]:
-        rows, is_constant = sample_of_points(run, model, item), n_distinct == 1
+        rows = sample_of_points(run, model, item)
         samples = read_samples(run.sound(paths.SAMPLES))
-        values |= _labels(samples, lists, rows[:n_base], settings, is_constant=is_constant)
+        values |= label_profile(samples, lists, points, rows[:n_base], settings, metric)
         if n_base < unit.stop:
             of_queries = neighbors.read_rows(store, group, "neighbor_index", position, n_base, unit.stop)
-            values |= retrieve(run.plan, samples, of_queries, rows, is_constant=is_constant)
+            values |= retrieve(run.plan, samples, of_queries, rows, is_constant=n_distinct == 1)
     return values
 
 
@@ -79,72 +88,12 @@ def distinct_profile(lists: Lists, rows: RowSource, settings: Mapping[str, Any],
     return dimensions(distances, indices, settings, explain) | _decimated(lists, rows, settings, metric)
 
 
-def dimensions(
-    distances: Distances, indices: Indices | None, settings: Mapping[str, Any], explain: Explain = Status
-) -> Values:
-    """Intrinsic dimension by each estimator, at each scale, and at each share of the ratios.
-
-    Parameters
-    ----------
-    distances, indices
-        As for `twonn`.
-    settings
-        `estimators`, `mu_fraction`, `mu_fractions` and `gride_range_max`, as in a manifest.
-    explain
-        Gives the status to write in place of one that an estimator found.
-    """
-    values = _estimates(distances, indices, settings, explain)
-    if "gride" in settings["estimators"]:
-        values |= _gride(distances, int(settings["gride_range_max"]), explain)
-    return values | _fractions(distances, indices, settings)
-
-
-def estimate(name: str, distances: Distances, indices: Indices | None, mu_fraction: float) -> Estimate:
-    """One estimator by its name in the manifest, or `twonn_mle_trimmed`, which manifests do not offer."""
-    if name == "twonn_mle_trimmed":
-        return twonn_mle_trimmed(distances, mu_fraction)
-    if name == "twonn":
-        return twonn(distances, mu_fraction, indices)
-    if name == "twonn_mle":
-        return twonn_mle(distances, indices)
-    return twonn_mle_censored(distances, mu_fraction, indices)
-
-
-def _estimates(
-    distances: Distances, indices: Indices | None, settings: Mapping[str, Any], explain: Explain
-) -> Values:
-    names = [name for name in settings["estimators"] if name != "gride"]
-    found = [estimate(name, distances, indices, float(settings["mu_fraction"])) for name in names]
-    return {
-        "intrinsic_dimension": np.array([item.value for item in found], dtype=np.float64),
-        "intrinsic_dimension_error": np.array([item.error for item in found], dtype=np.float64),
-        "n_points": np.array([item.n_points for item in found], dtype=np.int64),
-        "status": np.array([explain(item.status) for item in found], dtype=np.int8),
-    }
-
-
 def _status(status: Status, lists: Lists) -> Status:
     """The status that says why: equal points explain a lack of distinct ones."""
     n_distinct = len(lists.representatives)
     if status == Status.OK or n_distinct == len(lists.duplicate_of):
         return status
     return Status.CONSTANT if n_distinct == 1 else Status.DUPLICATES
-
-
-def _gride(distances: Distances, range_max: int, explain: Explain) -> Values:
-    found = gride(distances, range_max)
-    statuses = [explain(Status(int(status))) for status in found.status]
-    return {
-        "gride": found.value,
-        "gride_error": found.error,
-        "gride_distance": found.distance,
-        "gride_status": np.array(statuses, dtype=np.int8),
-    }
-
-
-def _fractions(distances: Distances, indices: Indices | None, settings: Mapping[str, Any]) -> Values:
-    value, error = twonn_by_mu_fraction(distances, settings["mu_fractions"], indices)
-    return {"twonn_by_mu_fraction": value, "twonn_by_mu_fraction_error": error}
 
 
 def _decimated(lists: Lists, rows: RowSource, settings: Mapping[str, Any], metric: str) -> Values:
@@ -167,39 +116,3 @@ def _decimated(lists: Lists, rows: RowSource, settings: Mapping[str, Any], metri
             value[position] = values.mean()
             error[position] = values.std(ddof=1) / np.sqrt(len(found))
     return {"decimated_dimension": value, "decimated_dimension_error": error}
-
-
-def _labels(
-    samples: Samples,
-    lists: Lists,
-    rows: npt.NDArray[np.int64],
-    settings: Mapping[str, Any],
-    *,
-    is_constant: bool,
-) -> Values:
-    """Label overlaps; a point has the label of the sample, at `rows`, that it is of."""
-    codes = [encode(samples.labels[label][: samples.n_base])[0][rows] for label in settings["labels"]]
-    return label_overlaps(lists.indices, codes, settings["overlap_k"], is_constant=is_constant)
-
-
-def label_overlaps(
-    indices: Indices, codes: Sequence[Labels], ks: Sequence[int], *, is_constant: bool
-) -> Values:
-    """Plain and balanced label overlaps, (labels, ks) each, for the codes (N,) of each label."""
-    columns: dict[str, list[npt.NDArray[np.float64]]] = {
-        name: []
-        for name in (
-            "label_overlap",
-            "label_overlap_error",
-            "label_overlap_balanced",
-            "label_overlap_balanced_error",
-        )
-    }
-    for each in codes:
-        counts = label_overlap_counts(indices, each, ks)
-        plain = label_overlap_from_counts(counts, ks)
-        balanced = label_overlap_from_counts(counts, ks, each)
-        for name, numbers in zip(columns, (*plain, *balanced), strict=True):
-            # Neighbors in a constant layer are row order: no number says anything about it.
-            columns[name].append(np.full(len(ks), np.nan) if is_constant else numbers)
-    return {name: np.stack(numbers) for name, numbers in columns.items()}

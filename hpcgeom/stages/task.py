@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcgeom.errors import HpcgeomError
-from hpcgeom.stages import partials
+from hpcgeom.stages import partials, together
 from hpcgeom.stages.base import Outcome, Stage, Work, do_units
 from hpcgeom.stages.collect import Collect
 from hpcgeom.stages.extract import Extract
@@ -95,21 +95,22 @@ class _Opened:
             self._run = Run(root)
         return self._run
 
-    def close(self) -> None:
+    def close(self, error: BaseException | None = None) -> None:
         self._run = None
-        self._shut()
+        self._shut(error)
+        together.leave(error)
 
-    def _shut(self) -> None:
+    def _shut(self, error: BaseException | None = None) -> None:
         self._about, self._work = None, None
-        self._stack.close()
+        together.unwind(self._stack, error)
 
 
 _opened = _Opened()
 
 
-def close() -> None:
-    """Let go of what this process holds open."""
-    _opened.close()
+def close(error: BaseException | None = None) -> None:
+    """Let go of what this process holds open, because of `error` where there was one."""
+    _opened.close(error)
 
 
 def do(task: Task) -> tuple[Receipt, ...]:
@@ -121,7 +122,7 @@ def do(task: Task) -> tuple[Receipt, ...]:
         outcome = _do(run, units)
         seconds = time.monotonic() - began
     except Exception as error:
-        _opened.close()
+        _opened.close(error)
         return failed(task, error)
     return tuple(
         _held(unit, outcome.held[unit])

@@ -63,8 +63,10 @@ def create(
     return arrays.lay_out(store, build)
 
 
-def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: str) -> None:
-    """Write a unit's points of all layers: whole shards.
+def write(
+    store: Path, group: str, start: int, block: npt.NDArray[Any], where: str, first_layer: int = 0
+) -> None:
+    """Write a unit's points of layers that follow each other, by default of all: whole shards.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: s
         (layers, points, features): those of one shard of each layer, or fewer where the array ends.
     where
         What is written, for the error.
+    first_layer
+        Position of the first of these layers.
 
     Raises
     ------
@@ -83,8 +87,9 @@ def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: s
     array = arrays.open_array(store, f"{group}/activations")
     if array.dtype == np.float16 and float(np.abs(block).max(initial=0.0)) > FLOAT16_LIMIT:
         layer = int(np.abs(block).max(axis=(1, 2)).argmax())
+        largest = float(np.abs(block[layer]).max())
         raise InputError(
-            f"{where}: layer position {layer} holds {float(np.abs(block[layer]).max()):.4g}, more than "
+            f"{where}: layer position {first_layer + layer} holds {largest:.4g}, more than "
             f"float16 storage can keep ({FLOAT16_LIMIT:.0f}): set representations.store_dtype to float32"
         )
     _, shard_rows, _ = array.shards
@@ -92,7 +97,9 @@ def write(store: Path, group: str, start: int, block: npt.NDArray[Any], where: s
 
     def write_layer(position: int) -> None:
         rows = block[position].astype(array.dtype, copy=False)
-        shards.write_shard(folder / f"{position}/{start // shard_rows}/0", rows, shard_rows, array.chunks[1])
+        shards.write_shard(
+            folder / f"{first_layer + position}/{start // shard_rows}/0", rows, shard_rows, array.chunks[1]
+        )
 
     files.at_once(partial(write_layer, position) for position in range(block.shape[0]))
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import zarr
 
 from hpcgeom.store import arrays
+from hpcgeom.store.records import damaged_store
 from hpcgeom.store.variables import DETAILS, Variable
 
 
@@ -80,6 +81,20 @@ def write(store: Path, array: Array, values: npt.NDArray[Any]) -> None:
         return
     for position in range(array.shape[0]):
         target[position] = values[position].astype(array.dtype, copy=False)
+
+
+def read(store: Path, name: str) -> npt.NDArray[Any]:
+    """One array, whole.
+
+    Raises
+    ------
+    DamagedError
+        A chunk's checksum is wrong, or its bytes are cut short.
+    """
+    try:
+        return np.asarray(zarr.open_array(store, path=name, mode="r", zarr_format=3)[...])
+    except (ValueError, OSError, RuntimeError) as error:
+        raise damaged_store(store, name, error) from error
 
 
 def _chunk(array: Array) -> tuple[int, ...]:

@@ -35,6 +35,8 @@ class Job:
         lacks.
     processes
         How many of this machine do units, each its own.
+    tasks
+        How many processes, of one step of the job, run its model together.
     walltime_s
         After which the scheduler ends it.
     max_requeues
@@ -52,6 +54,7 @@ class Job:
     model: str = ""
     elements: tuple[str, ...] = ()
     processes: int = 1
+    tasks: int = 1
     walltime_s: int = 0
     max_requeues: int = 0
     workers: dict[str, Any] | None = None

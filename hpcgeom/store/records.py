@@ -6,7 +6,7 @@ A record is never trusted without its bytes, and bytes without a record are neve
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -140,11 +140,28 @@ class Records:
                 missing.append(unit)
         return missing
 
-    def write(self, unit: Unit, facts: Mapping[str, Any], made_by: Mapping[str, Any]) -> Record:
-        """Make the unit's files durable, then say that it is done."""
-        names = files.files_below(self.run, unit.owns)
+    def entries(self, names: Collection[str]) -> tuple[FileEntry, ...]:
+        """Make files durable, and say what they are."""
         files.sync_files(self.run / name for name in names)
-        entries = tuple(files.at_once(partial(FileEntry.of, self.run, name) for name in names))
+        return tuple(files.at_once(partial(FileEntry.of, self.run, name) for name in names))
+
+    def write(
+        self,
+        unit: Unit,
+        facts: Mapping[str, Any],
+        made_by: Mapping[str, Any],
+        of_others: Sequence[FileEntry] = (),
+    ) -> Record:
+        """Make the unit's files durable, then say that it is done.
+
+        Parameters
+        ----------
+        of_others
+            Files of the unit that other processes wrote and made durable, maybe on other machines.
+        """
+        theirs = {entry.path for entry in of_others}
+        own = [name for name in files.files_below(self.run, unit.owns) if name not in theirs]
+        entries = tuple(sorted((*self.entries(own), *of_others), key=lambda entry: entry.path))
         record = Record(unit.stage, unit.index, unit.key, unit.digest, entries, facts, made_by)
         files.write_json(self.path(unit), asdict(record))
         return record

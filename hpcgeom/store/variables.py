@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
+from hpcgeom.store.layer_variables import OF_ONE_LAYER
+from hpcgeom.store.variable import DENTI as DENTI
+from hpcgeom.store.variable import FACCO as FACCO
+from hpcgeom.store.variable import PAIR as PAIR
+from hpcgeom.store.variable import REPRESENTATION as REPRESENTATION
+from hpcgeom.store.variable import VALERIANI as VALERIANI
+from hpcgeom.store.variable import Variable as Variable
 from hpcgeom.types import Status
-
-VALERIANI = "Valeriani et al. 2023, The geometry of hidden representations of large transformer models"
-FACCO = "Facco et al. 2017, doi:10.1038/s41598-017-11873-y"
-DENTI = "Denti et al. 2022, doi:10.1038/s41598-022-20991-1 (generalized ratios, GRIDE)"
 
 KORNBLITH = "Kornblith et al. 2019, Similarity of neural network representations revisited"
 SONG = "Song et al. 2012, Feature selection via dependence maximization"
-
 GLIELMO = "Glielmo et al. 2022, doi:10.1093/pnasnexus/pgac039"
 
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One array of a store."""
-
-    dims: tuple[str, ...]
-    dtype: str
-    long_name: str
-    units: str = "1"
-    source: str = ""
-    coordinates: tuple[str, ...] = ()
-
-    def attributes(self) -> dict[str, object]:
-        """What is written into the array's attributes."""
-        found: dict[str, object] = {"long_name": self.long_name, "units": self.units}
-        if self.source:
-            found["source"] = self.source
-        if self.coordinates:  # by CF: arrays that are coordinates, though no dimension has their name
-            found["coordinates"] = " ".join(self.coordinates)
-        return found
-
-    def along(self, dim: str, coordinates: tuple[str, ...] = ()) -> Variable:
-        """The same variable where the points along `sample` are those along `dim`, with these coordinates."""
-        dims = tuple(dim if name == "sample" else name for name in self.dims)
-        return replace(self, dims=dims, coordinates=coordinates)
-
-
-REPRESENTATION = ("model", "site", "pooling", "layer")
-PAIR = ("site", "pooling", "model", "layer", "other_model", "other_layer")
 SAME_DEPTH = ("site", "pooling", "model", "layer", "other_model")
 _OVER_POINTS = (
     "standard deviation over points / sqrt(N): too small, as points that share neighbors are correlated"
@@ -128,86 +100,10 @@ NEIGHBORS: Mapping[str, Variable] = {
     ),
 }
 
-_ID = "intrinsic dimension"
 RESULTS: Mapping[str, Variable] = {
-    "intrinsic_dimension": Variable((*REPRESENTATION, "estimator"), "float64", _ID, source=FACCO),
-    "intrinsic_dimension_error": Variable(
-        (*REPRESENTATION, "estimator"),
-        "float64",
-        "one standard error of intrinsic_dimension; "
-        "for twonn_mle with the correlation of ratios that share a point",
-    ),
-    "n_points": Variable(
-        (*REPRESENTATION, "estimator"), "int64", "points that entered the estimate", "points"
-    ),
-    "status": Variable(
-        (*REPRESENTATION, "estimator"), "int8", "why intrinsic_dimension is what it is (flag_meanings)"
-    ),
-    "n_zero_distances": Variable(
-        REPRESENTATION, "int64", "points whose nearest neighbor lies at distance zero", "points"
-    ),
+    **OF_ONE_LAYER,
     "n_given_samples": Variable(
         ("model",), "int64", "rows of the arrays of the model; n_samples of them are in all models", "samples"
-    ),
-    "n_all_points": Variable(
-        REPRESENTATION, "int64", "points, equal ones included: samples, or tokens", "points"
-    ),
-    "n_distinct_points": Variable(
-        REPRESENTATION, "int64", "points after equal ones are counted once", "points"
-    ),
-    "n_duplicate_groups": Variable(
-        REPRESENTATION, "int64", "groups of two or more points that are equal", "groups"
-    ),
-    "n_proven_rows": Variable(
-        REPRESENTATION,
-        "int64",
-        "distinct points, of queries too, whose lists were proven: n_certified_rows + n_recomputed_rows",
-        "points",
-    ),
-    "n_certified_rows": Variable(
-        REPRESENTATION,
-        "int64",
-        "distinct points whose candidates were proven to miss no neighbor",
-        "points",
-    ),
-    "n_recomputed_rows": Variable(
-        REPRESENTATION, "int64", "distinct points that were searched again in float64", "points"
-    ),
-    "largest_relative_error": Variable(
-        REPRESENTATION,
-        "float64",
-        "largest relative error of a distance as it was proposed, before it was exact",
-    ),
-    "gride": Variable((*REPRESENTATION, "n2"), "float64", f"{_ID} from r(n2)/r(n2/2)", source=DENTI),
-    "gride_error": Variable(
-        (*REPRESENTATION, "n2"), "float64", "standard error of gride from Fisher information"
-    ),
-    "gride_distance": Variable(
-        (*REPRESENTATION, "n2"),
-        "float64",
-        "scale: mean of the distances to neighbors n2/2 and n2",
-        "activation",
-    ),
-    "gride_status": Variable((*REPRESENTATION, "n2"), "int8", "why gride is what it is (flag_meanings)"),
-    "twonn_by_mu_fraction": Variable(
-        (*REPRESENTATION, "mu_fraction"),
-        "float64",
-        f"{_ID} (twonn) by share of the ratios kept",
-        source=FACCO,
-    ),
-    "twonn_by_mu_fraction_error": Variable(
-        (*REPRESENTATION, "mu_fraction"), "float64", "one standard error of twonn_by_mu_fraction"
-    ),
-    "decimated_dimension": Variable(
-        (*REPRESENTATION, "data_fraction"),
-        "float64",
-        f"{_ID} (twonn), mean over disjoint random subsets of this share of the points",
-        source=FACCO,
-    ),
-    "decimated_dimension_error": Variable(
-        (*REPRESENTATION, "data_fraction"),
-        "float64",
-        "standard error of the mean over subsets; for one subset the estimator's own",
     ),
     "overlap": Variable(
         (*PAIR, "k"),
@@ -273,41 +169,53 @@ RESULTS: Mapping[str, Variable] = {
     "n_unknown_ranks": Variable(
         PAIR, "int64", "points whose nearest neighbor is not in their list in other_layer", "points"
     ),
-    "label_overlap": Variable(
-        (*REPRESENTATION, "label", "k"),
+    "lens_kl_to_last": Variable(
+        ("model", "layer"),
         "float64",
-        "mean share of the k nearest neighbors with the own label of the point's sample",
+        "Kullback-Leibler divergence from the last layer's distribution: "
+        "mean over samples of the mean over their tokens",
+        "nat",
+        LENS,
+    ),
+    "lens_kl_to_last_error": Variable(("model", "layer"), "float64", "standard error over samples", "nat"),
+    "lens_entropy": Variable(
+        ("model", "layer"),
+        "float64",
+        "entropy of the head's distribution: mean over samples of the mean over their tokens",
+        "nat",
+        LENS,
+    ),
+    "lens_entropy_error": Variable(("model", "layer"), "float64", "standard error over samples", "nat"),
+    "lens_cosine_to_last": Variable(
+        ("model", "layer"),
+        "float64",
+        "cosine of normed hidden states with those of the last layer: "
+        "mean over samples of the mean over their tokens",
+        "1",
+        LENS,
+    ),
+    "lens_cosine_to_last_error": Variable(("model", "layer"), "float64", "standard error over samples", "1"),
+    "lens_agreement": Variable(
+        ("model", "layer"),
+        "float64",
+        "share of tokens whose most probable next token is that of the last layer: "
+        "mean over samples of the mean over their tokens",
+        "1",
+        LENS,
+    ),
+    "lens_agreement_error": Variable(("model", "layer"), "float64", "standard error over samples", "1"),
+    "n_lens_samples": Variable(("model",), "int64", "samples whose logit lens was kept", "samples"),
+    "minimum_layer": Variable(
+        ("model", "site", "pooling", "estimator"),
+        "int64",
+        "layer of the smallest intrinsic_dimension, the first of equal ones; -1 where there is none",
         source=VALERIANI,
     ),
-    "label_overlap_error": Variable((*REPRESENTATION, "label", "k"), "float64", "standard error over points"),
-    "label_overlap_balanced": Variable(
-        (*REPRESENTATION, "label", "k"), "float64", "label_overlap with every class of equal weight"
+    "label_overlap_at_minimum": Variable(
+        ("model", "site", "pooling", "estimator", "label", "k"), "float64", "label_overlap at minimum_layer"
     ),
-    "label_overlap_balanced_error": Variable(
-        (*REPRESENTATION, "label", "k"), "float64", "standard error over points"
-    ),
-    "retrieval_accuracy": Variable(
-        (*REPRESENTATION, "label", "k"),
-        "float64",
-        "top-k accuracy: share of queries with a point of their label among the k nearest of the data set",
-    ),
-    "retrieval_accuracy_error": Variable(
-        (*REPRESENTATION, "label", "k"), "float64", "binomial standard error over queries"
-    ),
-    "retrieval_overlap": Variable(
-        (*REPRESENTATION, "label", "k"),
-        "float64",
-        "mean share of the k nearest points of the data set with the query's label",
-    ),
-    "retrieval_overlap_error": Variable(
-        (*REPRESENTATION, "label", "k"), "float64", "standard error over queries"
-    ),
-    "n_queries": Variable(REPRESENTATION, "int64", "points that are queries", "points"),
-    "n_unknown_label": Variable(
-        (*REPRESENTATION, "label"),
-        "int64",
-        "queries whose label no point of the data set has; they count as missed",
-        "points",
+    "label_overlap_at_last": Variable(
+        ("model", "site", "pooling", "label", "k"), "float64", "label_overlap at the last layer measured"
     ),
     "label_overlap_chance": Variable(
         ("label",), "float64", "label_overlap expected of neighbors drawn at random from all samples"

@@ -178,6 +178,28 @@ def test_plot_draws_the_figures_again(hpcgeom, copied):
     assert all(path.stat().st_size > 1000 for path in (copied / "report" / "figures").iterdir())
 
 
+def test_plot_draws_published_curves_beside_those_of_the_run(hpcgeom, copied, tmp_path):
+    before = {path: path.read_bytes() for path in (copied / "report" / "figures").glob("*.png")}
+    curve = {"name": "theirs", "variable": "intrinsic_dimension", "relative_depth": [0, 1], "value": [3, 2]}
+    unmatched = {**curve, "name": "other", "site": "ln_1"}
+    path = tmp_path / "curves.json"
+    path.write_text(json.dumps({"source": "a paper", "curves": [curve, unmatched]}))
+    drawn = hpcgeom("plot", copied, "--reference", path)
+    assert drawn.code == 0
+    folder = copied / "report" / "figures" / "with_reference"
+    assert f"figures: {folder} (intrinsic_dimension; png and svg)" in drawn.out
+    assert "not drawn: curve 'other': there is no panel of its site and pooling, but points" in drawn.out
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["intrinsic_dimension.png", "intrinsic_dimension.svg"]
+    assert {path: path.read_bytes() for path in before} == before
+    path.write_text("{}")
+    refused = hpcgeom("plot", copied, "--reference", path)
+    assert refused.code == 2
+    assert "expected an object with 'source' and 'curves', found an empty one" in refused.err.replace(
+        "\n", " "
+    )
+
+
 def test_verify_reads_every_byte_of_a_sound_run(hpcgeom, run):
     sound = hpcgeom("verify", run)
     assert sound.code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -341,3 +342,23 @@ def test_a_mistake_on_the_command_line_is_one_sentence(hpcgeom, arguments, messa
     assert (refused.code, refused.out) == (2, "")
     assert message in refused.err
     assert len(refused.err.splitlines()) == 1
+
+
+def test_a_backend_that_is_missing_or_unknown_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dadapy", None)
+    distances = np.cumsum(np.ones((20, 3)), axis=1)
+    with pytest.raises(InputError, match=r"DADApy cannot be imported here .* take the backend 'native'"):
+        measure(distances=distances, backend="dadapy")
+    with pytest.raises(InputError, match="there is no backend 'numba': expected one of native, dadapy"):
+        measure(distances=distances, backend="numba")
+
+
+def test_a_spectrum_is_of_points_and_the_same_as_that_of_the_stage():
+    points = np.random.default_rng(0).standard_normal((60, 4))
+    found = measure({"a": points, "b": points[:, :3]}, spectrum=True, gride_range_max=2, overlap_k=[1])
+    here = found.squeeze(["site", "pooling", "layer"])
+    assert here.participation_ratio.sel(model="a") > here.participation_ratio.sel(model="b")
+    assert np.isnan(here.covariance_eigenvalue.sel(model="b", component=4))
+    assert here.n_components.sel(variance_fraction=0.99).values.tolist() == [4, 3]
+    with pytest.raises(InputError, match="spectrum: variances, norms and directions are of points"):
+        measure(distances=np.ones((20, 3)), spectrum=True)

@@ -165,3 +165,34 @@ def test_scales_are_powers_of_two(range_max, n2):
 def test_refuses_a_range_without_scales(two_gaussians, range_max):
     with pytest.raises(InputError, match=r"range_max: expected an integer of 2 or more, found .*64 is usual"):
         gride(two_gaussians[0], range_max)
+
+
+def test_a_filter_leaves_out_large_ratios_of_the_value_alone(rng):
+    distances, _ = brute_neighbors(gaussian(rng, 200, 3), 8)
+    distances[7, 1:] *= 1e6  # a ratio far beyond 20 times the spread
+    ratios = distances[:, 1] / distances[:, 0]
+    others = np.arange(200) != 7
+    filtered = gride(distances, 8, mu_filter="dadapy")
+    assert filtered.n_points.tolist() == [199, 200, 200]
+    assert filtered.value[0] == pytest.approx(198 / np.log(ratios[others]).sum(), rel=1e-12)
+    # at n2 = 2 the information is N / d^2, of all ratios
+    assert filtered.error[0] == pytest.approx(filtered.value[0] / np.sqrt(200), rel=1e-12)
+    unfiltered = gride(distances, 8)
+    assert unfiltered.n_points.tolist() == [200] * 3
+    assert filtered.distance.tolist() == unfiltered.distance.tolist()
+    assert filtered.value[1:].tolist() == unfiltered.value[1:].tolist()
+
+
+def test_a_filter_may_leave_too_few_ratios():
+    """Equal quantiles leave only what is below them: nothing, or one ratio."""
+    distances = np.tile([1.0, 3.0], (40, 1))
+    for below, n_left in ((0, 0), (1, 1)):
+        distances[:below, 1] = 2.0
+        result = gride(distances, 2, mu_filter="dadapy")
+        assert (result.n_points.tolist(), result.status.tolist()) == ([n_left], [Status.TOO_FEW_POINTS])
+        assert np.isnan([result.value, result.error, result.distance]).all()
+
+
+def test_refuses_a_filter_that_is_none(two_gaussians):
+    with pytest.raises(InputError, match="there is no 'dada'; expected 'none' or 'dadapy'"):
+        gride(two_gaussians[0], mu_filter="dada")

@@ -166,7 +166,7 @@ def test_the_address_for_other_nodes_is_that_of_the_name_of_this_one(monkeypatch
 def test_where_the_name_is_that_of_the_loopback_interface_the_default_route_counts(monkeypatch):
     # As Debian writes it to /etc/hosts.
     monkeypatch.setattr("socket.gethostbyname", lambda name: "127.0.1.1")
-    monkeypatch.setattr(dask_common, "get_ip", lambda: "10.8.8.8")
+    monkeypatch.setattr("hpcgeom.addresses._of_default_route", lambda: "10.8.8.8")
     assert dask_common.node_address(None, is_alone=False) == "10.8.8.8"
 
 

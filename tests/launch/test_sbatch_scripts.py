@@ -147,6 +147,16 @@ def test_an_element_is_a_step_so_that_signals_reach_it():
     assert "--error" not in words
 
 
+def test_tasks_that_work_together_end_each_other_and_with_a_node():
+    text = scripts.text_of(replace(ARRAY, nodes=2, tasks_per_node=4))
+    words = shlex.split(body(text)[-1])
+    assert {"--kill-on-bad-exit=0", "--wait=0"} < set(words)
+    assert (options(text)["nodes"], options(text)["ntasks-per-node"]) == ("2", "4")
+    assert "no-kill" not in options(text)
+    assert "--wait=0" not in shlex.split(body(scripts.text_of(ARRAY))[-1])
+    assert "no-kill" in options(scripts.text_of(replace(SINGLE, nodes=2)))
+
+
 def test_a_driver_replaces_the_shell_of_its_script():
     lines = body(scripts.text_of(SINGLE))
     assert "srun" not in "".join(lines)

@@ -216,6 +216,30 @@ from hpcgeom.manifest import manifest_digest
             "geometry: {gride_range_max: 128}",
             "9: geometry.gride_range_max: .*neighbors.k = 64, found 128: raise .* or take",
         ),
+        (
+            "geometry: {estimators: [levina_bickel], levina_bickel_k: [5, 65]}",
+            "9: geometry.levina_bickel_k: .*neighbors.k = 64, found 65: raise neighbors.k to 65, or take 65",
+        ),
+        (
+            "geometry: {levina_bickel_k: [1]}",
+            r"9: geometry.levina_bickel_k\[0\]: expected a number of at least 2, found the number 1",
+        ),
+        (
+            "geometry: {exclude_same: {a: b}}",
+            r"9: geometry.exclude_same.a: .*overlap is measured \(there is none\), found 'a': add",
+        ),
+        (
+            "geometry: {local_dimension_k: 65}",
+            "9: geometry.local_dimension_k: .*neighbors.k = 64, found 65: raise neighbors.k to 65, or lower",
+        ),
+        (
+            "geometry: {token_clouds: 3}",
+            r"9: geometry.token_clouds: .*without 'tokens' in representations.pooling, found \[mean\]: add",
+        ),
+        (
+            "geometry: {plateau_tolerance: -0.1}",
+            "9: geometry.plateau_tolerance: expected a number of at least 0",
+        ),
     ],
 )
 def test_every_problem_of_a_section_has_its_line_and_what_to_do(refused, extra, expected):

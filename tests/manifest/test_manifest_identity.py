@@ -45,8 +45,12 @@ ARRAYS = {
 ARRAYS_JSON = (
     '{"dataset":{"ids":null,"kind":"arrays","labels":{},"samples":"all"},"extract":{"unit_rows":null},'
     '"geometry":{"cka":false,"cross_model":true,"data_fractions":[1.0,0.5,0.25,0.125],"error_splits":0,'
-    '"estimators":["twonn","twonn_mle","gride"],"gride_range_max":64,"information_imbalance":false,"jaccard":false,"labels":[],"mu_fraction":0.9,'
-    '"mu_fractions":[0.5,0.6,0.7,0.8,0.9],"overlap_k":[1,2,5,10,20,50],"seed":0},'
+    '"estimators":["twonn","twonn_mle","gride"],"exclude_same":{},"gride_range_max":64,'
+    '"information_imbalance":false,"jaccard":false,"labels":[],'
+    '"levina_bickel_k":[5,10,20],"local_dimension_k":null,"mu_fraction":0.9,'
+    '"mu_fractions":[0.5,0.6,0.7,0.8,0.9],'
+    '"overlap_k":[1,2,5,10,20,50],"plateau_tolerance":0.02,"seed":0,'
+    '"spectrum":false,"token_clouds":null,"variance_fractions":[0.8,0.9,0.99]},'
     '"models":[{"family":"arrays","name":"mine","source":"layer{layer}.npy"}],"name":"points",'
     '"neighbors":{"k":64,"metric":"euclidean","standardize":false}}'
 )

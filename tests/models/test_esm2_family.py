@@ -18,14 +18,8 @@ MASK_TOKEN, PAD_TOKEN = 4, 0
 STAR = "encoder.layer.*.attention.self.rotary_embeddings.inv_freq"
 
 
-@pytest.fixture(autouse=True)
-def one_pass_gelu(monkeypatch):
-    """transformers with the GELU of one pass that hpcgeom gives it: all else is compared bit for bit."""
-    monkeypatch.setattr(modeling_esm, "gelu", torch.nn.functional.gelu)
-
-
 def test_the_gelu_of_one_pass_is_the_one_that_is_spelled_out(monkeypatch):
-    monkeypatch.undo()
+    monkeypatch.undo()  # of what all tests of models have
     dense, hidden = torch.nn.Linear(64, 256), 4 * torch.randn(3, 50, 64, generator=torch.manual_seed(0))
     with torch.inference_mode():
         expected = modeling_esm.gelu(dense(hidden))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from hpcgeom.search.kernels.device import DeviceKernel
 from hpcgeom.search.kernels.faiss_tiles import FaissKernel
-from hpcgeom.search.kernels.half import HalfKernel
+from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
 from hpcgeom.search.kernels.panels import PanelKernel
 
 ALL = {
-    "float32": PanelKernel,
-    "bfloat16": HalfKernel,
+    "float32": lambda: PanelKernel(Blas()),
+    "float32-onednn": lambda: PanelKernel(OneDnn()),
+    "bfloat16": lambda: PanelKernel(Bfloat16()),
     "faiss": FaissKernel,
     "float16-cpu": lambda: DeviceKernel("float16", "cpu"),
     "bfloat16-cpu": lambda: DeviceKernel("bfloat16", "cpu"),

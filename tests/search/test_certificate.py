@@ -46,7 +46,7 @@ def test_ordinary_points_are_decided_in_float32(points):
     certificate = search(points, 10, kernel="float32").certificate
     assert certificate.certified == 400
     assert 0 < certificate.largest_relative_error < 1e-5
-    assert certificate.kernel == "float32"
+    assert certificate.kernel in ("float32", "float32-onednn")  # as the processor is
 
 
 def test_points_beyond_float32_are_recomputed(rng):

@@ -15,7 +15,8 @@ from hpcgeom.search import ArrayRows
 from hpcgeom.search.candidates import Candidates
 from hpcgeom.search.kernels import KERNELS, base, choose_kernel, faiss_tiles, products
 from hpcgeom.search.kernels.device import DeviceKernel
-from hpcgeom.search.kernels.half import HalfKernel
+from hpcgeom.search.kernels.multipliers import Bfloat16, OneDnn
+from hpcgeom.search.kernels.panels import PanelKernel
 from hpcgeom.search.scan import Centering
 
 
@@ -28,11 +29,11 @@ def given(monkeypatch, *, gpu=False, features=()):
 @pytest.mark.parametrize(
     ("asked", "gpu", "features", "name"),
     [
-        ("auto", False, ["avx512f"], "float32"),
-        ("auto", False, ["avx512bf16"], "bfloat16"),
-        ("auto", False, ["amx-bf16"], "bfloat16"),
+        ("auto", False, ["avx2"], "float32"),
+        ("auto", False, ["avx512f", "avx512bf16"], "float32-onednn"),
+        ("auto", False, ["amx-bf16", "avx512f"], "float32-onednn"),
         ("auto", True, [], "float16-gpu"),
-        ("float32", False, ["amx-bf16"], "float32"),
+        ("float32", False, ["amx-bf16", "avx512f"], "float32-onednn"),
         ("bfloat16", False, [], "bfloat16"),
         ("float32", True, [], "float32-gpu"),
         ("bfloat16", True, [], "bfloat16-gpu"),
@@ -45,11 +46,10 @@ def test_the_fastest_kernel_is_the_default(monkeypatch, asked, gpu, features, na
     assert choose_kernel(asked).name == name
 
 
-@pytest.mark.parametrize(("gpu", "name"), [(False, "float32"), (True, "float32-gpu")])
-def test_too_many_features_for_halves_are_multiplied_in_float32(monkeypatch, gpu, name):
-    given(monkeypatch, gpu=gpu, features=["amx-bf16"])
-    assert choose_kernel("auto", 2**18).name != name
-    assert choose_kernel("auto", 2**18 + 1).name == name
+def test_too_many_features_for_halves_are_multiplied_in_float32(monkeypatch):
+    given(monkeypatch, gpu=True)
+    assert choose_kernel("auto", 2**18).name == "float16-gpu"
+    assert choose_kernel("auto", 2**18 + 1).name == "float32-gpu"
     with pytest.raises(
         InputError, match=r"262145 features, and exactness in bfloat16 is proven up to 262144: choose the"
     ):
@@ -71,10 +71,9 @@ def test_a_kernel_that_does_not_exist_is_refused():
 
 
 def test_torch_is_not_imported_to_choose_without_a_gpu(monkeypatch):
-    given(monkeypatch, features=["amx-bf16"])
+    given(monkeypatch)
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert choose_kernel("auto").name == "bfloat16"
-    assert choose_kernel("float32").name == "float32"
+    assert choose_kernel("auto").name == "float32"
 
 
 def test_a_missing_faiss_is_a_sentence(monkeypatch):
@@ -109,8 +108,9 @@ def test_sums_are_full_on_a_gpu_and_the_process_is_as_before():
         matmul.allow_fp16_accumulation = False
 
 
-def test_bfloat16_on_the_cpu_leaves_the_process_as_it_was(monkeypatch):
-    kernel, source = HalfKernel(), ArrayRows(np.eye(5, dtype=np.float32))
+@pytest.mark.parametrize(("multiplier", "precision"), [(Bfloat16, "bf16"), (OneDnn, "ieee")])
+def test_torch_on_the_cpu_leaves_the_process_as_it_was(monkeypatch, multiplier, precision):
+    kernel, source = PanelKernel(multiplier()), ArrayRows(np.eye(5, dtype=np.float32))
     tile = kernel.load(source, 0, 5, Centering(np.zeros(5), 1.0), is_base=True, threads=1)
     lists = Candidates.empty(0, tile.norms, 2, kernel.bound(5))
     seen, honest = [], kernel._product
@@ -124,22 +124,23 @@ def test_bfloat16_on_the_cpu_leaves_the_process_as_it_was(monkeypatch):
     torch.set_num_threads(2)
     try:
         kernel.meet(tile, tile, lists, lists, 1)
-        assert seen == [(1, "bf16")]
+        assert seen == [(1, precision)]
         assert (torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision) == (2, before)
     finally:
         torch.set_num_threads(n_threads)
 
 
-def test_older_torch_is_told_by_its_own_switch():
+@pytest.mark.parametrize(("precision", "name"), [("bf16", "medium"), ("ieee", "highest")])
+def test_older_torch_is_told_by_its_own_switch(precision, name):
     said = []
     older = SimpleNamespace(
         backends=SimpleNamespace(mkldnn=SimpleNamespace()),
         get_float32_matmul_precision=lambda: "high",
         set_float32_matmul_precision=said.append,
     )
-    with products._bfloat16_allowed(older):
-        assert said == ["medium"]
-    assert said == ["medium", "high"]
+    with products._float32_products(older, precision):
+        assert said == [name]
+    assert said == [name, "high"]
 
 
 def test_faiss_takes_the_gpu_that_this_process_was_given(monkeypatch, rng):

@@ -124,6 +124,29 @@ def test_poured_lists_are_those_of_all_at_once(rng, kind):
         assert merged.thresholds[r] == threshold
 
 
+def test_a_first_panel_gives_what_its_kth_score_allows(rng):
+    """Nothing that comes before the K-th smallest score is known stays, but in a panel that is too small."""
+    rows = rounded_rows(rng, "far apart", 300)
+    product, norm, k = rows @ rows.T, norms_of(rows), 40
+    product[5, 290] = np.nan
+    score = np.maximum(norm[:, None] ** 2 + norm**2 - 2 * product.astype(np.float64), 0).astype(np.float32)
+    np.fill_diagonal(score, np.inf)
+    kth = np.sort(score, axis=1)[:, k - 1]  # NaN comes last
+    for n in (300, k):
+        lists = Candidates.empty(0, norm[:n], k, BOUND)
+        offer(np.ascontiguousarray(product[:n, :n]), lists, lists, to_rows=True, to_columns=True)
+        if n == k:
+            assert (lists.thresholds == np.inf).all()
+            assert (lists.counts == k - 1).all()
+            continue
+        for i in range(n):
+            limit = compiled.limit_at(
+                compiled.farthest(kth[i], norm[i], BOUND.constants), norm[i], BOUND.constants
+            )
+            assert lists.thresholds[i] == limit
+            assert lists.counts[i] == np.sum(~(score[i] > limit))
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 4), window=st.integers(20, 3000))
 def test_crowded_lists_do_not_depend_on_the_order_of_rows(seed, k, window):

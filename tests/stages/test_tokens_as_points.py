@@ -142,6 +142,38 @@ def test_dimensions_are_those_of_the_distinct_tokens(results, lists):
     assert len(lists["one", 0][0]) > results.n_distinct_points.sel(pooling="tokens", model="one", layer=0)
 
 
+def test_the_tokens_of_every_sample_span_the_volume_of_their_gram_matrix(root, results):
+    for model in ("one", "letters"):
+        stored = points(root, model)
+        here = results.sel(model=model, pooling="tokens")
+        for layer in range(LAYERS[model]):
+            for sample in ("t0", "t7", f"t{N - 1}"):
+                tokens = stored.activations.values[layer][stored["sample"].values == sample].astype(
+                    np.float64
+                )
+                eigenvalues = np.linalg.eigvalsh(_gram(tokens))[::-1]
+                at = here.sel(layer=layer, sample=sample)
+                rank = int(at.cloud_rank)
+                assert rank == np.linalg.matrix_rank(tokens - tokens.mean(axis=0), tol=1e-4)
+                assert at.cloud_log_volume == pytest.approx(0.5 * np.log(eigenvalues[:rank]).sum(), rel=1e-6)
+                kept = min(4, len(tokens) - 1)
+                found = at.cloud_singular_value.values
+                np.testing.assert_allclose(found[:kept] ** 2, eigenvalues[:kept], rtol=1e-5, atol=1e-9)
+                assert np.isnan(found[kept:]).all()
+    assert np.isnan(results.cloud_log_volume.sel(pooling="mean")).all()
+
+
+def _gram(tokens):
+    centered = tokens - tokens.mean(axis=0)
+    return centered @ centered.T
+
+
+def test_tokens_have_quantiles_of_their_own_dimension_and_samples_one_each(results):
+    assert np.isnan(results.local_dimension.sel(pooling="tokens")).all()
+    assert np.isfinite(results.local_dimension_quantile.sel(pooling="tokens", model="one", layer=1)).all()
+    assert np.isfinite(results.local_dimension.sel(pooling="mean", model="one", layer=1)).any()
+
+
 def test_a_token_has_the_label_of_its_sample(root, results, lists):
     kind_of = dict(zip(token_runs.ids(), token_runs.kinds(), strict=True))
     labels = [kind_of[sample] for sample in points(root, "one")["sample"].values]

@@ -36,7 +36,8 @@ RUN = {
     "representations": "{sites: [resid], pooling: [mean, tokens]}",
     "extract": "{tokens_per_batch: 64, unit_rows: 256}",
     "neighbors": "{k: 8}",
-    "geometry": "{estimators: [twonn_mle], overlap_k: [1, 8], data_fractions: [1.0, 0.5], cka: true}",
+    "geometry": "{estimators: [twonn_mle], overlap_k: [1, 8], data_fractions: [1.0, 0.5], cka: true, "
+    "token_clouds: 4, local_dimension_k: 5}",
 }
 
 

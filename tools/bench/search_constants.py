@@ -105,7 +105,7 @@ def selection_constants() -> dict[str, float]:
     columns = Candidates.empty(PANEL, norm_N[PANEL : 2 * PANEL], K, float32_bound(64))
     product = points[:PANEL] @ points[PANEL : 2 * PANEL].T
     for lists in (rows, columns):
-        lists.bars[:] = np.float32(1e30)  # nobody passes: what is left is the test
+        lists.thresholds[:], lists.bars[:] = 0.0, np.float32(1e30)  # nobody passes: what is left is the test
 
     def look() -> None:
         offer(product, rows, columns, to_rows=True, to_columns=True)

@@ -1,11 +1,13 @@
-"""How the cost of an exact search grows with N: exponent of time and peak memory, from files, out of core.
+"""How the cost of an exact search grows with N: exponents of time and peak memory, from files, out of core.
 
     python tools/bench/search_growth.py                    # N = 10,000 to 80,000, about two minutes
-    python tools/bench/search_growth.py --rows 300000 --threads 2 --check 1000   # about ten minutes
+    python tools/bench/search_growth.py --rows 300000 --threads 2 --check 1000   # about five minutes
 
 Every size runs in a process of its own, which reads its points from a Zarr store by ranges of rows and gives
-its lists away shard by shard, as the stage of a run does. Memory is the peak of the process beyond what it
-held with everything imported and compiled.
+its lists away tile by tile, as the stage of a run does. Tiles have the same rows for all sizes, so that
+memory can be compared. It is the peak of the process beyond what it held with everything imported and
+compiled. The tile phase is what meets every pair of tiles: reading them, products and selection. The rest
+grows with N alone: the scan, the exact distances, the audit.
 """
 
 # ruff: noqa: T201
@@ -18,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 
-from hpcgeom.plan.memory import choose_tile_rows
-from hpcgeom.search import ArrayRows, Settings, search_memory_bytes, search_representation
+from hpcgeom.search import ArrayRows, Settings, representation, search_memory_bytes, search_representation
 from hpcgeom.store.activations import LayerRows
 
 CHUNK_ROWS = 8192
@@ -50,8 +53,9 @@ def search(options: argparse.Namespace) -> dict[str, float]:
     search_representation(warm, Settings(options.neighbors, threads=options.threads)).collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rows = LayerRows(Path(options.store), ["cloud"], 0)
-    tile_rows = choose_tile_rows(rows.shape[1], options.neighbors)
-    settings = Settings(options.neighbors, threads=options.threads, tile_rows=tile_rows)
+    settings = Settings(options.neighbors, threads=options.threads, tile_rows=options.tile_rows)
+    in_tiles: list[float] = []
+    representation.propose = timed(representation.propose, in_tiles)
     checked = set(np.random.default_rng(1).choice(rows.shape[0], options.check, replace=False).tolist())
     kept = {}
     start = time.perf_counter()
@@ -64,11 +68,24 @@ def search(options: argparse.Namespace) -> dict[str, float]:
     wrong = count_wrong(rows, kept)
     return {
         "seconds": seconds,
+        "tile_seconds": sum(in_tiles),
         "peak_bytes": 1024 * (peak - before),
-        "planned_bytes": search_memory_bytes(*rows.shape, options.neighbors, tile_rows),
+        "planned_bytes": search_memory_bytes(*rows.shape, options.neighbors, options.tile_rows),
         "certified": found.certificate.certified,
         "wrong": wrong,
     }
+
+
+def timed(work: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+    """The same, which notes how long it takes."""
+
+    def run(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        found = work(*arguments)
+        seconds.append(time.perf_counter() - start)
+        return found
+
+    return run
 
 
 def count_wrong(rows: LayerRows, kept: dict[int, tuple[np.ndarray, np.ndarray]]) -> int:
@@ -95,6 +112,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--neighbors", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tile-rows", type=int, default=16_384)
     parser.add_argument("--repeat", type=int, default=3, help="the smallest time counts")
     parser.add_argument("--check", type=int, default=100, help="lists to compare with brute force")
     parser.add_argument("--store", help=argparse.SUPPRESS)
@@ -102,30 +120,42 @@ def main() -> None:
     if options.store:
         print(json.dumps(search(options)))
         return
-    times = []
+    found = []
     for n_rows in options.rows:
         with tempfile.TemporaryDirectory() as folder:
             write_points(Path(folder), n_rows, options.features)
             results = [run_alone(options, folder) for _ in range(options.repeat if n_rows < 200_000 else 1)]
         best = min(results, key=lambda result: result["seconds"])
-        times.append(best["seconds"])
+        found.append(best)
         lists = 12 * options.neighbors * n_rows
         print(
-            f"N={n_rows:<8} {best['seconds']:8.2f} s   peak {best['peak_bytes'] / 2**20:7.0f} MiB "
-            f"(planned {best['planned_bytes'] / 2**20:.0f}, the lists themselves {lists / 2**20:.0f})   "
-            f"certified {best['certified']:.0f}   wrong {best['wrong']} of {options.check}",
+            f"N={n_rows:<8} {best['seconds']:8.2f} s, of which tiles {best['tile_seconds']:8.2f}   "
+            f"peak {best['peak_bytes'] / 2**20:5.0f} MiB (planned {best['planned_bytes'] / 2**20:.0f}, "
+            f"the lists themselves {lists / 2**20:.0f})   certified {best['certified']:.0f}   "
+            f"wrong {best['wrong']} of {options.check}",
             flush=True,
         )
-    if len(times) > 1:
+    if len(found) > 1:
+        print_growth(options, found)
+
+
+def print_growth(options: argparse.Namespace, found: list[dict[str, float]]) -> None:
+    """Fitted exponents of time, and bytes of memory for each further row."""
+    for name, key in (("the whole", "seconds"), ("the tile phase", "tile_seconds")):
+        times = [result[key] for result in found]
         exponent = np.polyfit(np.log(options.rows), np.log(times), 1)[0]
-        print(f"time grows as N^{exponent:.2f}")
+        print(f"time of {name} grows as N^{exponent:.2f}")
+    slope = np.polyfit(options.rows, [result["peak_bytes"] for result in found], 1)[0]
+    print(f"peak memory grows by {slope:.0f} bytes a row; its list has {12 * options.neighbors}")
 
 
 def run_alone(options: argparse.Namespace, folder: str) -> dict[str, float]:
     """Search in a process of its own."""
-    arguments = ["neighbors", "threads", "check"]
+    arguments = ["neighbors", "threads", "tile_rows", "check"]
     command = [sys.executable, __file__, "--store", folder]
-    command += [part for name in arguments for part in (f"--{name}", str(getattr(options, name)))]
+    command += [
+        part for name in arguments for part in (f"--{name.replace('_', '-')}", str(getattr(options, name)))
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(done.stdout)
     return result

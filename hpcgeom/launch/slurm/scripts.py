@@ -66,7 +66,8 @@ class JobScript:
         Ids of the jobs that end, well or not, before it starts.
     is_step
         Whether srun starts the command, so that the scheduler's signals reach it; else it replaces the
-        script's shell, and may itself start steps and submit jobs.
+        script's shell, and may itself start steps and submit jobs. The tasks of one step work together: they
+        end each other, with the name of the one that failed, so that srun is to leave that to them.
     """
 
     name: str
@@ -171,7 +172,7 @@ def _parameters(script: JobScript) -> dict[str, Any]:
     where = script.placement
     warning = f"USR2@{script.warn_s}" if script.is_step else f"B:USR2@{script.warn_s}"
     extra: dict[str, Any] = {"signal": warning, "requeue": True, "mem": f"{ceil(script.memory_gb * 1024)}M"}
-    if script.nodes > 1:
+    if script.nodes > 1 and not script.is_step:
         extra["no-kill"] = True  # what still runs on the other nodes goes on when one is lost
     if where.reservation:
         extra["reservation"] = where.reservation
@@ -196,6 +197,8 @@ def _parameters(script: JobScript) -> dict[str, Any]:
     }
     if script.is_step:  # which SLURM before 23.11 does not hand on to srun
         found["srun_args"] = [f"--cpus-per-task={script.cpus}"]
+        if script.nodes * script.tasks_per_node > 1:
+            found["srun_args"] += ["--kill-on-bad-exit=0", "--wait=0"]
     if script.depends_on:
         found["dependency"] = "afterany:" + ":".join(script.depends_on)
     if script.gpu_type and script.gpus:

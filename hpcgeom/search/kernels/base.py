@@ -43,8 +43,8 @@ def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
     Parameters
     ----------
     asked
-        One of `KERNELS`. ``auto`` is float16 on a GPU, bfloat16 on CPUs that have instructions for it, else
-        float32, which is also taken where half precision is not proven for so many features.
+        One of `KERNELS`. ``auto`` is float16 on a GPU where half precision is proven for so many features,
+        else float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere.
     n_features
         Of the points.
 
@@ -80,21 +80,16 @@ def _kernel(dtype: str, *, has_gpu: bool) -> Kernel:
         from hpcgeom.search.kernels.device import DeviceKernel
 
         return DeviceKernel(dtype)
-    if dtype == "bfloat16":
-        from hpcgeom.search.kernels.half import HalfKernel
-
-        return HalfKernel()
+    from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
     from hpcgeom.search.kernels.panels import PanelKernel
 
-    return PanelKernel()
+    if dtype == "bfloat16":
+        return PanelKernel(Bfloat16())
+    return PanelKernel(OneDnn() if host_features().get("avx512f") else Blas())
 
 
 def _fastest(n_features: int, *, has_gpu: bool) -> str:
-    if n_features > LARGEST_N_FEATURES_OF_HALF:
-        return "float32"
-    if has_gpu:
-        return "float16"
-    return "bfloat16" if _multiplies_bfloat16() else "float32"
+    return "float16" if has_gpu and n_features <= LARGEST_N_FEATURES_OF_HALF else "float32"
 
 
 def _has_gpu() -> bool:
@@ -104,12 +99,6 @@ def _has_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
-
-
-def _multiplies_bfloat16() -> bool:
-    """Whether the CPU has instructions for products of bfloat16 with float32 sums."""
-    features = host_features()
-    return bool(features.get("avx512bf16") or features.get("amx-bf16"))
 
 
 def host_features() -> dict[str, bool]:

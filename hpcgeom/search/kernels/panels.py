@@ -1,41 +1,55 @@
-"""Products of panels of two tiles by BLAS, each pair of rows once, with a thread to every pair of panels."""
+"""Products of panels of two tiles, each pair of panels once, with a thread to every pair."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.search.bounds import ErrorBound, float32_bound
+from hpcgeom.search.bounds import ErrorBound
 from hpcgeom.search.candidates import Candidates, offer
-from hpcgeom.search.rows import RowSource, row_ranges
+from hpcgeom.search.kernels.multipliers import Multiplier
+from hpcgeom.search.rows import RowSource, read_rows, row_ranges
 from hpcgeom.search.scan import Centering
-from hpcgeom.search.threads import one_blas_thread
-from hpcgeom.search.tiles import Tile, float32_tile
+from hpcgeom.search.threads import in_blocks
+from hpcgeom.search.tiles import Tile, norms
 
 PANEL_ROWS = 1024
 """The product of two panels is 4 MiB, which stays in the cache until it is selected from."""
 
 
 class PanelKernel:
-    """The product in float32 by the BLAS of NumPy."""
+    """Tiles are lists of panels of at most `PANEL_ROWS` rows, which a `Multiplier` multiplies two by two."""
 
-    name = "float32"
+    def __init__(self, multiplier: Multiplier) -> None:
+        self._multiplier = multiplier
+        self.name = multiplier.name
 
     def bound(self, n_features: int) -> ErrorBound:
-        """Of the scores."""
-        return float32_bound(n_features)
+        """Of the scores; raises as `bounds.half_bound` where it multiplies halves."""
+        return self._multiplier.bound(n_features)
 
     def load(
         self, source: RowSource, start: int, stop: int, centering: Centering, *, is_base: bool, threads: int
     ) -> Tile:
-        """Read and round rows."""
-        return float32_tile(source, start, stop, centering, is_base=is_base, threads=threads)
+        """Read and round rows, panel by panel."""
+        stored_BD, norm_B = read_rows(source, start, stop), np.empty(stop - start)
+        rounded_BD = np.empty(stored_BD.shape, np.float32)
+
+        def work(rows: slice) -> None:
+            rounded_BD[rows] = self._multiplier.rounded(centering.apply(stored_BD[rows]))
+            norm_B[rows] = norms(rounded_BD[rows].astype(np.float64))
+
+        in_blocks(work, stop - start, threads)
+        panels = [
+            self._multiplier.held(rounded_BD[slice(*rows)]) for rows in row_ranges(stop - start, PANEL_ROWS)
+        ]
+        return Tile(start, stop, panels, norm_B, is_base)
 
     def meet(
         self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
@@ -48,16 +62,15 @@ class PanelKernel:
         shift = 0 if is_same else len(first_panels)
 
         def work(pair: tuple[int, int]) -> None:
-            one, other = first_panels[pair[0]], second_panels[pair[1]]
-            with locks[pair[0]]:
-                if is_same and pair[0] == pair[1]:
-                    self._panel(first, second, one, other, first_lists, second_lists)
-                    return
-                with locks[pair[1] + shift]:
-                    self._panel(first, second, one, other, first_lists, second_lists)
+            i, j = pair
+            product_AB = self._product(first.rounded[i], second.rounded[j])
+            rows = first_lists.part(*(first.start + row for row in first_panels[i]))
+            columns = second_lists.part(*(second.start + row for row in second_panels[j]))
+            with locks[i], nullcontext() if is_same and i == j else locks[j + shift]:
+                offer(product_AB, rows, columns, to_rows=second.is_base, to_columns=first.is_base)
 
         pairs = _pairs(len(first_panels), len(second_panels), is_same=is_same)
-        with self._one_thread():
+        with self._multiplier.one_thread():
             if threads == 1:
                 for pair in pairs:
                     work(pair)
@@ -65,25 +78,8 @@ class PanelKernel:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(work, pairs))
 
-    def _panel(
-        self, first: Tile, second: Tile, one: tuple[int, int], other: tuple[int, int],
-        first_lists: Candidates, second_lists: Candidates,
-    ) -> None:  # fmt: skip
-        product_AB = self._product(first.rounded[slice(*one)], second.rounded[slice(*other)])
-        offer(
-            product_AB,
-            first_lists.part(first.start + one[0], first.start + one[1]),
-            second_lists.part(second.start + other[0], second.start + other[1]),
-            to_rows=second.is_base,
-            to_columns=first.is_base,
-        )
-
-    def _one_thread(self) -> AbstractContextManager[None]:
-        return one_blas_thread()
-
-    def _product(self, one_AD: Any, other_BD: Any) -> npt.NDArray[np.float32]:
-        product_AB: npt.NDArray[np.float32] = one_AD @ other_BD.T
-        return product_AB
+    def _product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
+        return self._multiplier.product(one, other)
 
 
 def _pairs(n_first: int, n_second: int, *, is_same: bool) -> Iterator[tuple[int, int]]:

@@ -26,28 +26,34 @@ def full_precision(device: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def bfloat16_on_one_thread() -> Iterator[None]:
-    """Products of float32 on the CPU may take their factors for bfloat16, where it is faster."""
+def one_torch_thread(precision: str) -> Iterator[None]:
+    """Products of float32 on the CPU are as precise as asked, and threads that set their number to 1 may.
+
+    Parameters
+    ----------
+    precision
+        ``ieee``, or ``bf16``: factors may be taken for bfloat16 where that is faster.
+    """
     import torch
 
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _bfloat16_allowed(torch):
+        with _float32_products(torch, precision):
             yield
     finally:
         torch.set_num_threads(n_threads)
 
 
 @contextmanager
-def _bfloat16_allowed(torch: Any) -> Iterator[None]:
+def _float32_products(torch: Any, precision: str) -> Iterator[None]:
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
     if hasattr(matmul, "fp32_precision"):
-        with _switched(matmul, {"fp32_precision": "bf16"}):
+        with _switched(matmul, {"fp32_precision": precision}):
             yield
         return
     held = torch.get_float32_matmul_precision()  # before torch 2.9
-    torch.set_float32_matmul_precision("medium")
+    torch.set_float32_matmul_precision({"ieee": "highest", "bf16": "medium"}[precision])
     try:
         yield
     finally:

@@ -5,8 +5,9 @@
 Writes ESM-2 15B with random bfloat16 weights (30 GB) unless the folder has it already, and reads `ln_1` with
 mean pooling at all 49 layers of 16 proteins of a bacterial genome (test data of the package pyhmmer). Beside
 it, in the same run: how long it takes to read the files once, and how long matrix products of the model's
-shapes take that have as many operations as its forward pass. The page cache is emptied of the files before
-each reading. Linux only.
+shapes take that have as many operations as its forward pass, before and after. The page cache is emptied of
+the files before each reading. Seconds of the processor are given too, since other work on the machine
+stretches the others. Linux only.
 """
 
 # ruff: noqa: T201
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ MODEL = "facebook/esm2_t48_15B_UR50D"
 N_PROTEINS, LONGEST, TOKENS_PER_BATCH = 16, 160, 1024
 TOOL = Path(__file__).parents[2] / "make_random_checkpoint.py"
 READ_BYTES = 16 * 2**20
+N_ROUNDS = 5
 
 
 def make_weights(folder: Path, model: str) -> None:
@@ -48,12 +51,12 @@ def make_weights(folder: Path, model: str) -> None:
 
 
 def proteins() -> list[tuple[str, str]]:
-    """Names and sequences, evenly from the shorter half of a genome's proteins."""
+    """Names and sequences: the longest of a genome's proteins of at most `LONGEST` residues."""
     source = files("pyhmmer") / "tests" / "data" / "seqs" / "938293.PRJEB85.HG003687.faa"
     records = source.read_text().replace("*", "").split(">")[1:]
     pairs = [(text.split()[0], "".join(text.split("\n")[1:])) for text in records]
     short = [pair for pair in pairs if len(pair[1]) <= LONGEST]
-    return short[:: len(short) // N_PROTEINS][:N_PROTEINS]
+    return sorted(short, key=lambda pair: len(pair[1]))[-N_PROTEINS:]
 
 
 def forget_pages(folder: Path) -> None:
@@ -76,8 +79,16 @@ def read_all(folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def product_rate(model: str, n_rows: int, threads: int) -> float:
-    """Operations a second of bfloat16 products with the matrices of one block, median of three."""
+@dataclass(frozen=True)
+class Rate:
+    """Operations in a second of the clock, and in one of a processor core."""
+
+    per_s: float
+    per_cpu_s: float
+
+
+def product_rate(model: str, n_rows: int, threads: int) -> Rate:
+    """Rate of bfloat16 products with the matrices of one block, over three rounds."""
     import torch
 
     from hpcgeom.catalog.models import known_facts
@@ -89,15 +100,19 @@ def product_rate(model: str, n_rows: int, threads: int) -> float:
     shapes = [(width, width)] * 4 + [(inner, width), (width, inner)]
     weights = [torch.randn(shape).to(torch.bfloat16) for shape in shapes]
     inputs = {size: torch.randn(n_rows, size).to(torch.bfloat16) for size in (width, inner)}
-    seconds = []
+
+    def once() -> None:
+        for weight in weights:
+            torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+
     with torch.inference_mode():
-        for _ in range(4):
-            began = time.perf_counter()
-            for weight in weights:
-                torch.nn.functional.linear(inputs[weight.shape[1]], weight)
-            seconds.append(time.perf_counter() - began)
-    n_operations = 2.0 * n_rows * sum(out * into for out, into in shapes)
-    return n_operations / statistics.median(seconds[1:])
+        once()
+        began, began_cpu = time.perf_counter(), time.process_time()
+        for _ in range(N_ROUNDS):
+            once()
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+    n_operations = 2.0 * N_ROUNDS * n_rows * sum(out * into for out, into in shapes)
+    return Rate(n_operations / seconds, n_operations / cpu_s)
 
 
 def extract(folder: Path, threads: int) -> dict[str, float]:
@@ -118,16 +133,17 @@ def extract(folder: Path, threads: int) -> dict[str, float]:
     members = [np.flatnonzero(numbers == number) for number in range(int(numbers.max()) + 1)]
     batches = [pad([encodings[row] for row in rows], encoder.pad_id) for rows in members]
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         model = Stream().open_model(request, threads=threads)
         opened = time.perf_counter()
         pooled = list(model.run(batches, Path(scratch)))
-        ended = time.perf_counter()
+        ended, cpu_s = time.perf_counter(), time.process_time() - began_cpu
     assert all(np.isfinite(each["ln_1", "mean"]).all() for each in pooled)
     assert sum(each["ln_1", "mean"].shape[1] for each in pooled) == N_PROTEINS
     return {
         "open_s": opened - began,
         "run_s": ended - opened,
+        "cpu_s": cpu_s,
         "n_bytes": model.weights.n_bytes_read,
         "n_tokens": int(lengths.sum()),
         "n_padded": sum(batch.input_ids.size for batch in batches),
@@ -146,32 +162,29 @@ def status_kb(field: str) -> int:
     raise OSError(f"the kernel does not report {field}")
 
 
-def report(model: str, found: dict[str, float], read_s: list[float], rates: list[float]) -> None:
-    """Print what was found, and the two ratios."""
+def report(model: str, found: dict[str, float], read_s: float, rates: list[Rate]) -> None:
+    """Print what was found, and the ratios."""
     from hpcgeom.catalog.models import known_facts
 
     facts = known_facts(model)
     assert facts is not None
     n_operations = facts.forward_flops(int(found["n_tokens"]), int(found["longest"]))
-    product_s, wall_s = n_operations / statistics.mean(rates), found["open_s"] + found["run_s"]
-    bound_s = max(statistics.mean(read_s), product_s)
+    product_s = statistics.mean(n_operations / rate.per_s for rate in rates)
+    product_cpu_s = statistics.mean(n_operations / rate.per_cpu_s for rate in rates)
+    wall_s = found["open_s"] + found["run_s"]
+    shown = ", ".join(f"{rate.per_s / 1e9:.0f}" for rate in rates)
     print(
-        f"{model}: {N_PROTEINS} proteins, {found['n_tokens']:.0f} tokens ({found['n_padded']:.0f} padded) "
-        f"in {found['n_batches']:.0f} batches, {found['n_layers']:.0f} layers"
+        f"{model}: {N_PROTEINS} proteins, {found['n_tokens']:.0f} tokens ({found['n_padded']:.0f} with "
+        f"padding) in {found['n_batches']:.0f} batches, {found['n_layers']:.0f} layers"
     )
+    print(f"extraction: {wall_s:.0f} s (opening {found['open_s']:.1f} s), {found['cpu_s']:.0f} s of cores")
+    print(f"read: {found['n_bytes'] / 1e9:.1f} GB of blocks; reading all files once takes {read_s:.0f} s")
+    print(f"products: {product_s:.0f} s, {product_cpu_s:.0f} s of cores; before and after {shown} GFLOP/s")
+    print(f"extraction / the longer of reading and products: {wall_s / max(read_s, product_s):.2f}")
+    print(f"seconds of cores, extraction / products: {found['cpu_s'] / product_cpu_s:.2f}")
+    peak = found["peak_bytes"]
     print(
-        f"extraction: {wall_s:.0f} s (of it {found['open_s']:.1f} s to open the model), "
-        f"{found['n_bytes'] / 1e9:.1f} GB of blocks read"
-    )
-    print(f"reading the files once: {', '.join(f'{s:.0f}' for s in read_s)} s")
-    print(
-        f"products of as many operations: {product_s:.0f} s "
-        f"({', '.join(f'{rate / 1e9:.0f}' for rate in rates)} GFLOP/s)"
-    )
-    print(f"extraction / the longer of these: {wall_s / bound_s:.2f}")
-    print(
-        f"peak resident memory: {found['peak_bytes'] / 2**30:.2f} GiB, "
-        f"{found['peak_bytes'] / (2 * facts.n_parameters):.2f} of the weights"
+        f"peak resident memory: {peak / 2**30:.2f} GiB, {peak / (2 * facts.n_parameters):.2f} of the weights"
     )
 
 
@@ -187,12 +200,12 @@ def main() -> None:
         print(json.dumps(extract(options.folder, options.threads)))
         return
     make_weights(options.folder, options.model)
-    n_rows = TOKENS_PER_BATCH
-    rates, read_s = [product_rate(options.model, n_rows, options.threads)], [read_all(options.folder)]
+    rates = [product_rate(options.model, TOKENS_PER_BATCH, options.threads)]
+    read_s = read_all(options.folder)
     forget_pages(options.folder)
     command: list[Any] = [sys.executable, __file__, options.folder, "--extract", "--threads", options.threads]
     done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
-    rates.append(product_rate(options.model, n_rows, options.threads))
+    rates.append(product_rate(options.model, TOKENS_PER_BATCH, options.threads))
     report(options.model, json.loads(done.stdout.splitlines()[-1]), read_s, rates)
 
 

@@ -1,0 +1,209 @@
+"""Hidden states on their way from one process to the next, a few batches at a time.
+
+Sends and receives are done by threads, so that a batch is computed while others travel. Before each tensor
+goes a small header: gloo takes whatever comes, and would fill a larger buffer in part without a word.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from hpcgeom import trace
+from hpcgeom.errors import InputError
+from hpcgeom.models.peers import Peers
+from hpcgeom.models.transport import TAG_HEADER, TAG_HIDDEN, first_line, wait
+
+AT_ONCE = 2
+"""Batches between two processes: one that travels and one that waits."""
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_HEADER_SIZE, _MAX_DIM = 8, 5
+_MARK, _END = 0x6870636765, -1
+_LOOK_EVERY_S = 0.2
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parcel:
+    """Hidden states of one batch.
+
+    Attributes
+    ----------
+    number
+        Of the batch, counted over the life of the model.
+    hidden
+        (B, T, D), contiguous.
+    ready
+        On a GPU, the event after which `hidden` has its values; None on a CPU.
+    """
+
+    number: int
+    hidden: torch.Tensor
+    ready: Any = None
+
+
+class Outbox:
+    """Sends hidden states to the next process, in order."""
+
+    def __init__(self, peers: Peers, device: torch.device, *, through_host: bool) -> None:
+        self._peers, self._to, self._through_host = peers, peers.index + 1, through_host
+        self._stream = _side_stream(device)
+        self._waiting: queue.Queue[Parcel | None] = queue.Queue(AT_ONCE - 1)
+        self._thread = _started(self._send_all, "send")
+
+    def put(self, number: int, hidden: torch.Tensor) -> None:
+        """Hand over what is to be sent; waits while `AT_ONCE` batches are under way.
+
+        Raises
+        ------
+        OtherFailed
+            A process has failed.
+        """
+        parcel = Parcel(number, hidden.contiguous(), _recorded(self._stream))
+        with trace.span("wait", for_="send", batch=number):
+            _patiently(self._peers, lambda: self._waiting.put(parcel, timeout=_LOOK_EVERY_S), queue.Full)
+
+    def close(self) -> None:
+        """Wait until all has been sent, and say that nothing more comes."""
+        _patiently(self._peers, lambda: self._waiting.put(None, timeout=_LOOK_EVERY_S), queue.Full)
+        while self._thread.is_alive():
+            self._peers.check()
+            self._thread.join(_LOOK_EVERY_S)
+
+    def _send_all(self) -> None:
+        try:
+            while (parcel := self._waiting.get()) is not None:
+                with trace.span("send", batch=parcel.number, bytes=parcel.hidden.nbytes):
+                    self._send(parcel)
+            wait(dist.isend(_header(_END), self._to, tag=TAG_HEADER))
+        except RuntimeError as error:
+            self._peers.lost(self._to, first_line(error))
+
+    def _send(self, parcel: Parcel) -> None:
+        wait(dist.isend(_header(parcel.number, parcel.hidden), self._to, tag=TAG_HEADER))
+        if self._stream is None:
+            wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
+            return
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(parcel.ready)
+            if self._through_host:
+                wait(dist.isend(parcel.hidden.cpu(), self._to, tag=TAG_HIDDEN))
+            else:
+                wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
+            self._stream.synchronize()  # until then `parcel` keeps the memory
+
+
+class Inbox:
+    """Receives hidden states from the process before, in order and ahead of their use."""
+
+    def __init__(self, peers: Peers, device: torch.device, *, through_host: bool) -> None:
+        self._peers, self._from, self._through_host = peers, peers.index - 1, through_host
+        self._device, self._stream = device, _side_stream(device)
+        self._arrived: queue.Queue[Parcel] = queue.Queue(AT_ONCE - 1)
+        self._thread = _started(self._receive_all, "receive")
+
+    def get(self, number: int, like: torch.Tensor) -> torch.Tensor:
+        """The hidden states of batch `number`, which have the shape and type of `like`.
+
+        Raises
+        ------
+        OtherFailed
+            A process has failed.
+        InputError
+            Something else came: the processes do not run the same batches.
+        """
+        with trace.span("wait", for_="receive", batch=number):
+            parcel = _patiently(self._peers, lambda: self._arrived.get(timeout=_LOOK_EVERY_S), queue.Empty)
+        found = (parcel.number, tuple(parcel.hidden.shape), parcel.hidden.dtype)
+        expected = (number, tuple(like.shape), like.dtype)
+        if found != expected:
+            raise InputError(
+                f"{self._peers.name(self._from)} sent batch, shape and type {found}, but "
+                f"{self._peers.name(self._peers.index)} is at {expected}: they read different samples, or "
+                "with different versions; make sure that all machines see the same files"
+            )
+        if parcel.ready is not None:
+            torch.cuda.current_stream().wait_event(parcel.ready)
+            parcel.hidden.record_stream(torch.cuda.current_stream())
+        return parcel.hidden
+
+    def close(self) -> None:
+        """Wait for the word that nothing more comes."""
+        while self._thread.is_alive():
+            self._peers.check()
+            self._thread.join(_LOOK_EVERY_S)
+
+    def _receive_all(self) -> None:
+        header = torch.empty(_HEADER_SIZE, dtype=torch.int64)
+        try:
+            while True:
+                wait(dist.irecv(header, self._from, tag=TAG_HEADER))
+                number, shape, dtype = _read_header(header)
+                if number == _END:
+                    return
+                with trace.span("receive", batch=number):
+                    parcel = self._receive(number, shape, dtype)
+                self._arrived.put(parcel)
+        except RuntimeError as error:
+            self._peers.lost(self._from, first_line(error))
+
+    def _receive(self, number: int, shape: tuple[int, ...], dtype: torch.dtype) -> Parcel:
+        on_host = self._stream is None or self._through_host
+        if on_host:
+            hidden = torch.empty(shape, dtype=dtype)
+            wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
+        if self._stream is None:
+            return Parcel(number, hidden)
+        with torch.cuda.stream(self._stream):
+            if on_host:
+                hidden = hidden.to(self._device)
+            else:
+                hidden = torch.empty(shape, dtype=dtype, device=self._device)
+                wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
+            return Parcel(number, hidden, self._stream.record_event())
+
+
+def _header(number: int, hidden: torch.Tensor | None = None) -> torch.Tensor:
+    values = [_MARK, number]
+    if hidden is not None:
+        values += [DTYPES.index(hidden.dtype), hidden.dim(), *hidden.shape]
+    return torch.tensor(values + [0] * (_HEADER_SIZE - len(values)))
+
+
+def _read_header(header: torch.Tensor) -> tuple[int, tuple[int, ...], torch.dtype]:
+    mark, number, dtype, n_dims, *dims = header.tolist()
+    if mark != _MARK or not 0 <= dtype < len(DTYPES) or not 0 <= n_dims < _MAX_DIM:
+        raise RuntimeError(f"it sent what is no header of hidden states: {header.tolist()}")
+    return number, tuple(dims[:n_dims]), DTYPES[dtype]
+
+
+def _patiently(peers: Peers, attempt: Callable[[], Item], not_yet: type[Exception]) -> Item:
+    """What `attempt` gives once it does not raise `not_yet`; in between, whether all processes are well."""
+    while True:
+        peers.check()
+        try:
+            return attempt()
+        except not_yet:
+            continue
+
+
+def _side_stream(device: torch.device) -> Any:
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
+
+
+def _recorded(stream: Any) -> Any:
+    """On a GPU, the event that what this thread has computed is there."""
+    return None if stream is None else torch.cuda.current_stream().record_event()
+
+
+def _started(function: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=function, name=name, daemon=True)
+    thread.start()
+    return thread

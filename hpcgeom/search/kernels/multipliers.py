@@ -1,0 +1,130 @@
+"""Who multiplies two panels of rows on a CPU, in which precision; each product by the thread that asks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcgeom.search.bounds import ErrorBound, float32_bound, half_bound
+from hpcgeom.search.kernels.products import one_torch_thread
+from hpcgeom.search.kernels.rounding import bfloat16_bits, bfloat16_values
+from hpcgeom.search.threads import one_blas_thread
+
+
+class Multiplier(Protocol):
+    """Rounds rows, holds them as it likes best, and multiplies them."""
+
+    @property
+    def name(self) -> str:
+        """As recorded."""
+
+    def bound(self, n_features: int) -> ErrorBound:
+        """How far scores from its products can be from the true ones."""
+
+    def rounded(self, rows_BD: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Rows as they are multiplied."""
+
+    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
+        """The same in the form that `product` takes."""
+
+    def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
+        """(A, B) dot products of two panels, with sums in float32."""
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Within this, products are computed by the thread that asks for them."""
+
+
+class Blas:
+    """float32 by the BLAS of NumPy."""
+
+    name = "float32"
+
+    def bound(self, n_features: int) -> ErrorBound:
+        """Of the scores."""
+        return float32_bound(n_features)
+
+    def rounded(self, rows_BD: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Rounded to the nearest float32."""
+        return rows_BD.astype(np.float32)
+
+    def held(self, rounded_BD: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """As they are."""
+        return rounded_BD
+
+    def product(
+        self, one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """By sgemm."""
+        product_AB: npt.NDArray[np.float32] = one @ other.T
+        return product_AB
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """All BLAS libraries of the process."""
+        return one_blas_thread()
+
+
+class OneDnn(Blas):
+    """float32 by oneDNN, through torch.
+
+    NumPy's OpenBLAS and torch's MKL take kernels for AVX2 on many a processor that has AVX-512, those of AMD
+    among them; oneDNN asks the processor, and takes half the time there.
+    """
+
+    name = "float32-onednn"
+
+    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
+        """A copy that belongs to oneDNN."""
+        import torch
+
+        return torch.from_numpy(rounded_BD).to_mkldnn()
+
+    def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
+        """As a linear layer whose weights are the other rows."""
+        import torch
+
+        torch.set_num_threads(1)  # OpenMP counts them for each thread that asks
+        product_AB: npt.NDArray[np.float32] = torch.ops.aten.mkldnn_linear(one, other).to_dense().numpy()
+        return product_AB
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """And in full precision, whatever the process allows elsewhere."""
+        return one_torch_thread("ieee")
+
+
+class Bfloat16:
+    """bfloat16 with sums in float32, by torch.
+
+    torch rounds products of bfloat16 tensors to bfloat16, which makes many rows too close to call. So the
+    tensors are float32, with values that bfloat16 has, and torch may take them for bfloat16.
+    """
+
+    name = "bfloat16"
+
+    def bound(self, n_features: int) -> ErrorBound:
+        """Of the scores; raises as `bounds.half_bound`."""
+        return half_bound(n_features, "bfloat16")
+
+    def rounded(self, rows_BD: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Rounded to the nearest bfloat16."""
+        return bfloat16_values(bfloat16_bits(rows_BD.astype(np.float32)))
+
+    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
+        """As a tensor."""
+        import torch
+
+        return torch.from_numpy(rounded_BD)
+
+    def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
+        """In bfloat16 where that is faster; the values are the same in float32."""
+        import torch
+
+        torch.set_num_threads(1)
+        product_AB: npt.NDArray[np.float32] = torch.mm(one, other.T).numpy()
+        return product_AB
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """And as bfloat16."""
+        return one_torch_thread("bf16")

@@ -1,0 +1,142 @@
+"""Runs whose model is in several processes: the stores of one process, also after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from test_models_end_to_end import write_manifest, write_texts
+
+from hpcgeom.api.job import run_task
+from hpcgeom.errors import IncompleteError, InputError
+from hpcgeom.manifest import load_manifest
+from hpcgeom.stages.prepare import prepare
+from hpcgeom.stages.run import Run
+from hpcgeom.stages.verify import verify
+from hpcgeom.store.compare import differences
+
+N = 700
+
+
+def kill_once(moment, **about):
+    """A hook: the leader dies when it has written the second unit."""
+    if (moment, about.get("index")) == ("unit-recorded", 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_at_the_first(moment, **about):
+    """A hook: the leader takes a while where the first unit is recorded."""
+    if (moment, about.get("index")) == ("unit-recorded", 0):
+        time.sleep(1.0)
+
+
+def extracted(folder: Path, source: Path, strategy: str, **changes: str) -> Path:
+    model = f"{{name: tiny, family: bert, source: '{source}', strategy: {strategy}}}"
+    manifest = write_manifest(folder, model, **changes)
+    root = folder / strategy
+    prepare(load_manifest(manifest), root)
+    run_task(root, "extract", processes=2 if strategy == "pipeline" else 1)
+    return root
+
+
+def record_of(root: Path, index: int) -> dict:
+    return json.loads((root / f"records/extract/{index:06d}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def replicated(bert_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    write_texts(folder, N)
+    return extracted(folder, bert_folder, "replicate")
+
+
+def test_a_killed_run_of_two_processes_goes_on_and_is_that_of_one(replicated, bert_folder, monkeypatch):
+    folder = replicated.parent
+    monkeypatch.setenv("HPCGEOM_TEST_HOOK", "test_pipelined_runs:kill_once")
+    path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    with pytest.raises(
+        IncompleteError,
+        match=r"1 of 3 units failed: process 0 of 2 \(blocks 0 to 1\) on .* was killed by signal 9 ",
+    ):
+        extracted(folder, bert_folder, "pipeline")
+    monkeypatch.delenv("HPCGEOM_TEST_HOOK")
+    root = folder / "pipeline"
+    assert [unit.index for unit in Run(root).missing("extract")] == [2]
+    run_task(root, "extract", processes=2)
+    assert differences(replicated, root) == []
+    assert verify(root).damaged == {}
+    for index in range(3):
+        own, other = (record_of(each, index) for each in (root, replicated))
+        assert own["files"] == other["files"]
+        assert [each["process"] for each in own["facts"]["processes"]] == [0, 1]
+    assert not (root / "jobs/groups").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("block", "process"), [(0, 0), (3, 1)])
+def test_a_sample_that_one_process_cannot_use_is_named(replicated, bert_folder, tmp_path, block, process):
+    """Whichever process it is: not what the others say of its end."""
+    write_texts(tmp_path, N)
+    broken = tmp_path / "broken"
+    shutil.copytree(bert_folder, broken)
+    tensors = load_file(broken / "model.safetensors")
+    tensors[f"encoder.layer.{block}.output.dense.bias"][0] = float("nan")
+    save_file(tensors, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        InputError,
+        match=r"^stage 'extract': 3 of 3 units failed: model 'tiny', sample 't\d+': row \d+ of a batch "
+        rf"has NaN or infinite activations at site '\w+', layer {block + 1}, .*: leave it out with dataset",
+    ):
+        extracted(tmp_path, broken, "pipeline")
+    logs = [path.read_text() for path in (tmp_path / "pipeline" / "logs").iterdir()]
+    assert len(logs) == 2
+    assert all("leave it out with dataset.exclude" in log for log in logs)
+    assert not any("Traceback" in log or "terminate" in log for log in logs)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_told_to_end_ends_with_all_its_processes(replicated, bert_folder, tmp_path):
+    write_texts(tmp_path, N)
+    model = f"{{name: tiny, family: bert, source: '{bert_folder}', strategy: pipeline}}"
+    manifest, root = write_manifest(tmp_path, model), tmp_path / "run"
+    prepare(load_manifest(manifest), root)
+    environment = {**os.environ, "HPCGEOM_TEST_HOOK": "test_pipelined_runs:wait_at_the_first"}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "hpcgeom.cli.main",
+        "run",
+        "-m",
+        manifest,
+        "--run-dir",
+        root,
+        "--workers",
+        "2",
+    ]
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+    while len(Run(root).missing("extract")) == 3:
+        time.sleep(0.1)
+        assert process.poll() is None
+    notes = [json.loads(path.read_text()) for path in (root / "jobs" / "groups").glob("*/process-*.json")]
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert (process.returncode, len(notes)) == (143, 2)
+    assert time.monotonic() - began < 20
+    for note in notes:
+        assert not Path(f"/proc/{note['pid']}").exists()
+    assert not list((root / "records").rglob("*.lease"))
+    run_task(root, "extract", processes=2)
+    assert differences(replicated, root) == []
