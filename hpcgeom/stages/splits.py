@@ -52,6 +52,16 @@ def of_unit(run: Run, unit: Unit) -> list[tuple[int, int]]:
     return sorted(_read(_path(run, unit)).items())
 
 
+def units_with(run: Run) -> list[str]:
+    """Names of the units whose batches were cut."""
+    records = run.records("extract")
+    return [
+        f"extract {unit.index} ({unit.key})"
+        for unit in run.units("extract")
+        if (record := records.load(unit)) is not None and record.facts.get("batch_splits")
+    ]
+
+
 def _path(run: Run, unit: Unit) -> Path:
     return run.records(unit.stage).path(unit).with_suffix(".splits")
 
