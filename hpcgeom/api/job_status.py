@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +13,8 @@ from hpcgeom.launch.slurm import states
 from hpcgeom.launch.slurm.states import JobState
 from hpcgeom.plan.packing import pack, unpack
 from hpcgeom.plan.units import STAGES_OF_JOBS
+from hpcgeom.stages.run import Run
+from hpcgeom.stages.speeds import speeds_of
 from hpcgeom.stages.status import StageStatus, status_of
 from hpcgeom.store.jobs import Job, jobs_of
 
@@ -101,6 +104,16 @@ class StageReport(_Report):
     seconds: float
 
 
+class SpeedReport(_Report):
+    """How fast one process extracts; see `hpcgeom.stages.speeds.Speed`."""
+
+    model: str
+    process: str
+    tokens_per_s: float
+    flops_per_s: float
+    share_of_gemm: float
+
+
 class RunReport(_Report):
     """A run: what ``hpcgeom status --json`` prints.
 
@@ -121,6 +134,7 @@ class RunReport(_Report):
     is_complete: bool
     is_under_way: bool
     stages: list[StageReport]
+    speeds: list[SpeedReport]
     jobs: list[JobReport]
     notices: list[str]
 
@@ -145,6 +159,7 @@ def report_of(root: Path) -> RunReport:
             _stage(stage, [job for job in jobs if _does(job, stage.stage)], known, missing[stage.stage])
             for stage in stages
         ],
+        speeds=[SpeedReport(**asdict(speed)) for speed in speeds_of(Run(root))],
         jobs=reports,
         notices=notices,
     )

@@ -11,6 +11,7 @@ from hpcgeom.api.job import heeding
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.strategies import Resources, means_of, resources_for, wishes_for
+from hpcgeom.api.tracing import tracing
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, load_manifest, manifest_digest
@@ -23,6 +24,7 @@ from hpcgeom.stages.prepare import prepare
 from hpcgeom.stages.provenance import read_manifest_folder
 from hpcgeom.stages.reuse import take_over
 from hpcgeom.stages.run import Run
+from hpcgeom.types import Means
 
 WAIT_FOR_PREPARE_S = 3600.0
 """For another process that prepares the same run: the elements of an array all ask for it."""
@@ -44,6 +46,7 @@ def run_manifest(
     host_memory_gb: float | None = None,
     strategy: str | None = None,
     allow_code_change: bool = False,
+    profile_trace: bool = False,
 ) -> Path:
     """Do everything that a manifest asks for, on this machine; what is done is not done again.
 
@@ -65,6 +68,8 @@ def run_manifest(
         Of all models, in place of those that the manifest asks for. The results do not depend on it.
     allow_code_change
         Go on with a stage that another version of hpcgeom began.
+    profile_trace
+        Write what every process does when into ``logs/trace.json``, which Perfetto opens.
 
     Returns
     -------
@@ -86,7 +91,8 @@ def run_manifest(
     run = begin(loaded, root, reuse, listener)
     resources = resources_for(workers, host_memory_gb, strategy)
     wishes = wishes_for(loaded.manifest, resources)
-    complete(run, wishes, resources, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
+    with tracing(root, listener, wanted=profile_trace):
+        complete(run, wishes, resources, listener, elsewhere=elsewhere, allow_code_change=allow_code_change)
     return root
 
 

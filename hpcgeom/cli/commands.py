@@ -130,13 +130,17 @@ class How:
         return workers_of_allocation(self.dask)
 
 
-def run(manifest: Path, run_dir: Path | None, reuse: Path | None, how: How) -> str:
+def run(
+    manifest: Path, run_dir: Path | None, reuse: Path | None, how: How, *, profile_trace: bool = False
+) -> str:
     """Do everything, draw the figures and say where things are."""
     from hpcgeom.api.running import run_manifest
 
     options = how.options()
     with make_progress() as progress:
-        root = run_manifest(manifest, run_dir, reuse=reuse, progress=progress, **options)
+        root = run_manifest(
+            manifest, run_dir, reuse=reuse, progress=progress, profile_trace=profile_trace, **options
+        )
     return finished(root)
 
 
@@ -214,6 +218,8 @@ def verify(root: Path, *, as_json: bool) -> tuple[str, int]:
 def compare(root: Path, other: Path) -> tuple[str, int]:
     """Compare the stores of two runs; exit code 3 where they differ."""
     from hpcgeom.plan import paths
+    from hpcgeom.stages import splits
+    from hpcgeom.stages.run import Run
     from hpcgeom.store.compare import differences, n_compared
 
     for path in (root, other):
@@ -222,12 +228,15 @@ def compare(root: Path, other: Path) -> tuple[str, int]:
                 f"{path} is not a prepared run (it has no {paths.PLAN}): name the directories of two runs"
             )
     found = differences(root, other)
+    notes = [
+        f"note: {run}: {name}: batches were halved after running out of memory"
+        for run in (root, other)
+        for name in splits.units_with(Run(run))
+    ]
     if found:
-        return "\n".join([f"{root} and {other} differ:", *(f"  {line}" for line in found)]), 3
-    return (
-        f"{root} and {other} are identical: {n_compared(root)} files of activations, neighbors and results",
-        0,
-    )
+        return "\n".join([f"{root} and {other} differ:", *(f"  {line}" for line in found), *notes]), 3
+    files = f"{n_compared(root)} files of activations, neighbors and results"
+    return "\n".join([f"{root} and {other} are identical: {files}", *notes]), 0
 
 
 def show(root: Path, *, as_json: bool) -> str:

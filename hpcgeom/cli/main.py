@@ -25,6 +25,7 @@ from hpcgeom.cli.options import (
     RunDirOption,
     SamplesOption,
     StrategyOption,
+    TraceOption,
     WorkersOption,
 )
 from hpcgeom.errors import HpcgeomError, InputError, ResourceError
@@ -138,12 +139,13 @@ def run(
     strategy: StrategyOption = None,
     host_memory_gb: HostMemoryOption = None,
     allow_code_change: AllowOption = False,
+    profile_trace: TraceOption = False,
 ) -> None:
     """Do everything on this machine, or in this job; what is done is not done again."""
     from hpcgeom.cli import commands
 
     how = commands.How(workers, dask, strategy, host_memory_gb, allow_code_change)
-    typer.echo(commands.run(manifest, run_dir, reuse, how))
+    typer.echo(commands.run(manifest, run_dir, reuse, how, profile_trace=profile_trace))
 
 
 for command in (

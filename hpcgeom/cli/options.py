@@ -77,3 +77,7 @@ DevicesOption = Annotated[
 AllowOption = Annotated[
     bool, typer.Option("--allow-code-change", help="Go on with a stage begun by another version.")
 ]
+TraceOption = Annotated[
+    bool,
+    typer.Option("--profile-trace", help="Write what every process does when to logs/trace.json."),
+]

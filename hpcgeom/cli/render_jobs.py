@@ -8,7 +8,7 @@ from hpcgeom.cli.render import shorten, table
 
 if TYPE_CHECKING:
     from hpcgeom.api.job_layout import PlannedJob
-    from hpcgeom.api.job_status import JobReport, RunReport
+    from hpcgeom.api.job_status import JobReport, RunReport, SpeedReport
     from hpcgeom.api.rehearsing import Rehearsal
 
 
@@ -71,6 +71,10 @@ def report(found: RunReport) -> str:
     holders = [f"running: {stage.stage} {holder}" for stage in found.stages for holder in stage.holders]
     if holders:
         parts.append("\n".join(holders))
+    if found.speeds:
+        parts.append(
+            table([("model", "process", "tokens/s", "GFLOP/s", "of a product"), *map(_speed, found.speeds)])
+        )
     if found.jobs:
         parts.append(table([("job", "stage", "model", "elements", "states", "why"), *map(_job, found.jobs)]))
     parts += [text for job in found.jobs if (text := _failed(job))]
@@ -78,6 +82,16 @@ def report(found: RunReport) -> str:
     if not (found.is_complete or found.is_under_way or holders or found.notices):
         parts.append(f"nobody works on it: hpcgeom resume {found.run}")
     return "\n\n".join(parts)
+
+
+def _speed(speed: SpeedReport) -> tuple[str, ...]:
+    return (
+        speed.model,
+        speed.process,
+        f"{speed.tokens_per_s:.0f}",
+        f"{speed.flops_per_s / 1e9:.1f}" if speed.flops_per_s else "-",
+        f"{speed.share_of_gemm:.0%}" if speed.share_of_gemm else "-",
+    )
 
 
 def _job(job: JobReport) -> tuple[str, ...]:

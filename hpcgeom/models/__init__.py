@@ -9,14 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpcgeom.models.ahead import read_ahead
     from hpcgeom.models.checkpoint import weights_digest
-    from hpcgeom.models.devices import chosen_device
+    from hpcgeom.models.devices import chosen_device, gemm_flops_per_s
     from hpcgeom.models.encoders import Content, Encoder, InputSettings, encoder_of
     from hpcgeom.models.encodings import Encoding, pad
     from hpcgeom.models.failures import is_out_of_memory
     from hpcgeom.models.families import check_model, model_limits, n_blocks_of
     from hpcgeom.models.hub import fetch
     from hpcgeom.models.peers import Peers, meet
+    from hpcgeom.models.pieces import Pieces, Splits
     from hpcgeom.models.pipeline import Pipeline
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
@@ -34,6 +36,7 @@ _HOMES = {
     "Content": "encoders",
     "Encoder": "encoders",
     "chosen_device": "devices",
+    "gemm_flops_per_s": "devices",
     "encoder_of": "encoders",
     "InputSettings": "encoders",
     "Encoding": "encodings",
@@ -51,7 +54,10 @@ _HOMES = {
     "Peers": "peers",
     "meet": "peers",
     "Pipeline": "pipeline",
+    "Pieces": "pieces",
+    "Splits": "pieces",
     "Replicate": "replicate",
+    "read_ahead": "ahead",
     "OpenModel": "strategies",
     "open_model": "strategies",
     "is_out_of_memory": "failures",
@@ -67,9 +73,11 @@ __all__ = [
     "NonFiniteActivation",
     "OpenModel",
     "Peers",
+    "Pieces",
     "Pipeline",
     "Reading",
     "Replicate",
+    "Splits",
     "TokenBatch",
     "Tokenizer",
     "Window",
@@ -78,6 +86,7 @@ __all__ = [
     "chosen_device",
     "encoder_of",
     "fetch",
+    "gemm_flops_per_s",
     "is_out_of_memory",
     "meet",
     "merge_windows",
@@ -85,6 +94,7 @@ __all__ = [
     "n_blocks_of",
     "open_model",
     "pad",
+    "read_ahead",
     "weights_digest",
 ]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hpcgeom import trace
 from hpcgeom.catalog.sites import is_module_glob
 from hpcgeom.models.blocks import check_chain, first_block_arguments
 from hpcgeom.models.chain import run_chain
@@ -142,10 +143,12 @@ class ReplicatedModel:
         del scratch  # a batch is yielded when it is found
         for number, batch in enumerate(batches):
             try:
-                yield self.extract(batch)
+                with trace.span("compute", batch=number, shape=batch.input_ids.shape):
+                    pooled = self.extract(batch)
             except NonFiniteActivation as error:
                 error.batch = number
                 raise
+            yield pooled
 
     def details(self, batch: TokenBatch) -> Details:
         """What is kept whole of one sample: activations of all tokens, attention maps, logits.

@@ -185,10 +185,13 @@ class TokenBatch:
 
     def rows(self, n_rows: int) -> TokenBatch:
         """The first `n_rows` rows, at the padded length of the whole batch."""
-        pixels = None if self.pixel_values is None else self.pixel_values[:n_rows]
-        return TokenBatch(
-            self.input_ids[:n_rows], self.attention_mask[:n_rows], self.special_mask[:n_rows], pixels
-        )
+        return self.between(0, n_rows)
+
+    def between(self, first: int, last: int) -> TokenBatch:
+        """Rows ``first:last``, at the padded length of the whole batch."""
+        part = slice(first, last)
+        pixels = None if self.pixel_values is None else self.pixel_values[part]
+        return TokenBatch(self.input_ids[part], self.attention_mask[part], self.special_mask[part], pixels)
 
 
 @dataclass(frozen=True, slots=True)

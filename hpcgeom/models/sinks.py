@@ -183,7 +183,7 @@ class PooledSink:
     def _refuse_non_finite(self, pooled: Pooled) -> None:
         found = []
         for (site, pooling), values in pooled.items():
-            if not np.isfinite(values).all():
+            if not _are_finite(values):
                 position, row = (int(place) for place in np.argwhere(~np.isfinite(values).all(axis=2))[0])
                 if pooling == TOKENS_POOLING:
                     row = int(torch.nonzero(self.masks.ordinary)[row, 0])
@@ -191,3 +191,10 @@ class PooledSink:
         if found:
             layer, row, site, pooling = min(found)
             raise NonFiniteActivation(row, layer, site, pooling, self.dtype)
+
+
+def _are_finite(values: npt.NDArray[np.float32]) -> bool:
+    """Whether no value is NaN or infinite: then the sum is neither, unless it overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    return bool(np.isfinite(total)) or bool(np.isfinite(values).all())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from hpcgeom import faults, interrupts
+from hpcgeom import faults, interrupts, trace
 from hpcgeom.errors import DamagedError, InputError
 from hpcgeom.stages import partials
 from hpcgeom.stages.run import Run
@@ -38,7 +38,8 @@ def each(work: Callable[[Unit], Mapping[str, Any]]) -> Work:
 
     def works(units: Sequence[Unit]) -> Iterator[tuple[Unit, Write]]:
         for unit in units:
-            facts = work(unit)
+            with trace.span("compute", stage=unit.stage, unit=unit.key):
+                facts = work(unit)
             yield unit, lambda facts=facts: facts  # type: ignore[misc]
 
     return works
@@ -118,11 +119,13 @@ def _begin(run: Run, unit: Unit) -> None:
 
 
 def _finish(run: Run, unit: Unit, write: Write, began: float) -> None:
-    facts = dict(write())
+    with trace.span("write", stage=unit.stage, unit=unit.key):
+        facts = dict(write())
     of_others = facts.pop(OF_OTHERS, ())
     faults.reached("unit-computed", **_about(unit))
     facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
-    run.records(unit.stage).write(unit, facts, made_by(), of_others)
+    with trace.span("write", stage=unit.stage, record=unit.key):
+        run.records(unit.stage).write(unit, facts, made_by(), of_others)
     faults.reached("unit-recorded", **_about(unit))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +20,13 @@ from hpcgeom.plan.plan import ModelPlan, Plan
 from hpcgeom.plan.points import Block, are_tokens, blocks, n_points
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import DETAILS
-from hpcgeom.stages import inputs
+from hpcgeom.stages import inputs, splits
 from hpcgeom.stages.base import OF_OTHERS, Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Part, Pass
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.together import Sums, crew_of, joined
-from hpcgeom.store import activations, npz
+from hpcgeom.store import activations, files, npz
 from hpcgeom.types import Unit
 
 Values = dict[tuple[str, str], npt.NDArray[np.floating]]
@@ -56,8 +57,11 @@ def _do(run: Run, forward: Forward, units: Sequence[Unit]) -> Iterator[tuple[Uni
     if units[0].site == DETAILS:
         yield from each(lambda _: write_details(run, forward.plan, forward))(units)
         return
+    began = time.monotonic()
     for unit, values in values_of(run, forward, units):
-        yield unit, partial(_write, run, forward, unit, values)
+        work = {**forward.work_of(unit), "compute_s": round(time.monotonic() - began, 3)}
+        yield unit, partial(_write, run, forward, unit, values, work)
+        began = time.monotonic()
 
 
 def _places(plan: Plan, model: ModelPlan, unit: Unit) -> dict[tuple[str, str], Block]:
@@ -125,7 +129,9 @@ def _write_copy(run: Run, model: ModelPlan, unit: Unit) -> dict[str, Any]:
     return {"batch_splits": []}
 
 
-def _write(run: Run, forward: Forward, unit: Unit, values: Values) -> dict[str, Any]:
+def _write(
+    run: Run, forward: Forward, unit: Unit, values: Values, work: Mapping[str, float]
+) -> dict[str, Any]:
     """Write a unit; where others have layers of it, together with them."""
     sums, facts = _write_layers(run, forward.plan, unit, values, forward.parts), dict[str, Any]()
     if forward.crew is not None:
@@ -135,7 +141,7 @@ def _write(run: Run, forward: Forward, unit: Unit, values: Values) -> dict[str, 
         facts["processes"] = [forward.crew.made_by(), *(receipt.made_by for receipt in receipts)]
         facts[OF_OTHERS] = tuple(entry for receipt in receipts for entry in receipt.files)
     npz.save(run.root / paths.column_sums(forward.plan.name, unit.start, unit.stop), sums)
-    return {"batch_splits": [], "strategy": forward.strategy, **facts}
+    return {"batch_splits": splits.of_unit(run, unit), "strategy": forward.strategy, **work, **facts}
 
 
 def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:
@@ -143,12 +149,12 @@ def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:
     assert forward.crew is not None
     name, places = forward.plan.name, _places(run.plan, forward.plan, unit)
     sums = _write_layers(run, forward.plan, unit, values, forward.parts)
-    files = [
+    written = [
         paths.activation_shard(name, places[key].group, position, places[key].shard)
         for key, part in forward.parts.items()
         for position in part.positions
     ]
-    forward.crew.send(unit, sums, run.records(unit.stage).entries(files))
+    forward.crew.send(unit, sums, run.records(unit.stage).entries(written))
     faults.reached("part-written", stage=unit.stage, index=unit.index, key=unit.key)
 
 
@@ -163,14 +169,21 @@ def _write_layers(
         where = f"model '{model.name}', {site}/{pooling}"
         first = parts[site, pooling].positions.start if parts else 0
         activations.write(store, place.group, place.start, block, where, first)
-        stored = (layer.astype(model.store_dtype, copy=False) for layer in block)
-        sums[sums_key(site, pooling)] = np.stack([layer.sum(axis=0, dtype=np.float64) for layer in stored])
+        of_layers = files.at_once(partial(_column_sum, layer, model.store_dtype) for layer in block)
+        sums[sums_key(site, pooling)] = np.stack(of_layers)
     return sums
 
 
 def sums_key(site: str, pooling: str) -> str:
     """Name of a representation in the files of column sums."""
     return paths.group(site, pooling).replace("/", "|")
+
+
+def _column_sum(layer: npt.NDArray[np.floating], store_dtype: str) -> npt.NDArray[np.float64]:
+    """Of the points as they are stored."""
+    stored = layer.astype(store_dtype, copy=False)
+    total: npt.NDArray[np.float64] = stored.sum(axis=0, dtype=np.float64)
+    return total
 
 
 def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDArray[np.float64]:

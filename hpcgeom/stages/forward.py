@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom import trace
+from hpcgeom.catalog.families import FAMILIES, ModelFacts, facts_of, read_facts
 from hpcgeom.errors import InputError
 from hpcgeom.plan.plan import ModelPlan, Representation
-from hpcgeom.stages import inputs
+from hpcgeom.stages import inputs, splits
 from hpcgeom.stages.contents import Contents
 from hpcgeom.stages.requests import request_of, settings_of
 from hpcgeom.stages.run import Run
@@ -20,7 +24,7 @@ from hpcgeom.stages.together import Crew
 from hpcgeom.types import WHOLE, Unit
 
 if TYPE_CHECKING:
-    from hpcgeom.models import Encoding, OpenModel
+    from hpcgeom.models import Encoding, OpenModel, TokenBatch
     from hpcgeom.models.details import Details
     from hpcgeom.models.pipeline import PipelinedModel
 
@@ -83,11 +87,12 @@ class Forward:
     """
 
     def __init__(self, run: Run, model: ModelPlan, crew: Crew | None = None) -> None:
-        from hpcgeom.models import Pipeline, chosen_device, encoder_of, open_model
+        from hpcgeom.models import Pipeline, chosen_device, encoder_of, gemm_flops_per_s, open_model
 
         self.plan, self.crew = model, crew
         self._order("open", model=model.name)
         manifest = inputs.manifest_of(run)
+        self._run = run
         request, device = request_of(run.plan, model, manifest), chosen_device()
         self._model: OpenModel
         if crew is None:
@@ -98,7 +103,10 @@ class Forward:
         else:
             part = Pipeline().open_model(request, crew.peers, device, run.plan.threads)
             self.strategy, self._model, self.parts = "pipeline", part, _parts_of(part, model)
+        self._device = device
         self._encoder = encoder_of(request, settings_of(manifest))
+        self._facts = _facts_of(model)
+        self._gemm_flops_per_s = 0.0 if self._facts is None else gemm_flops_per_s(device, model.dtype)
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)
         self.sequences, self._batch = inputs.read_sequences(run, model.name)
@@ -128,26 +136,49 @@ class Forward:
         InputError
             A sample does not suit the model, has changed, or gives a value that is not finite.
         """
-        from hpcgeom.models import NonFiniteActivation, pad
+        from hpcgeom.models import NonFiniteActivation, Pieces, read_ahead
 
         self._order("run", units=[unit.index for unit in units])
         scratch, whole_set = None, list(units)
         if self.strategy == "stream":
             self._scratch.forget_recorded()
             scratch, whole_set = self._scratch.of(units)
-        planned = [(unit, members) for unit in whole_set for members in self._batches(unit)]
-        batches = (pad(self.encodings(each), self._encoder.pad_id) for _, each in planned)
-        found = self._model.run(batches, scratch)
+        planned = [(unit, *each) for unit in whole_set for each in enumerate(self._batches(unit))]
+        batches = read_ahead(self._padded(members) for _, _, members in planned)
+        known = splits.of_batches(self._run, [(unit, number) for unit, number, _ in planned])
+        pieces = Pieces(partial(self._model.run, scratch=scratch), self.plan.name, self._device)
         try:
-            for (unit, members), pooled in zip(planned, found, strict=True):
+            for (unit, _, members), pooled in zip(planned, pieces.run(batches, known), strict=True):
                 if unit in units:
                     yield Pass(unit, members, pooled)
         except NonFiniteActivation as error:
-            row = self.sequences.row[planned[error.batch][1][error.row]]
+            row = self.sequences.row[planned[error.batch][2][error.row]]
             raise InputError(
                 f"model '{self.plan.name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
                 "dataset.exclude, or choose a wider dtype"
             ) from error
+
+    def work_of(self, unit: Unit) -> dict[str, float]:
+        """What the forward passes of a unit are: facts for its record.
+
+        `flops` is that of real tokens, without padding; left out where the sizes of the model are not known.
+        `gemm_flops_per_s` is what this process reaches on one large product alone, times the processes that
+        run the model together.
+        """
+        first, last = np.searchsorted(self.sequences.row, (unit.start, unit.stop))
+        lengths = self.sequences.n_tokens[first:last]
+        found: dict[str, float] = {"n_tokens": int(lengths.sum())}
+        if self._facts is None:
+            return found
+        flops = sum(self._facts.forward_flops(length, length) for length in lengths.tolist())
+        n_processes = 1 if self.crew is None else self.crew.peers.n_processes
+        return {**found, "flops": flops, "gemm_flops_per_s": n_processes * self._gemm_flops_per_s}
+
+    def _padded(self, members: npt.NDArray[np.intp]) -> TokenBatch:
+        from hpcgeom.models import pad
+
+        with trace.span("read", n_sequences=len(members)):
+            return pad(self.encodings(members), self._encoder.pad_id)
 
     def _batches(self, unit: Unit) -> Iterator[npt.NDArray[np.intp]]:
         """Positions in `sequences` of what shares a forward pass."""
@@ -195,6 +226,15 @@ class Forward:
                 )
             found.append(own[window])
         return found
+
+
+def _facts_of(model: ModelPlan) -> ModelFacts | None:
+    """Sizes of a model of the catalogue; None for a user's module."""
+    if model.family not in FAMILIES:
+        return None
+    if model.config is not None:
+        return facts_of(model.config, model.family, f"the configuration of '{model.name}'")
+    return read_facts(Path(model.folder), model.family)
 
 
 def _parts_of(model: PipelinedModel, plan: ModelPlan) -> dict[tuple[str, str], Part]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-from hpcgeom import interrupts
+from hpcgeom import interrupts, trace
 
 
 class Writer:
@@ -42,4 +42,5 @@ class Writer:
         """Wait until all is written; raises what the last call raised."""
         writing, self._writing = self._writing, None
         if writing is not None:
-            writing.result()
+            with trace.span("wait"):
+                writing.result()

@@ -6,6 +6,7 @@ Where every token is a point, each unit has a group of its own: units have diffe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import zarr
 
 from hpcgeom.errors import InputError
-from hpcgeom.store import arrays
+from hpcgeom.store import arrays, files, shards
 from hpcgeom.store.axes import Group, create_axes
 from hpcgeom.store.records import damaged_store
 from hpcgeom.store.variables import ACTIVATIONS
@@ -70,9 +71,9 @@ def write(
     Parameters
     ----------
     start
-        Where they begin in the group's array.
+        Where they begin in the group's array: with a shard.
     block
-        (layers, points, features).
+        (layers, points, features): those of one shard of each layer, or fewer where the array ends.
     where
         What is written, for the error.
     first_layer
@@ -91,9 +92,16 @@ def write(
             f"{where}: layer position {first_layer + layer} holds {largest:.4g}, more than "
             f"float16 storage can keep ({FLOAT16_LIMIT:.0f}): set representations.store_dtype to float32"
         )
-    for position in range(block.shape[0]):
+    _, shard_rows, _ = array.shards
+    folder = store / group / "activations" / "c"
+
+    def write_layer(position: int) -> None:
         rows = block[position].astype(array.dtype, copy=False)
-        array[first_layer + position, start : start + block.shape[1], :] = rows
+        shards.write_shard(
+            folder / f"{first_layer + position}/{start // shard_rows}/0", rows, shard_rows, array.chunks[1]
+        )
+
+    files.at_once(partial(write_layer, position) for position in range(block.shape[0]))
 
 
 class LayerRows:

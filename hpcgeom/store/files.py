@@ -7,16 +7,23 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import google_crc32c
+import numpy as np
 
 from hpcgeom.errors import ResourceError
 
+T = TypeVar("T")
 _READ_BYTES = 4 * 2**20
+_HASHED_BYTES = 2**18  # stays in the cache between the two checksums
+MAX_THREADS = 4
+"""Files that are written or read at once; more do not make a disk faster."""
 
 
 def checksums_of(path: Path) -> tuple[str, str]:
@@ -26,10 +33,12 @@ def checksums_of(path: Path) -> tuple[str, str]:
     second checksum tells chunks from each other.
     """
     crc32c, sha256 = 0, hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            crc32c = google_crc32c.extend(crc32c, chunk)
-            sha256.update(chunk)
+    view = memoryview(bytearray(_HASHED_BYTES))
+    buffer = np.frombuffer(view, np.uint8)  # the same bytes: google_crc32c takes no memoryview
+    with path.open("rb", buffering=0) as file:
+        while n_read := file.readinto(view):
+            crc32c = google_crc32c.extend(crc32c, buffer[:n_read])
+            sha256.update(view[:n_read])
     return f"{crc32c:08x}", sha256.hexdigest()
 
 
@@ -86,25 +95,33 @@ def write_json(path: Path, value: Any) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a folder's names durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(folder)
+
+
+def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
+    """What some calls that write or read files return, in order; several are made at a time.
+
+    Raises what the first of them raises that fails, when all are over.
+    """
+    n_threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="hpcgeom-files") as threads:
+        return [made.result() for made in [threads.submit(call) for call in calls]]
 
 
 def sync_files(paths: Iterable[Path]) -> None:
     """Make files, and the names that lead to them, durable."""
-    folders: set[Path] = set()
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        folders.update((path.parent, path.parent.parent))
-    for folder in folders:
+    files = list(paths)
+    at_once(partial(_sync, path) for path in files)
+    for folder in {folder for path in files for folder in (path.parent, path.parent.parent)}:
         sync_folder(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def files_below(root: Path, owned: Iterable[str]) -> list[str]:

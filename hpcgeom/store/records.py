@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class Records:
     def entries(self, names: Collection[str]) -> tuple[FileEntry, ...]:
         """Make files durable, and say what they are."""
         files.sync_files(self.run / name for name in names)
-        return tuple(FileEntry.of(self.run, name) for name in names)
+        return tuple(files.at_once(partial(FileEntry.of, self.run, name) for name in names))
 
     def write(
         self,
@@ -214,7 +215,8 @@ class Records:
         record = self.load(unit)
         if record is None:
             return []
-        found = [fault for entry in record.files if (fault := entry.fault(self.run))]
+        faults = files.at_once(partial(entry.fault, self.run) for entry in record.files)
+        found = [fault for fault in faults if fault]
         promised = {entry.path for entry in record.files}
         found += [
             f"{name} is not in the record of the unit that owns it"

@@ -18,7 +18,7 @@ COMMANDS = {
     "prepare": ["-m --manifest*", "--run-dir"],
     "run": [
         *("-m --manifest*", "--run-dir", "--workers", "--reuse", "--dask", "--strategy", "--host-memory-gb"),
-        "--allow-code-change",
+        *("--allow-code-change", "--profile-trace"),
     ],
     "submit": [
         *("-m --manifest*", "-p --profile", "--run-dir", "--reuse", "--dry-run", "--samples", "--length"),

@@ -7,13 +7,23 @@ import numpy as np
 import pytest
 import torch
 from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.esm import modeling_esm
 
 from hpcgeom.catalog.sites import SITES
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.models import Reading, TokenBatch, model_limits
+from hpcgeom.models.families.esm2 import Intermediate
 
 MASK_TOKEN, PAD_TOKEN = 4, 0
 STAR = "encoder.layer.*.attention.self.rotary_embeddings.inv_freq"
+
+
+def test_the_gelu_of_one_pass_is_the_one_that_is_spelled_out(monkeypatch):
+    monkeypatch.undo()  # of what all tests of models have
+    dense, hidden = torch.nn.Linear(64, 256), 4 * torch.randn(3, 50, 64, generator=torch.manual_seed(0))
+    with torch.inference_mode():
+        expected = modeling_esm.gelu(dense(hidden))
+        torch.testing.assert_close(Intermediate(dense)(hidden), expected, rtol=0, atol=2e-6)
 
 
 @pytest.fixture(scope="module")

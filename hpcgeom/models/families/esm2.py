@@ -56,6 +56,23 @@ UNUSED = (
 OPTIONAL = (r"(^|\.)rotary_embeddings\.inv_freq$",)
 
 
+class Intermediate(torch.nn.Module):
+    """First half of the MLP of a block, its GELU in one pass.
+
+    transformers spells the formula out, in five passes over the widest activations of the model, which take
+    a seventh of the whole time. In float32 the two differ by at most 2e-6; in bfloat16 this one is nearer to
+    the formula, as it rounds once.
+    """
+
+    def __init__(self, dense: torch.nn.Linear) -> None:
+        super().__init__()
+        self.dense = dense
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) to (B, T, mlp_width)."""
+        return torch.nn.functional.gelu(self.dense(hidden))
+
+
 def limits(request: ModelRequest) -> Limits:
     """Vocabulary of the config.json of `request`; rotary positions have no end."""
     return Limits(int(_config(request).vocab_size))
@@ -75,6 +92,8 @@ def build(request: ModelRequest) -> Skeleton:
         model = EsmForMaskedLM(config) if request.needs_head else EsmModel(config, add_pooling_layer=False)
         base = model.esm if request.needs_head else model
         base.contact_head = torch.nn.Identity()
+        for block in base.encoder.layer:
+            block.intermediate = Intermediate(block.intermediate.dense)
         return model  # type: ignore[no-any-return]
 
     heads = config.num_attention_heads

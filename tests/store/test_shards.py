@@ -1,0 +1,58 @@
+"""Shards that are written straight are, byte by byte, those that Zarr writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcgeom.store import arrays
+from hpcgeom.store.shards import write_shard
+from hpcgeom.store.variables import ACTIVATIONS
+
+
+def lay_out(folder, n_rows: int, shard: int, chunk: int, width: int, dtype: str) -> zarr.Array:
+    def build(root: zarr.Group) -> None:
+        shape, shards, chunks = (2, n_rows, width), (1, shard, width), (1, chunk, width)
+        arrays.create_array(root, "a", ACTIVATIONS["activations"], shape, shards, chunks, dtype)
+
+    arrays.lay_out(folder, build)
+    return arrays.open_array(folder, "a")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n_rows=st.integers(1, 70),
+    n_chunks=st.integers(1, 6),
+    chunk=st.sampled_from([1, 2, 4, 8]),
+    width=st.integers(1, 5),
+    dtype=st.sampled_from(["float32", "float16"]),
+)
+def test_every_byte_is_the_one_that_zarr_writes(tmp_path_factory, n_rows, n_chunks, chunk, width, dtype):
+    folder, shard = tmp_path_factory.mktemp("shards"), n_chunks * chunk
+    array = lay_out(folder / "zarr", n_rows, shard, chunk, width, dtype)
+    values = np.random.default_rng(0).standard_normal((n_rows, width)).astype(dtype)
+    for number, start in enumerate(range(0, n_rows, shard)):
+        rows = values[start : start + shard]
+        array[1, start : start + shard, :] = rows
+        write_shard(folder / f"{number}", rows, shard, chunk)
+        assert (folder / f"{number}").read_bytes() == (folder / f"zarr/a/c/1/{number}/0").read_bytes()
+
+
+def test_rows_that_do_not_lie_together_are_written_in_their_order(tmp_path):
+    array = lay_out(tmp_path / "zarr", 8, 8, 4, 3, "float32")
+    values = np.arange(48, dtype=np.float32).reshape(3, 16).T[::2]
+    write_shard(tmp_path / "zarr/a/c/0/0/0", values, 8, 4)
+    np.testing.assert_array_equal(array[0], values)
+
+
+def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
+    def fail(*_: object) -> int:
+        raise OSError("the test breaks it")
+
+    monkeypatch.setattr("google_crc32c.value", fail)
+    with pytest.raises(OSError, match="the test breaks it"):
+        write_shard(tmp_path / "0", np.zeros((2, 2), np.float32), 2, 2)
+    assert list(tmp_path.iterdir()) == []
