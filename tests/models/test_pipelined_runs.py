@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from test_models_end_to_end import write_manifest, write_texts
 
 from hpcgeom.api.job import run_task
+from hpcgeom.api.strategies import Resources
 from hpcgeom.errors import IncompleteError, InputError
 from hpcgeom.manifest import load_manifest
 from hpcgeom.stages.prepare import prepare
@@ -43,7 +44,7 @@ def extracted(folder: Path, source: Path, strategy: str, **changes: str) -> Path
     manifest = write_manifest(folder, model, **changes)
     root = folder / strategy
     prepare(load_manifest(manifest), root)
-    run_task(root, "extract", processes=2 if strategy == "pipeline" else 1)
+    run_task(root, "extract", resources=Resources(2 if strategy == "pipeline" else 1))
     return root
 
 
