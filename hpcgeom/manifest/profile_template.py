@@ -69,7 +69,8 @@ extract:                         # the forward passes: an array for each model
   jobs: 8                        # the most elements over which a model's units are spread
   units_per_job: null            # or instead of jobs: units of one element
   jobs_at_once: 256              # elements of an array that run at the same time
-  processes: 1                   # of one job, each of which does units of its own
+  processes: 1                   # of one job on a node, each of which does units of its own
+  nodes: 1                       # of one job whose processes run a model together (strategy: pipeline)
 
 search:                          # the neighbors
   partition: null

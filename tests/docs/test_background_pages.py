@@ -18,7 +18,7 @@ PAGES = ("paper", "lab", "lecture", "gpt2", "small_transformer", "homology")
 EXAMPLES = ROOT / "docs" / "examples"
 
 
-SLOW_PAGES = ("paper", "lab", "lecture", "small_transformer", "homology")
+SLOW_PAGES = ("paper", "lab", "lecture", "gpt2", "small_transformer", "homology")
 
 
 @pytest.fixture(params=PAGES)

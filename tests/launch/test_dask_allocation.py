@@ -145,6 +145,7 @@ def test_all_connections_need_the_certificate(running):
             pass
 
 
+@pytest.mark.slow
 def test_the_command_of_the_step_spreads_the_workers_and_outlives_those_that_die(job, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
     monkeypatch.setattr(dask_allocation, "_nodes_left", lambda at_first: 2)
@@ -157,6 +158,7 @@ def test_the_command_of_the_step_spreads_the_workers_and_outlives_those_that_die
     assert arguments[arguments.index("--interface") + 1] == "lo"
 
 
+@pytest.mark.slow
 def test_killed_workers_and_a_killed_step_are_started_again_and_every_result_comes(job):
     with job.cluster() as client:
         found = []
@@ -219,6 +221,7 @@ def test_an_interface_that_the_node_does_not_have_is_refused(job):
         pass
 
 
+@pytest.mark.slow
 def test_an_error_in_the_body_ends_the_workers_in_the_middle_of_their_tasks(job):
     begun = time.monotonic()
 

@@ -55,7 +55,7 @@ def kill_and_go_on(finished, folder, workers: int, n_kills: int, seed: int) -> i
     return n_directories
 
 
-@pytest.mark.parametrize("n_kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_kills_at_random_moments_end_in_the_stores_of_an_undisturbed_run(finished, tmp_path, n_kills):
     kill_and_go_on(finished, tmp_path, workers=1, n_kills=n_kills, seed=2024)
 

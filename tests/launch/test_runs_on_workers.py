@@ -58,6 +58,7 @@ class Killer(threading.Thread):
             time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_does_a_unit_costs_nothing_but_time(finished, tmp_path):
     killer = Killer(tmp_path / "run", "search")
     killer.start()

@@ -145,7 +145,8 @@ def test_after_the_driver_is_killed_resume_goes_on(run, mode):
     run.finish_here()
 
 
-@pytest.mark.parametrize("mode", ["allocation", pytest.param("jobqueue", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["allocation", "jobqueue"])
 def test_a_driver_that_is_requeued_goes_on_by_itself(run, mode):
     run.faults.hold("tile")
     run.submit_from_search(**workers(mode))

@@ -29,6 +29,7 @@ def counts(status: dict) -> dict[str, tuple[int, int, int, int]]:
     return {stage["stage"]: tuple(stage[key] for key in keys) for stage in status["stages"]}
 
 
+@pytest.mark.slow
 def test_a_cancelled_element_is_named_and_resume_submits_what_it_lacked(lab, tmp_path):
     run = with_more_samples(lab, tmp_path, 600, ONE_UNIT_EACH)
     run.faults.hold(SECOND)

@@ -65,6 +65,7 @@ def test_without_accounting_a_submitted_run_ends_as_run_does(lab_without_account
     )
 
 
+@pytest.mark.slow
 def test_two_submissions_at_once_and_one_more_do_every_unit_once(run):
     run.lab.partition_down("main")
     processes = [run.start(*run.words) for _ in range(2)]

@@ -197,6 +197,7 @@ def test_what_arrays_do_not_hold_is_not_measured_between_layers(options, message
         hg.measure(distances=distances, **options)
 
 
+@pytest.mark.slow
 def test_numbers_between_layers_do_not_depend_on_the_number_of_workers(root, tmp_path):
     arrays_run.write_clouds(tmp_path)
     manifest = arrays_run.write_manifest(tmp_path, geometry=GEOMETRY)

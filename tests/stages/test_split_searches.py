@@ -207,6 +207,7 @@ def test_the_layer_is_accounted_for_by_the_certificates_of_its_shards(finished, 
         assert certificate["certified"] + certificate["recomputed"] == certificate["n_distinct"]
 
 
+@pytest.mark.slow
 def test_lists_of_a_split_search_are_taken_over_and_parts_are_not(finished, split, unmerged, tmp_path):
     manifest, root = split
     heard = arrays_run.Heard()

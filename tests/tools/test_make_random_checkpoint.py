@@ -83,6 +83,7 @@ def test_a_model_of_the_catalogue_with_other_settings(tool):
     assert tool.config_of("igpt-xl", {"n_head": 24})[1]["n_head"] == 24
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_config_json(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(LLAMA))
     command = [
