@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from hpcgeom.api.job_status import SCHEMA, ElementReport, JobReport, RunReport, StageReport
+from hpcgeom.api.job_status import SCHEMA, ElementReport, JobReport, RunReport, SpeedReport, StageReport
 from hpcgeom.cli.commands import schema
 from hpcgeom.launch.slurm.states import JobState, State
 from hpcgeom.plan.units import STAGES
@@ -19,6 +19,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(en
 SECTIONS = {
     RunReport: "## The object",
     StageReport: "### One of `stages`",
+    SpeedReport: "### One of `speeds`",
     JobReport: "### One of `jobs`",
     ElementReport: "### One of `failed`",
 }

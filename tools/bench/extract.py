@@ -97,10 +97,10 @@ def encode(encoder: Any, sequences: dict[str, str], members: np.ndarray) -> Any:
 
 def by_hpcgeom(_: Path, folder: Path, threads: int) -> Run:
     """As the stage `extract` does it, without the files."""
-    from hpcgeom.models import Pieces, open_model, read_ahead
+    from hpcgeom.models import Pieces, Replicate, read_ahead
 
     request, encoder = request_of(folder)
-    pieces = Pieces(open_model(request, "replicate", "cpu", threads).run, "esm2", "cpu")
+    pieces = Pieces(Replicate().open_model(request, threads=threads).run, "esm2", "cpu")
 
     def run(sequences: dict[str, str]) -> np.ndarray:
         values = np.empty((len(sequences), LAYERS + 1, WIDTH), np.float32)
