@@ -72,7 +72,7 @@ def test_a_killed_run_of_two_processes_goes_on_and_is_that_of_one(replicated, be
     monkeypatch.delenv("HPCGEOM_TEST_HOOK")
     root = folder / "pipeline"
     assert [unit.index for unit in Run(root).missing("extract")] == [2]
-    run_task(root, "extract", processes=2)
+    run_task(root, "extract", resources=Resources(2))
     assert differences(replicated, root) == []
     assert verify(root).damaged == {}
     for index in range(3):
@@ -139,5 +139,5 @@ def test_a_run_that_is_told_to_end_ends_with_all_its_processes(replicated, bert_
     for note in notes:
         assert not Path(f"/proc/{note['pid']}").exists()
     assert not list((root / "records").rglob("*.lease"))
-    run_task(root, "extract", processes=2)
+    run_task(root, "extract", resources=Resources(2))
     assert differences(replicated, root) == []
