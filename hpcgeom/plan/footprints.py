@@ -125,7 +125,7 @@ def _stream(needs: Needs, n: int) -> _Load:
 
 def _dispatch(needs: Needs, n: int) -> _Load:
     del n
-    part = max(needs.block, needs.around) if needs.n_blocks else needs.weights
+    part = needs.block + needs.around if needs.n_blocks else needs.weights
     return _Load(part, part, 2 * needs.hidden, needs.read, needs.pooled)
 
 
