@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from hpcgeom import trace
+from hpcgeom.models.host_memory import large_pages
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.weight_reader import FLOATS, WeightReader
 from hpcgeom.models.weights import Placement
@@ -81,7 +82,7 @@ class BlockWeights:
         names = [parameter.name for block in self._blocks for parameter in block]
         self._reader = WeightReader({name: placement.stored[name] for name in names}, device)
         n_bytes = max((block[-1].end for block in self._blocks if block), default=0)
-        self._free = [torch.empty(n_bytes, dtype=torch.uint8, device=device) for _ in range(2)]
+        self._free = [_memory(n_bytes, device) for _ in range(2)]
         self._here: _Loading | None = None
         self._coming: _Loading | None = None
         self.n_wanted = len(blocks)
@@ -166,6 +167,12 @@ def _parameters_of(
                 found[-1].append(_Parameter(name, owners, target, offset))
                 offset = -(-found[-1][-1].end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
     return found
+
+
+def _memory(n_bytes: int, device: torch.device) -> torch.Tensor:
+    if device.type == "cpu":
+        return large_pages(n_bytes)
+    return torch.empty(n_bytes, dtype=torch.uint8, device=device)
 
 
 def _owner(model: torch.nn.Module, name: str) -> tuple[torch.nn.Module, str]:

@@ -51,23 +51,28 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_at(descriptor: int, raw: Bytes, offset: int, path: Path) -> None:
+def read_at(descriptor: int, raw: Bytes, offset: int, path: Path, needed: int | None = None) -> None:
     """Fill `raw` with the bytes of a file from `offset` on.
+
+    Parameters
+    ----------
+    needed
+        How many bytes must be there, where the file may end before `raw` does; all of them if None.
 
     Raises
     ------
     InputError
         The file cannot be read, or ends before that.
     """
-    n_read = 0
-    while n_read < len(raw):
+    n_read, needed = 0, len(raw) if needed is None else needed
+    while n_read < needed:
         try:
             n_new = os.preadv(descriptor, [raw[n_read:].data], offset + n_read)
         except OSError as error:
             raise InputError(f"{path} cannot be read at byte {offset + n_read}: {error.strerror}") from error
         if n_new == 0:
             raise InputError(
-                f"{path} ends at byte {offset + n_read}; expected {len(raw) - n_read} more: it was cut off "
+                f"{path} ends at byte {offset + n_read}; expected {needed - n_read} more: it was cut off "
                 "since it was opened, fetch it again"
             )
         n_read += n_new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -51,6 +52,37 @@ def test_files_of_another_type_are_cast_as_replicate_casts_them(gpt2, tmp_path, 
     monkeypatch.setattr("hpcgeom.models.weight_reader.STAGED_BYTES", 64)  # a tensor comes in many pieces
     folder = tiny.rewritten(gpt2, tmp_path / "cast", lambda t: {k: v.to(stored) for k, v in t.items()})
     request, batches = request_of("gpt2", folder, dtype=dtype), batches_of("gpt2")
+    check_equal(list(streamed(request).run(batches)), replicated(request, batches))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_files_larger_than_the_memory_are_read_past_the_page_cache(gpt2, dtype, monkeypatch):
+    monkeypatch.setattr("hpcgeom.models.weight_reader.CACHED_SHARE", 0.0)
+    monkeypatch.setattr("hpcgeom.models.weight_reader.STAGED_BYTES", 4096)
+    opened, real = [], os.open
+
+    def note(path, flags, *rest):
+        opened.append((str(path), bool(flags & os.O_DIRECT)))
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", note)
+    request, batches = request_of("gpt2", gpt2, dtype=dtype), batches_of("gpt2")
+    model = streamed(request)
+    assert (str(gpt2 / "model.safetensors"), True) in opened
+    check_equal(list(model.run(batches)), replicated(request, batches))
+
+
+def test_a_file_system_without_such_reads_gives_the_same(gpt2, monkeypatch):
+    monkeypatch.setattr("hpcgeom.models.weight_reader.CACHED_SHARE", 0.0)
+    real = os.open
+
+    def refuse(path, flags, *rest):
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    request, batches = request_of("gpt2", gpt2), batches_of("gpt2")
     check_equal(list(streamed(request).run(batches)), replicated(request, batches))
 
 

@@ -189,7 +189,10 @@ def report(model: str, found: dict[str, float], read_s: float, rates: list[Rate]
 
 
 def main() -> None:
-    """Make the weights, measure, and print."""
+    """Make the weights, measure, and print; new memory comes in large pages, for the products too."""
+    if "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the weights are, or will be")
     parser.add_argument("--model", default=MODEL, help="another ESM-2 of the catalogue, for a shorter run")
