@@ -121,7 +121,7 @@ class PooledSink:
         shape = (len(self.readings[site].layers), *point.shape)
         rows = self._pooled.get((site, pooling))
         if rows is None:
-            rows = self._pooled[site, pooling] = point.new_empty(shape)
+            rows = self._pooled[site, pooling] = _empty_like(point, shape)
         if rows.shape != shape:
             first = next(name for (known, _), name in self._read_by.items() if known == site)
             raise InputError(
@@ -198,3 +198,10 @@ def _are_finite(values: npt.NDArray[np.float32]) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum()
     return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
+
+
+def _empty_like(point: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A tensor to fill, beside `point`; on a CPU from NumPy, whose large pages take a third of the time."""
+    if point.device.type == "cpu" and point.dtype == torch.float32:
+        return torch.from_numpy(np.empty(shape, np.float32))
+    return point.new_empty(shape)
