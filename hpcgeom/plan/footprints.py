@@ -154,6 +154,8 @@ def _footprint(needs: Needs, strategy: str, devices: Devices) -> Footprint:
         n = max(1, min(n, needs.n_blocks))  # each has a block at least
     load = _LOADS[strategy](needs, n)
     computing = load.weights + needs.working + load.travelling + load.read
+    if writes_beside(strategy, devices):
+        load = replace(load, pooled=2 * load.pooled)
     if devices.has_gpus:
         host = HOST_OF_GPU_BYTES + load.pooled + max(load.staged + load.travelling, needs.drawn)
         found = Footprint(strategy, n, GPU_BYTES + computing, BYTES_OF_PROCESS + host, load.weights)
@@ -162,6 +164,14 @@ def _footprint(needs: Needs, strategy: str, devices: Devices) -> Footprint:
         host = computing + load.pooled + max(load.staged, needs.drawn - load.weights)
         found = Footprint(strategy, n, None, BYTES_OF_PROCESS + host, load.weights)
     return replace(found, problem=_cannot(needs, strategy, devices) or _does_not_fit(found, devices))
+
+
+def writes_beside(strategy: str, devices: Devices) -> bool:
+    """Whether a unit is written while the next one is worked out, so that the points of two are held.
+
+    A whole model on a CPU has no use for it: the cores are busy.
+    """
+    return strategy == "pipeline" or (strategy == "replicate" and devices.has_gpus)
 
 
 def _cannot(needs: Needs, strategy: str, devices: Devices) -> str:

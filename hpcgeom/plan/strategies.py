@@ -11,12 +11,14 @@ from typing import Any
 
 from hpcgeom.errors import InputError
 from hpcgeom.manifest.sections import Manifest
-from hpcgeom.plan.footprints import Devices, Footprint, footprints
+from hpcgeom.plan.footprints import Devices, Footprint, footprints, writes_beside
 from hpcgeom.plan.needs import Needs, needs_of
 from hpcgeom.plan.plan import Plan
 from hpcgeom.types import Means
 
 AUTO = "auto"
+UNITS_OF_A_SET = 4
+"""Units that are done together where each is written while the next one is worked out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Choice:
                 return Means("dispatch", None, None if spare is None else spare + found.weights_bytes)
             on_gpu = devices.gpu_bytes - found.gpu_bytes + found.weights_bytes
             return Means("dispatch", on_gpu, self._spare_bytes)
-        return Means(found.strategy)
+        return Means(found.strategy, n_units=UNITS_OF_A_SET if writes_beside(found.strategy, devices) else 1)
 
     @property
     def _spare_bytes(self) -> int | None:

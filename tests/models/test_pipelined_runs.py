@@ -59,6 +59,7 @@ def replicated(bert_folder, tmp_path_factory):
     return extracted(folder, bert_folder, "replicate")
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_two_processes_goes_on_and_is_that_of_one(replicated, bert_folder, monkeypatch):
     folder = replicated.parent
     monkeypatch.setenv("HPCGEOM_TEST_HOOK", "test_pipelined_runs:kill_once")

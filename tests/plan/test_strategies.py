@@ -43,6 +43,25 @@ def gpus(n, gb, host_gb=None):
 
 
 @pytest.mark.parametrize(
+    ("devices", "strategy", "writes_beside"),
+    [
+        (gpus(1, 24, 64), "replicate", True),
+        (Devices(1, None, 64 * GIB), "replicate", False),
+        (Devices(2, None, 64 * GIB), "pipeline", True),
+    ],
+)
+def test_units_are_written_beside_where_there_is_memory_for_the_points_of_two(
+    devices, strategy, writes_beside
+):
+    larger = choose("m", replace(LARGE, pooled=2 * GIB), strategy, devices).footprint
+    chosen = choose("m", LARGE, strategy, devices)
+    share = 5 if strategy == "pipeline" else 10  # of ten blocks
+    of_points = (larger.host_bytes - chosen.footprint.host_bytes) / (GIB * share / 10)
+    assert of_points == pytest.approx(2 if writes_beside else 1, rel=0.2)
+    assert (chosen.means().n_units > 1) == writes_beside
+
+
+@pytest.mark.parametrize(
     ("devices", "expected"),
     [
         (gpus(1, 24), "replicate"),

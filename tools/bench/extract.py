@@ -1,7 +1,7 @@
 """Extraction of all layers of ESM-2 35M against fair-esm and a loop over transformers: speed and memory.
 
-    python tools/bench/extract.py                             # about 4 minutes on two cores
-    python tools/bench/extract.py --proteins 200 --threads 1  # the goal's size: about 20 minutes
+    python tools/bench/extract.py
+    python tools/bench/extract.py --proteins 200 --threads 1
 
 Random proteins of lengths like those of UniRef50 (lognormal, median 300, at most 1022), sorted by length, in
 batches of a number of tokens; random weights, the same for all, in float32 with equal threads and inference
