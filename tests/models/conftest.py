@@ -111,7 +111,7 @@ def padded_batch(request) -> TokenBatch:
 
 
 def pool_in_float64(hidden_BTD: np.ndarray, batch: TokenBatch, pooling: str) -> np.ndarray:
-    """The poolings as design.md defines them, row by row."""
+    """The poolings written out once more, row by row."""
     points = []
     for hidden, mask, special in zip(hidden_BTD, batch.attention_mask, batch.special_mask, strict=True):
         real = np.flatnonzero(mask)
