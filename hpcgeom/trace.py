@@ -114,11 +114,6 @@ class _Span:
         self._writer.add(self._kind, self._began_ns, time.monotonic_ns(), self._about)
 
 
-def enabled() -> bool:
-    """Whether spans are written."""
-    return _writer is not None
-
-
 def start(folder: Path) -> None:
     """Write the spans of this process, and of all that it starts from now on, into files of `folder`."""
     os.environ[VARIABLE] = str(folder)

@@ -100,16 +100,14 @@ def test_a_span_is_written_where_its_body_fails(tracing):
 
 
 def test_nothing_is_written_before_start_or_after_stop(tmp_path):
-    assert not trace.enabled()
     with trace.span("compute"):
         pass
     trace.start(tmp_path / "spans")
-    assert trace.enabled()
+    assert trace.VARIABLE in os.environ
     late = trace.span("compute")
     trace.stop()
     with late, trace.span("compute"):
         pass
-    assert not trace.enabled()
     assert not (tmp_path / "spans").exists()
     assert trace.VARIABLE not in os.environ
 

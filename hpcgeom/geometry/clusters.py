@@ -7,7 +7,6 @@ that it has an environment of its own (``constraints-dadapy.txt``).
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.errors import InputError
+from hpcgeom.geometry import dadapy_backend
 from hpcgeom.geometry.lists import check_indices
 from hpcgeom.geometry.ratios import MIN_POINTS, Floats, read_lists
 from hpcgeom.geometry.twonn import twonn_mle
@@ -108,7 +108,14 @@ def density_peaks(
             f"and {len(distances) - lists.rows.size - lists.n_zero_distances} have no list; a density needs "
             f"neighbors at positive distances: search again among distinct points alone"
         )
-    return _cluster(_dadapy(), distances[:, : lists.length], indices, estimate.value, z, halo)
+    return _cluster(
+        dadapy_backend.load("clusters", "cluster the stored lists there"),
+        distances[:, : lists.length],
+        indices,
+        estimate.value,
+        z,
+        halo,
+    )
 
 
 def adjusted_rand(labels_a: Labels, labels_b: Labels) -> Estimate:
@@ -183,19 +190,6 @@ def _nothing(n_points: int, status: Status) -> DensityPeaks:
     nan = np.full(n_points, np.nan)
     nobody = np.full(n_points, HALO, dtype=np.int64)
     return DensityPeaks(nobody, np.empty(0, np.int64), nan, nan.copy(), np.nan, 0, status)
-
-
-def _dadapy() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module("dadapy")
-    except ImportError as error:
-        raise InputError(
-            "clusters: density peaks are found by DADApy, which cannot be imported here; install "
-            "'dadapy==0.3.4' in an environment of its own with NumPy 1 (constraints-dadapy.txt), and cluster "
-            "the stored lists there"
-        ) from error
 
 
 def _cluster(

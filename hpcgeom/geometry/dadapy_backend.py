@@ -45,8 +45,13 @@ def version() -> str:
     return installed("dadapy")
 
 
-def load() -> Any:
+def load(what: str = "backend", mend: str = "call it there, or take the backend 'native'") -> Any:
     """The module ``dadapy``.
+
+    Parameters
+    ----------
+    what, mend
+        What needs it, and what to do without it, for the message.
 
     Raises
     ------
@@ -59,8 +64,8 @@ def load() -> Any:
             return importlib.import_module("dadapy")
     except ImportError as error:
         raise InputError(
-            f"backend: DADApy cannot be imported here ({error}); expected 'dadapy==0.3.4' in {ENVIRONMENT}: "
-            f"call it there, or take the backend 'native'"
+            f"{what}: DADApy cannot be imported here ({error}); expected 'dadapy==0.3.4' in {ENVIRONMENT}: "
+            f"{mend}"
         ) from error
 
 

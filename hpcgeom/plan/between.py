@@ -76,11 +76,6 @@ def _parts(plan: Plan, site: str, pooling: str) -> Iterator[_Part]:
                 yield _Part(ALIGNMENT, name, 0, cohort.n_points, number, len(cut.parts), (a, b))
 
 
-def pairs_digest(plan: Plan, site: str, pooling: str) -> str:
-    """Identity of the counts of common neighbors between all layers at one site and pooling."""
-    return _digest(plan, site, pooling, _Part(PAIRS, "", 0, 0))
-
-
 def _digest(plan: Plan, site: str, pooling: str, part: _Part) -> str:
     geometry, here = plan.manifest["geometry"], points.members(plan, site, pooling)
     asked = {"cross_model": geometry["cross_model"], "site": site, "pooling": pooling}

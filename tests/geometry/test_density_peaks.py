@@ -153,7 +153,7 @@ def without_a_list(distances, indices):
     [
         (
             lambda: refused(),
-            r"DADApy, which cannot be imported here; install 'dadapy==0\.3\.4' in an environment",
+            r"clusters: DADApy cannot be imported here .*'dadapy==0\.3\.4' in .*: cluster the stored lists",
         ),
         (
             lambda: refused(COPIES),

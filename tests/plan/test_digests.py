@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plan_examples import ARRAYS, TEXT, changed, draft, plan_of, points, samples
 
 from hpcgeom.manifest import Manifest
-from hpcgeom.plan.between import pairs_digest
+from hpcgeom.plan.between import between_units
 from hpcgeom.plan.identity import canonical_json, digest
 from hpcgeom.plan.plan import SourceFile
 from hpcgeom.plan.units import collect_units, profile_digest
@@ -27,7 +27,7 @@ def digests(plan):
         "extract": model.extract_digest,
         "search": model.search_digest,
         "profile": profile_digest(plan, model),
-        "pairs": pairs_digest(plan, item.site, item.pooling),
+        "pairs": between_units(plan, item.site, item.pooling, 0)[0].digest,
         "collect": collect_units(plan)[0].digest,
     }
 
