@@ -7,6 +7,8 @@ import time
 
 import torch
 
+from hpcgeom.models.linears import OneDnnLinear
+
 
 def chosen_device() -> str:
     """A GPU where this process was given one (``CUDA_VISIBLE_DEVICES``, which SLURM sets); else the CPU."""
@@ -15,9 +17,9 @@ def chosen_device() -> str:
 
 
 def gemm_flops_per_s(device: str, dtype: str) -> float:
-    """Operations per second of a product of square matrices alone: what a model could at most reach here.
+    """Operations per second of a square linear layer alone: what a model could at most reach here.
 
-    The best of a few products, with the threads that torch has now; they take a tenth of a second or less.
+    The best of a few, with the threads that torch has now; they take a tenth of a second or less.
 
     Parameters
     ----------
@@ -27,12 +29,13 @@ def gemm_flops_per_s(device: str, dtype: str) -> float:
         ``float32``, ``bfloat16`` or ``float16``.
     """
     n = 512 if torch.device(device).type == "cpu" else 8192
-    a = torch.ones(n, n, dtype=getattr(torch, dtype), device=device)
+    layer = OneDnnLinear(n, n, bias=False, dtype=getattr(torch, dtype), device=device)
+    rows = torch.ones(n, n, dtype=layer.weight.dtype, device=device)
     best = float("inf")
     with torch.inference_mode():
         for _ in range(4):
             began = time.perf_counter()
-            product = a @ a
+            product = layer(rows)
             if product.is_cuda:
                 torch.cuda.synchronize(product.device)
             best = min(best, time.perf_counter() - began)

@@ -6,11 +6,9 @@ read again from the files of the weights, where they lie: no copy is made. Hooks
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +19,7 @@ from accelerate.utils import find_tied_parameters, retie_parameters
 from hpcgeom.errors import InputError
 from hpcgeom.models.checkpoint import Stored, open_safetensors
 from hpcgeom.models.families import build_with_readings, family
+from hpcgeom.models.host_memory import return_freed_memory
 from hpcgeom.models.replicate import ReplicatedModel
 from hpcgeom.models.request import ModelRequest
 from hpcgeom.models.skeletons import Skeleton
@@ -29,7 +28,6 @@ from hpcgeom.types import Means
 
 HOST, DISK = "cpu", "disk"
 _NO_LIMIT = 2**62
-_M_MMAP_THRESHOLD = -3
 
 Place = int | str
 """A GPU by its number, `HOST` or `DISK`."""
@@ -64,7 +62,7 @@ class Dispatch:
             The request, the configuration or the weights are wrong; weights without a file need the disk.
         """
         torch.set_num_threads(threads)
-        _give_freed_memory_back()
+        return_freed_memory()
         limits = family(request.family).limits(request)
         skeleton, readings = build_with_readings(request)
         gpus = [place for place in self.room if place != HOST]
@@ -73,16 +71,6 @@ class Dispatch:
         on_disk, unused = _load(skeleton, request, places)
         _attach(skeleton, places, on_disk, main)
         return ReplicatedModel(request, skeleton, limits, readings, unused, _device(main), threads)
-
-
-def _give_freed_memory_back() -> None:
-    """Let glibc take large pieces from the system, and give them back when they are freed.
-
-    Small pieces that come and go with every weight would else keep freed activations from being used again:
-    the process of a model of 16 blocks grew to three times what it held.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
 
 
 def room_of(means: Means, device: str) -> dict[Place, int]:

@@ -23,6 +23,7 @@ from hpcgeom.models.details import Details, check_one_row
 from hpcgeom.models.failures import explaining_forward, is_out_of_memory
 from hpcgeom.models.families import build_with_readings, family
 from hpcgeom.models.hooks import Sink, SiteHooks, hook_blocks, hook_embeddings, hook_modules
+from hpcgeom.models.host_memory import keep_freed_memory
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.links import Inbox, Outbox
@@ -70,6 +71,7 @@ class Pipeline:
             Another process has failed.
         """
         torch.set_num_threads(threads)
+        keep_freed_memory()
         limits = family(request.family).limits(request)
         skeleton, readings = build_with_readings(request)
         layout = _layout_of(skeleton, request)

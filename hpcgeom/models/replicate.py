@@ -17,6 +17,7 @@ from hpcgeom.models.details import Details, read_details
 from hpcgeom.models.failures import explaining_forward
 from hpcgeom.models.families import build_with_readings, family
 from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings, hook_modules
+from hpcgeom.models.host_memory import keep_freed_memory
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site
@@ -50,6 +51,7 @@ class Replicate:
             The request, the configuration or the weights are wrong.
         """
         torch.set_num_threads(threads)
+        keep_freed_memory()
         limits = family(request.family).limits(request)
         skeleton, readings = build_with_readings(request)
         unused: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from accelerate import init_empty_weights
 
 from hpcgeom.errors import InputError
 from hpcgeom.models.layout import BlockLayout
+from hpcgeom.models.linears import ask_onednn
 from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest, TokenBatch
 from hpcgeom.models.weights import KeyTable, torch_dtype
 
@@ -122,6 +123,7 @@ def build_model(request: ModelRequest, construct: Callable[[], torch.nn.Module])
             f"config.json in {where} is not a valid {request.family} configuration: {_one_line(error)}"
         ) from error
     _cast_parameters(model, dtype)
+    ask_onednn(model)
     return model.eval().requires_grad_(False)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.models import ModelRequest, Reading, Replicate
+from hpcgeom.models.linears import ask_onednn
 
 ALL = ("attention", "logits", "probabilities", "logit_lens")
 NORM_AND_HEAD = {
@@ -46,8 +47,11 @@ def sample(kind, make_batch, length=11):
 
 
 def own_outputs(kind, folder, batch, attention="sdpa", **more):
+    """Of transformers, but for who multiplies: `test_linears.py` compares the two."""
+    model = tiny.load(kind, folder, head=True, attention=attention)
+    ask_onednn(model)
     with torch.inference_mode():
-        return tiny.load(kind, folder, head=True, attention=attention)(**tiny.inputs_of(kind, batch), **more)
+        return model(**tiny.inputs_of(kind, batch), **more)
 
 
 def softmax(x):

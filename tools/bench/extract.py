@@ -9,8 +9,9 @@ mode; the mean of each protein at all 13 layers ends in an array. `fair-esm` goe
 forward as its extraction script does, without the files. `transformers` runs hpcgeom's batches with SDPA and
 ``output_hidden_states``. Tokens are read and encoded inside the time. Each way is a process of its own with
 its model loaded, and they take turns; the median counts. Peak memory is resident memory (VmHWM) above that
-of the loaded model. `of GEMM` are the operations of linear layers and attention of real tokens, padding left
-out, per second, against the rate of the model's own linear layers alone, measured beside. Linux only.
+of the loaded model. `of onednn` and `of pytorch` are the operations of linear layers and attention of real
+tokens, padding left out, per second, against the rate of the model's own linear layers alone, measured
+beside, by oneDNN (what hpcgeom asks where the processor has AVX-512) and as PyTorch runs them. Linux only.
 """
 
 # ruff: noqa: T201
@@ -37,6 +38,8 @@ TOKENS_PER_BATCH = 8192  # of hpcgeom, unless a manifest says otherwise
 FAIR_ESM_TOKENS = 4096
 """Of a batch of fair-esm's extraction script, which is faster than with 8192."""
 WAYS = ("hpcgeom", "transformers", "fair-esm")
+GEMMS = ("onednn", "pytorch")
+"""Linear layers as hpcgeom runs them, and as PyTorch does; the same where the processor lacks AVX-512."""
 Run = Callable[[dict[str, str]], np.ndarray]
 """All means of some sequences, (proteins, layers, features)."""
 
@@ -169,13 +172,16 @@ def by_fair_esm(file: Path, _: Path, threads: int) -> Run:
     return run
 
 
-def gemm_rate(threads: int) -> float:
+def gemm_rate(threads: int, *, by_onednn: bool) -> float:
     """Operations per second of the linear layers of a block, each alone."""
     import torch
 
+    from hpcgeom.models.linears import OneDnnLinear
+
     torch.set_num_threads(threads)
+    linear = OneDnnLinear if by_onednn else torch.nn.Linear
     shapes, n_rows = [(WIDTH, WIDTH)] * 4 + [(WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)], 2048
-    layers = [torch.nn.Linear(*shape) for shape in shapes]
+    layers = [linear(*shape) for shape in shapes]
     inputs = [torch.randn(n_rows, n_in) for n_in, _ in shapes]
     taken = []
     with torch.inference_mode():
@@ -200,7 +206,7 @@ def serve(way: str, file: str, folder: str, n: int, threads: int) -> None:
     run(dict(list(sequences.items())[:2]))
     print("ready", flush=True)
     for line in sys.stdin:
-        rate = gemm_rate(threads)
+        rates = {f"{name}_flops_per_s": gemm_rate(threads, by_onednn=name == "onednn") for name in GEMMS}
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before does not count as in use
         before = memory_bytes("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")
@@ -208,7 +214,7 @@ def serve(way: str, file: str, folder: str, n: int, threads: int) -> None:
         values = run(sequences)
         taken = time.perf_counter() - began
         np.save(line.strip(), values)
-        found = {"s": taken, "bytes": memory_bytes("VmHWM") - before, "gemm_flops_per_s": rate}
+        found = {"s": taken, "bytes": memory_bytes("VmHWM") - before, **rates}
         print(json.dumps(found), flush=True)
 
 
@@ -267,12 +273,13 @@ def main() -> None:
     flops = sum(length * (products + LAYERS * 4 * WIDTH * length) for length in lengths)
     print(f"{len(lengths)} proteins, {sum(lengths)} tokens, {options.threads} threads, padding {padding:.1%}")
     print(f"largest difference of two ways at any layer: {difference:.1e}")
-    print(f"{'':12} {'tokens/s':>9} {'of GEMM':>8} {'peak MB':>8} {'time':>6} {'peak':>6}  of hpcgeom's")
+    print(f"{'':12} {'tokens/s':>9} of onednn of pytorch  peak MB   time   peak  of hpcgeom's")
     seconds = {way: statistics.median(each["s"] for each in found[way]) for way in WAYS}
     peaks = {way: statistics.median(each["bytes"] for each in found[way]) for way in WAYS}
     for way in WAYS:
-        rate = statistics.median(each["gemm_flops_per_s"] for each in found[way])
-        print(f"{way:12} {sum(lengths) / seconds[way]:9.0f} {flops / seconds[way] / rate:8.0%} "
+        shares = [flops / seconds[way] / statistics.median(each[f"{name}_flops_per_s"] for each in found[way])
+                  for name in GEMMS]  # fmt: skip
+        print(f"{way:12} {sum(lengths) / seconds[way]:9.0f} {shares[0]:10.0%} {shares[1]:10.0%} "
               f"{peaks[way] / 2**20:8.0f} {seconds[way] / seconds['hpcgeom']:6.2f} "
               f"{peaks[way] / peaks['hpcgeom']:6.2f}")  # fmt: skip
 
