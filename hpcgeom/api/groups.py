@@ -20,8 +20,6 @@ from hpcgeom.store.jobs import FOLDER
 from hpcgeom.this_group import OtherFailed
 from hpcgeom.types import Unit
 
-AT_ONCE = 16
-"""Units that a group does without a pause: between two sets the first processes wait for the last."""
 LOOK_EVERY_S = 1.0
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpcgeom.api.groups import AT_ONCE, pipelined, with_groups
+from hpcgeom.api.groups import pipelined, with_groups
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
 from hpcgeom.api.strategies import Resources, means_of, wishes_for
@@ -22,6 +22,7 @@ from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.stopping import Stop, listening
 from hpcgeom.plan.footprints import Devices
 from hpcgeom.plan.packing import share, unpack
+from hpcgeom.plan.strategies import written_beside
 from hpcgeom.plan.units import STAGES_OF_JOBS
 from hpcgeom.stages.base import finalize, require_inputs
 from hpcgeom.stages.following import follow
@@ -201,7 +202,7 @@ def _do(
         run.refuse_other_versions(stage, allow=allow_code_change)
     is_led = _is_led(run)
     if is_led:
-        means = {model.name: Means("pipeline", n_units=AT_ONCE) for model in run.plan.models}
+        means = {model.name: written_beside("pipeline") for model in run.plan.models}
     with launcher(processes, run.root, workers) as alone:
         launch = alone if is_led else with_groups(alone, run, processes, allow_code_change=allow_code_change)
         for stage, some in units.items():
