@@ -58,15 +58,21 @@ class Resources:
                 f"--strategy '{self.strategy}': expected one of {', '.join((AUTO, *STRATEGIES))}"
             )
 
-    def devices(self) -> Devices:
-        """What this machine has for these processes."""
+    def devices(self, n_gpus: int = 0) -> Devices:
+        """What this machine has for these processes.
+
+        Parameters
+        ----------
+        n_gpus
+            Over which they are spread, where that is more than this process sees.
+        """
         host = this_machine.memory_bytes()
         if self.host_memory_gb is not None:
             host = int(self.host_memory_gb * 2**30)
         gpus = _gpu_bytes() if visible() else []
         if not gpus:
             return Devices(self.processes, None, host)
-        each = -(-self.processes // len(gpus))  # processes that share a GPU
+        each = -(-self.processes // max(n_gpus, len(gpus)))  # processes that share a GPU
         return Devices(max(self.processes, len(gpus)), min(gpus) // each, host, n_whole=self.processes)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from texts_for_tests import WORDS, make_batch, save_tokenizer
-from transformers import BertConfig, BertForMaskedLM, BertModel
+from texts_for_tests import make_batch, save_tokenizer, tiny_config
+from transformers import BertForMaskedLM, BertModel
 from transformers.models.esm import modeling_esm
 
 from hpcgeom.models import TokenBatch
@@ -30,19 +30,6 @@ def keep_threads():
 def one_pass_gelu(monkeypatch):
     """ESM-2 of transformers with the GELU that hpcgeom gives it: all else is compared bit for bit."""
     monkeypatch.setattr(modeling_esm, "gelu", torch.nn.functional.gelu)
-
-
-def tiny_config(**changes) -> BertConfig:
-    sizes = {
-        "vocab_size": len(WORDS),
-        "hidden_size": 32,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 24,
-        "initializer_range": 0.5,  # far from linear, so that a wrong site or mask shows
-    }
-    return BertConfig(**{**sizes, **changes})
 
 
 @pytest.fixture(scope="session")

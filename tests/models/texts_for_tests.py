@@ -1,4 +1,4 @@
-"""Texts that tests of models read: a tokenizer of few words, and batches of random ones."""
+"""Texts that tests of models read: a tokenizer of few words, a model for it, and batches of random ids."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import BertConfig, PreTrainedTokenizerFast
 
 from hpcgeom.models import TokenBatch
 
@@ -30,6 +30,19 @@ def save_tokenizer(folder: Path) -> None:
         sep_token="[SEP]",
         mask_token="[MASK]",
     ).save_pretrained(folder)
+
+
+def tiny_config(**changes) -> BertConfig:
+    sizes = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 24,
+        "initializer_range": 0.5,  # far from linear, so that a wrong site or mask shows
+    }
+    return BertConfig(**{**sizes, **changes})
 
 
 def make_batch(
