@@ -10,12 +10,13 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcgeom.errors import HpcgeomError
+from hpcgeom.errors import HpcgeomError, ResourceError
 from hpcgeom.this_job import restarts
 
 GROUP, INDEX, N_PROCESSES = "HPCGEOM_GROUP", "HPCGEOM_PROCESS_INDEX", "HPCGEOM_N_PROCESSES"
@@ -25,7 +26,9 @@ QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
 """A lost connection is told once, by hpcgeom; torch reads this when it is imported."""
 FOLDER = "groups"
 """Below the folder of the jobs of a run."""
-MEETING, FAILURE = "meeting", "failure"
+MEETING, FAILURE, DECISION = "meeting", "failure", "decision"
+MEET_S = 300.0
+"""For all processes to start and to find each other."""
 
 
 class OtherFailed(HpcgeomError):
@@ -149,6 +152,57 @@ def write_note(folder: Path, name: str, content: Mapping[str, Any], *, replace: 
         return False
     finally:
         beside.unlink(missing_ok=True)
+    return True
+
+
+def decide(member: Member, choices: Callable[[], list[str]]) -> list[str]:
+    """What the first process of a group chooses to do together; it waits until the others have heard.
+
+    Parameters
+    ----------
+    choices
+        Called by the first process alone. Where it gives nothing, the notes of the group go.
+
+    Raises
+    ------
+    ResourceError
+        The first process said nothing.
+    """
+    if member.index:
+        if not comes(lambda: read_note(member.folder, DECISION) is not None):
+            raise ResourceError(did_not_come(member, DECISION))
+        note = read_note(member.folder, DECISION)
+        assert note is not None
+        write_note(member.folder, _heard(member.index), {})
+        return list(note["chosen"])
+    chosen = choices()
+    write_note(member.folder, DECISION, {"chosen": chosen})
+    others = [member.folder / f"{_heard(index)}.json" for index in range(1, member.n_processes)]
+    comes(lambda: all(note.exists() for note in others))
+    if not chosen:
+        clear(member.folder)
+    return chosen
+
+
+def _heard(index: int) -> str:
+    return f"heard-{index}"
+
+
+def did_not_come(member: Member, note: str) -> str:
+    """A sentence about a note that the first process did not leave in time."""
+    return (
+        f"process 0 of {member.n_processes} did not come within {MEET_S:.0f} s: there is no "
+        f"{member.folder / note}.json: look at its log, and whether all processes see this folder"
+    )
+
+
+def comes(is_there: Callable[[], bool], timeout_s: float | None = None) -> bool:
+    """Whether something comes to be within some time, `MEET_S` by default."""
+    deadline = time.monotonic() + (MEET_S if timeout_s is None else timeout_s)
+    while not is_there():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     return True
 
 

@@ -17,6 +17,8 @@ Indices: TypeAlias = npt.NDArray[np.integer[Any]]
 """(N, K): row numbers of the neighbors, self excluded, ties by smaller row; -1 where there is none."""
 Labels: TypeAlias = npt.NDArray[np.integer[Any]]
 """(N,): class codes, 0..C-1."""
+Values: TypeAlias = dict[str, npt.NDArray[Any]]
+"""Numbers of a unit of geometry, by name of the results' variable or of the sums that it comes from."""
 
 
 class Status(IntEnum):

@@ -14,7 +14,8 @@
 #   sbatch slurm/extract.sh MANIFEST [RUN]            those of a manifest [in a run directory of its own]
 #   sbatch --array=0-7 slurm/extract.sh MANIFEST      shared by eight jobs
 #   sbatch --ntasks=4 slurm/extract.sh MANIFEST       shared by four processes of one job
-#   sbatch --nodes=2 --ntasks=2 slurm/extract.sh ...  models with `strategy: pipeline` run by both nodes together
+#   sbatch --nodes=2 --ntasks=2 slurm/extract.sh ...  models run by both nodes together: those with `strategy: pipeline`,
+#                                                     and with `auto` those that do not fit into one process
 #   sbatch --gpus-per-task=1 slurm/extract.sh ...     on GPUs
 #
 # What needs a network (weights) is done before, where there is one: hpcgeom prepare -m MANIFEST.

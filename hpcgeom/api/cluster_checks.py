@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from hpcgeom.api.cluster_requests import STAGES, Request, counted
+from hpcgeom.api.cluster_requests import STAGES, Request
 from hpcgeom.api.doctor import Wrong
+from hpcgeom.data.wording import counted
 from hpcgeom.launch.slurm import commands
 from hpcgeom.launch.slurm.commands import Node, Partition, SchedulerError
 from hpcgeom.manifest.profile_sections import Profile

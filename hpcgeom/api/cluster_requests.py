@@ -7,13 +7,15 @@ from math import ceil
 from pathlib import Path
 
 from hpcgeom.api.doctor import Wrong
-from hpcgeom.api.strategies import DRIVER_GB, NANNY_GB
+from hpcgeom.api.strategies import NANNY_GB, job_gb
+from hpcgeom.data.wording import counted
 from hpcgeom.launch.slurm import commands, scripts
 from hpcgeom.launch.slurm.commands import Node, SchedulerError
 from hpcgeom.launch.slurm.scripts import JobScript, Placement
 from hpcgeom.manifest.profile_sections import Profile
+from hpcgeom.plan.units import STAGES_OF_JOBS
 
-STAGES: tuple[str, ...] = ("extract", "search", "geometry", "collect")
+STAGES = tuple(STAGES_OF_JOBS)
 MEMORY_GB = 2.0
 """Of a job of which nothing else is known."""
 SBATCH_TIMEOUT_S = 60.0
@@ -36,7 +38,7 @@ class Request:
         of_workers = processes > 1 or stage in ("search", "geometry")
         if each is not None and of_workers:
             is_alone = profile.dask.mode == "jobqueue" and stage != "extract"
-            each = processes * (each + NANNY_GB) + (0 if is_alone else DRIVER_GB)
+            each = each + NANNY_GB if is_alone else job_gb(processes, each)
         return cls(profile.n_nodes(stage), section.cpus * processes, each, profile.gpus_per_node(stage))
 
     def fits(self, node: Node) -> bool:
@@ -48,11 +50,6 @@ class Request:
         memory = [] if self.memory_gb is None else [f"{self.memory_gb:g} GiB"]
         gpus = [counted(self.gpus, "GPU")] if self.gpus else []
         return ", ".join([counted(self.cpus, "CPU"), *memory, *gpus])
-
-
-def counted(number: int, what: str) -> str:
-    """A number and what it counts."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)

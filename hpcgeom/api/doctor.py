@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from hpcgeom.errors import HpcgeomError
+
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 5 * 2**30
 MIN_MEMORY_BYTES = 4 * 2**30
@@ -62,6 +64,42 @@ def checks_of(folder: Path) -> dict[str, Callable[[], str]]:
         "search": _search,
         "temporary folder": _temporary_folder,
     }
+
+
+def examine_models(manifest: Path, run_dir: Path, profile: Path | None) -> list[Finding]:
+    """Say which strategy fits each model of a manifest on this machine, or on the cluster of a profile.
+
+    Parameters
+    ----------
+    run_dir
+        Its plan is used where it was prepared; a module has none before.
+    """
+    from hpcgeom.api.pricing import price, price_of
+    from hpcgeom.api.strategies import devices_of, resources_for
+    from hpcgeom.manifest import load_manifest
+    from hpcgeom.manifest.profile import load_profile
+    from hpcgeom.plan import paths
+    from hpcgeom.plan.strategies import wishes_of
+    from hpcgeom.stages.run import Run
+
+    try:
+        loaded = load_manifest(manifest)
+        here = resources_for(None, None, None)
+        devices = here.devices() if profile is None else devices_of(load_profile(profile).profile)
+        if (run_dir / paths.PLAN).exists():
+            found = price_of(Run(run_dir).plan, wishes_of(loaded.manifest), devices)
+        else:
+            found = price(manifest, devices=devices)
+    except HpcgeomError as error:
+        return [Finding("models", False, str(error))]
+    return [
+        Finding(
+            f"model {name}",
+            not choice.refusal,
+            choice.refusal or f"{choice.strategy} on {choice.devices.where} ({choice.why})",
+        )
+        for name, choice in found.choices.items()
+    ]
 
 
 def carry_out(name: str, check: Callable[[], str]) -> Finding:

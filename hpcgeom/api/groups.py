@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from hpcgeom.api.units import Launch, OnReceipts
 from hpcgeom.errors import HpcgeomError
 from hpcgeom.interrupts import TERMINATED, Stopped
+from hpcgeom.launch.devices import visible
 from hpcgeom.launch.group import run_group
-from hpcgeom.manifest.sections import Manifest
 from hpcgeom.plan.packing import pack
 from hpcgeom.plan.plan import ModelPlan
 from hpcgeom.stages import task
@@ -20,16 +20,7 @@ from hpcgeom.store.jobs import FOLDER
 from hpcgeom.this_group import OtherFailed
 from hpcgeom.types import Unit
 
-AT_ONCE = 16
-"""Units that a group does without a pause: between two sets the first processes wait for the last."""
 LOOK_EVERY_S = 1.0
-
-
-def pipelined(manifest: Manifest) -> frozenset[str]:
-    """Names of the models that several processes run together."""
-    return frozenset(
-        model.name for model in manifest.all_models if getattr(model, "strategy", "") == "pipeline"
-    )
 
 
 def n_processes_of(model: ModelPlan, most: int) -> int:
@@ -46,8 +37,9 @@ def with_groups(launch: Launch, run: Run, n_processes: int, *, allow_code_change
     launch
         Where the others run.
     n_processes
-        Of a group, at most.
+        Of a group, at most; one for each GPU where these are more.
     """
+    n_processes = max(n_processes, len(visible()))
 
     def both(tasks: Sequence[Task], on_receipts: OnReceipts, is_over: Callable[[], bool]) -> None:
         by_model: dict[str, list[Unit]] = {}

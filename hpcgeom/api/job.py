@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpcgeom.api.groups import AT_ONCE, pipelined, with_groups
+from hpcgeom.api.groups import with_groups
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
+from hpcgeom.api.steps import devices_of_task, models_together, share_of_slurm
 from hpcgeom.api.strategies import Resources, means_of, wishes_for
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import IncompleteError, InputError, ResourceError
@@ -22,6 +23,7 @@ from hpcgeom.launch.slurm.commands import SchedulerError
 from hpcgeom.launch.stopping import Stop, listening
 from hpcgeom.plan.footprints import Devices
 from hpcgeom.plan.packing import share, unpack
+from hpcgeom.plan.strategies import written_beside
 from hpcgeom.plan.units import STAGES_OF_JOBS
 from hpcgeom.stages.base import finalize, require_inputs
 from hpcgeom.stages.following import follow
@@ -29,7 +31,7 @@ from hpcgeom.stages.inputs import manifest_of
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.task import STAGE_OF
 from hpcgeom.store.jobs import FOLDER, read_job
-from hpcgeom.this_group import is_started_here, join_step, leave_step, this_member
+from hpcgeom.this_group import decide, is_started_here, join_step, leave_step, this_member
 from hpcgeom.this_job import restarts
 from hpcgeom.types import Means, Unit
 
@@ -64,7 +66,7 @@ def run_job(
         units = tuple(run.select(job.stage, unpack(job.elements[_element(name, len(job.elements))])))
     if job.tasks > 1:
         join_step()
-        if _follows(run):
+        if _is_over(run, units) or _follows(run):
             return job.stage
     means: dict[str, Means] = {}
     if job.strategy and job.tasks == 1:
@@ -117,20 +119,21 @@ def run_task(
         raise InputError(
             f"--stage {stages}: indices and shares are those of one stage: name one, or all units"
         )
+    asked = resources or Resources()
     units: dict[str, Sequence[Unit]] = {}
     for stage in names:
         run.select(stage, [])  # which says where there is no such stage
         wanted = list(range(len(run.units(stage)))) if indices is None else list(indices)
+        together: frozenset[str] = frozenset()
         if part == "slurm" and stage == "extract":
-            wanted = _do_together(run, wanted, progress, allow_code_change)
+            together = _do_together(run, wanted, asked, progress, allow_code_change)
         if part is not None:
             wanted = share(wanted, share_of_slurm() if part == "slurm" else part)
-        units[stage] = run.select(stage, wanted)
+        units[stage] = [unit for unit in run.select(stage, wanted) if unit.model not in together]
     if _follows(run):
         return
-    asked = resources or Resources()
     means = {} if _is_led(run) else _means(run, units, asked, workers)
-    takes_all = any(each.strategy == "dispatch" for each in means.values())
+    takes_all = any(each.strategy in ("dispatch", "pipeline") for each in means.values())
     if workers is None and asked.processes == 1 and not takes_all:
         take_one(number_on_node())
     with heeding() as stop:
@@ -148,27 +151,41 @@ def _means(
     if not missing:
         return {}
     wishes = wishes_for(manifest_of(run), resources)
-    return means_of(run, missing, wishes, Devices() if workers else resources.devices())
+    return means_of(run, missing, wishes, Devices() if workers else devices_of_task(resources))
 
 
 def _do_together(
-    run: Run, indices: Sequence[int], progress: Progress | None, allow_code_change: bool
-) -> list[int]:
-    """Do the units of models that all tasks of this step run together; the units that are left."""
-    names = pipelined(manifest_of(run))
-    is_together = {unit.index: unit.model in names for unit in run.select("extract", indices)}
-    together = [index for index in indices if is_together[index]]
+    run: Run,
+    indices: Sequence[int],
+    resources: Resources,
+    progress: Progress | None,
+    allow_code_change: bool,
+) -> frozenset[str]:
+    """Do the units of models that all tasks of this step run together; the names of these models."""
     join_step()
-    if not together or this_member(run.root / FOLDER) is None:
-        leave_step()
-        return list(indices)
-    if not _follows(run):
+    member = this_member(run.root / FOLDER)
+    # Elements of an array may choose differently, so that shares are those of all units.
+    units = run.select("extract", share(indices, share_of_slurm(each_task=False)))
+    names: frozenset[str] = frozenset()
+    if member is not None:
+        wishes = wishes_for(manifest_of(run), resources)
+        names = models_together(run, units, wishes, resources, member, progress or Silent())
+    if names and not _follows(run):
         take_one(number_on_node())
-        mine = run.select("extract", share(together, share_of_slurm(each_task=False)))
+        mine = [unit for unit in units if unit.model in names]
         with heeding() as stop:
             _do(run, {"extract": mine}, {}, 1, None, progress, stop, allow_code_change)
     leave_step()
-    return [index for index in indices if not is_together[index]]
+    return names
+
+
+def _is_over(run: Run, units: Sequence[Unit]) -> bool:
+    """Whether this process would follow another one that has nothing to do."""
+    member = this_member(run.root / FOLDER)
+    if member is None:
+        return False
+    missing = decide(member, lambda: [unit.key for unit in run.records("extract").missing(units)][:1])
+    return not missing and member.index > 0
 
 
 def _is_led(run: Run) -> bool:
@@ -201,7 +218,7 @@ def _do(
         run.refuse_other_versions(stage, allow=allow_code_change)
     is_led = _is_led(run)
     if is_led:
-        means = {model.name: Means("pipeline", n_units=AT_ONCE) for model in run.plan.models}
+        means = {model.name: written_beside("pipeline") for model in run.plan.models}
     with launcher(processes, run.root, workers) as alone:
         launch = alone if is_led else with_groups(alone, run, processes, allow_code_change=allow_code_change)
         for stage, some in units.items():
@@ -273,32 +290,3 @@ def _element(name: str, n_elements: int) -> int:
             f"{n_elements - 1}, as its script sets it"
         )
     return int(text)
-
-
-def share_of_slurm(*, each_task: bool = True) -> str:
-    """The share of this task: among the tasks of all elements of its array, as ``i/n``.
-
-    Parameters
-    ----------
-    each_task
-        False for the share of all tasks of this element together.
-
-    Raises
-    ------
-    InputError
-        The array's elements are not numbered without gaps.
-    """
-
-    def number(name: str, otherwise: int) -> int:
-        return int(os.environ.get(f"SLURM_{name}") or otherwise)
-
-    tasks = number("NTASKS", 1) if each_task else 1
-    element = number("ARRAY_TASK_ID", 0) - number("ARRAY_TASK_MIN", 0)
-    elements = number("ARRAY_TASK_COUNT", 1)
-    if element >= elements:
-        raise InputError(
-            f"element {number('ARRAY_TASK_ID', 0)} of an array of {elements} that begins at "
-            f"{number('ARRAY_TASK_MIN', 0)}: number them without gaps, such as --array=0-{elements - 1}"
-        )
-    task = number("PROCID", 0) if each_task else 0
-    return f"{element * tasks + task}/{elements * tasks}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcgeom.api.groups import n_processes_of
-from hpcgeom.api.strategies import DRIVER_GB, HEADROOM, NANNY_GB, devices_of
+from hpcgeom.api.strategies import DRIVER_GB, HEADROOM, NANNY_GB, devices_of, job_gb
 from hpcgeom.errors import InputError
 from hpcgeom.launch.slurm.scripts import JobScript, Placement
 from hpcgeom.manifest.profile import LoadedProfile
@@ -129,7 +129,7 @@ class JobLayout:
             job, script = self._of_a_group(job, model, section, each)
         else:
             job = replace(job, processes=n)
-            needed = each if n == 1 else n * (each + NANNY_GB) + DRIVER_GB
+            needed = each if n == 1 else job_gb(n, each)
             script = self._script(job, section, needed, cpus=section.processes * section.cpus)
         script = replace(script, n_elements=len(elements), at_once=section.jobs_at_once)
         return PlannedJob(replace(job, log=script.log), script)
@@ -171,7 +171,7 @@ class JobLayout:
             script = self._script(job, section, each, section.cpus)
         elif dask.mode == "local":
             job = replace(job, processes=dask.workers)
-            needed = dask.workers * (each + NANNY_GB) + DRIVER_GB
+            needed = job_gb(dask.workers, each)
             script = self._script(job, section, needed, cpus=dask.workers * section.cpus)
         else:
             job = replace(job, workers=self._workers(stage, section, each))
@@ -183,7 +183,7 @@ class JobLayout:
         if dask.mode == "jobqueue":
             return replace(self._script(job, section, DRIVER_GB, cpus=1), gpus=0)
         per_node = dask.workers // dask.nodes
-        script = self._script(job, section, per_node * (each + NANNY_GB) + DRIVER_GB, section.cpus)
+        script = self._script(job, section, job_gb(per_node, each), section.cpus)
         return replace(script, nodes=dask.nodes, tasks_per_node=per_node)
 
     def _workers(self, stage: str, section: JobSection, each: float) -> dict[str, Any]:

@@ -147,7 +147,8 @@ def report_of(root: Path) -> RunReport:
     InputError
         The directory is not a prepared run.
     """
-    stages, jobs = status_of(root), jobs_of(root)
+    run, jobs = Run(root), jobs_of(root)
+    stages = status_of(run)
     known, notices = _ask([number for job in jobs for number in job.ids])
     missing = {stage.stage: set(unpack(stage.missing)) if stage.missing else set() for stage in stages}
     reports = [_job(job, known, _missing_of(job, missing), _is_last(job, jobs)) for job in jobs]
@@ -159,7 +160,7 @@ def report_of(root: Path) -> RunReport:
             _stage(stage, [job for job in jobs if _does(job, stage.stage)], known, missing[stage.stage])
             for stage in stages
         ],
-        speeds=[SpeedReport(**asdict(speed)) for speed in speeds_of(Run(root))],
+        speeds=[SpeedReport(**asdict(speed)) for speed in speeds_of(run)],
         jobs=reports,
         notices=notices,
     )

@@ -10,8 +10,7 @@ import numpy as np
 from hpcgeom.errors import InputError
 from hpcgeom.geometry import dadapy_backend
 from hpcgeom.geometry.labels import label_overlap_from_counts
-from hpcgeom.stages.dimensions import Values
-from hpcgeom.types import Distances, Indices, Labels
+from hpcgeom.types import Distances, Indices, Labels, Values
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -19,7 +19,7 @@ from hpcgeom.stages.between_results import Coordinates, Variables, empty
 from hpcgeom.stages.minimum import minimum_layers
 from hpcgeom.store import results
 from hpcgeom.store.variables import RESULTS, VALERIANI
-from hpcgeom.types import Labels
+from hpcgeom.types import Labels, Values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def profiles(
     axes: Coordinates,
     codes: Mapping[str, Labels],
     ks: Sequence[int],
-    label_overlaps: Callable[..., dimensions.Values],
+    label_overlaps: Callable[..., Values],
 ) -> Variables:
     variables: Variables = {}
     for name, layer, found in read:

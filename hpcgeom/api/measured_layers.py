@@ -33,6 +33,7 @@ from hpcgeom.stages.certificates import account
 from hpcgeom.stages.clouds import cloud_profile
 from hpcgeom.stages.pointwise import local_profile
 from hpcgeom.store.neighbors import Lists
+from hpcgeom.types import Values
 
 Arrays = dict[str, NamedArray]
 DEFAULT_NEIGHBORS = 64
@@ -83,7 +84,7 @@ class Layer:
 
     where: str
     n_points: int
-    values: dimensions.Values
+    values: Values
     indices: npt.NDArray[np.int32] | None
     is_constant: bool
     notices: tuple[str, ...]
@@ -101,7 +102,7 @@ def read_layer(arrays: Arrays, reading: Reading) -> Layer:
         return _searched(arrays["points"], reading)
     where = " and ".join(array.name for kind, array in arrays.items() if kind != "points")
     lists = _Given.read(arrays, reading, where)
-    values: dimensions.Values = {"n_all_points": np.array(lists.n_points)}
+    values: Values = {"n_all_points": np.array(lists.n_points)}
     if lists.distances is not None:
         # Error bars look at two neighbors of each point.
         beside = lists.indices if lists.indices is not None and lists.indices.shape[1] > 1 else None

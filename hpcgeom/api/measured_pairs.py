@@ -12,7 +12,7 @@ from hpcgeom.catalog.sites import NO_POOLING, POINTS_SITE
 from hpcgeom.data.neighbor_files import NamedArray
 from hpcgeom.geometry.cka import cka_matrix
 from hpcgeom.geometry.half_sets import half_sample_set_errors
-from hpcgeom.stages.between import Values, pair_numbers, pair_sums
+from hpcgeom.stages.between import pair_numbers, pair_sums
 from hpcgeom.stages.between_results import (
     Coordinates,
     Variables,
@@ -23,6 +23,7 @@ from hpcgeom.stages.between_results import (
     place_of,
     place_pairs,
 )
+from hpcgeom.types import Values
 
 
 def of_lists(

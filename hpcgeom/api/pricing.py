@@ -27,6 +27,7 @@ from hpcgeom.plan.dataset import dataset_files, read_dataset
 from hpcgeom.plan.details import catalog_sites
 from hpcgeom.plan.drafts import draft_arrays, draft_catalog, offline_origin
 from hpcgeom.plan.footprints import Devices
+from hpcgeom.plan.hours import Hours, Rates, hours_of
 from hpcgeom.plan.plan import DetailPlan, Plan, SamplesPlan
 from hpcgeom.plan.sequences import SampleTokens
 from hpcgeom.plan.strategies import Choice, choose_all, wishes_of
@@ -43,12 +44,15 @@ class Price:
     ----------
     choices
         The strategy of each model that is run, by its name.
+    hours
+        By stage, where it is known how fast processes are.
     """
 
     plan: Plan
     stages: tuple[StageCost, ...]
     notices: tuple[str, ...]
     choices: Mapping[str, Choice]
+    hours: Mapping[str, Hours]
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -76,6 +80,7 @@ class Price:
             ],
             "strategies": {name: choice.as_dict() for name, choice in self.choices.items()},
             "stages": [stage.as_dict() for stage in self.stages],
+            "hours": {stage: hours.as_dict() for stage, hours in self.hours.items()},
             "notices": list(self.notices),
         }
 
@@ -85,6 +90,7 @@ def price(
     n_samples: int | None = None,
     length: int | None = None,
     devices: Devices | None = None,
+    rates: Rates | None = None,
 ) -> Price:
     """Work out units, bytes, files, memory and operations of a manifest.
 
@@ -97,6 +103,8 @@ def price(
         `dataset.max_length`, or as many tokens as the model has positions for.
     devices
         What the models would run on; by default one process that has as much memory as it needs.
+    rates
+        How fast processes are, as `hpcgeom.api.rates.rates_for` finds it; without it no hours are said.
 
     Raises
     ------
@@ -109,22 +117,26 @@ def price(
     samples = _samples(loaded) if n_samples is None else _assumed(loaded.manifest, n_samples)
     drafts = [_look_at(section, loaded, samples.n, length) for section in loaded.manifest.all_models]
     plan = assemble(loaded.manifest, loaded.folder, samples, drafts)
-    return price_of(plan, wishes_of(loaded.manifest), devices)
+    return price_of(plan, wishes_of(loaded.manifest), devices, rates)
 
 
-def price_of(plan: Plan, wishes: Mapping[str, str], devices: Devices | None = None) -> Price:
+def price_of(
+    plan: Plan, wishes: Mapping[str, str], devices: Devices | None = None, rates: Rates | None = None
+) -> Price:
     """The price of a plan that was made.
 
     Parameters
     ----------
     wishes
         The strategy that is asked for, by model.
-    devices
+    devices, rates
         As for `price`.
     """
     choices = choose_all(plan, wishes, devices or Devices())
     taken = {name: choice.footprint for name, choice in choices.items() if choice.strategy}
-    return Price(plan, tuple(costs_of(plan, taken)), plan.samples.notices, choices)
+    has_gpus = {name: choice.devices.has_gpus for name, choice in choices.items()}
+    hours = hours_of(plan, rates or {}, has_gpus)
+    return Price(plan, tuple(costs_of(plan, taken)), plan.samples.notices, choices, hours)
 
 
 def _check_assumptions(manifest: Manifest, n_samples: int | None, length: int | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hpcgeom.api.job_layout import JobLayout, PlannedJob, missing_of_jobs, place_for_scripts
 from hpcgeom.api.pricing import Price, price, price_of
+from hpcgeom.api.rates import rates_for
 from hpcgeom.api.running import run_directory_of
 from hpcgeom.api.strategies import devices_of
 from hpcgeom.launch.slurm import commands, scripts
@@ -59,11 +60,12 @@ def rehearse(
     """
     loaded, cluster = load_manifest(manifest), find_profile(profile)
     root, wishes = place_for_scripts(run_directory_of(loaded, run_dir)), wishes_of(loaded.manifest)
-    if n_samples is None and (root / paths.PLAN).exists():
-        run = Run(root)
-        found, missing = price_of(run.plan, wishes, devices_of(cluster.profile)), missing_of_jobs(run)
+    run = Run(root) if (root / paths.PLAN).exists() else None
+    devices, rates = devices_of(cluster.profile), rates_for(cluster.profile, run)
+    if n_samples is None and run is not None:
+        found, missing = price_of(run.plan, wishes, devices, rates), missing_of_jobs(run)
     else:
-        found = price(manifest, n_samples, length, devices_of(cluster.profile))
+        found = price(manifest, n_samples, length, devices, rates)
         missing = {
             name: [unit for stage in stages for unit in units_of(found.plan, stage)]
             for name, stages in STAGES_OF_JOBS.items()

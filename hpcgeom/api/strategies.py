@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcgeom import this_machine
+from hpcgeom.data.wording import counted
 from hpcgeom.errors import InputError
 from hpcgeom.launch.devices import visible
 from hpcgeom.manifest.profile_sections import Profile
@@ -58,15 +59,21 @@ class Resources:
                 f"--strategy '{self.strategy}': expected one of {', '.join((AUTO, *STRATEGIES))}"
             )
 
-    def devices(self) -> Devices:
-        """What this machine has for these processes."""
+    def devices(self, n_gpus: int = 0) -> Devices:
+        """What this machine has for these processes.
+
+        Parameters
+        ----------
+        n_gpus
+            Over which they are spread, where that is more than this process sees.
+        """
         host = this_machine.memory_bytes()
         if self.host_memory_gb is not None:
             host = int(self.host_memory_gb * 2**30)
         gpus = _gpu_bytes() if visible() else []
         if not gpus:
             return Devices(self.processes, None, host)
-        each = -(-self.processes // len(gpus))  # processes that share a GPU
+        each = -(-self.processes // max(n_gpus, len(gpus)))  # processes that share a GPU
         return Devices(max(self.processes, len(gpus)), min(gpus) // each, host, n_whole=self.processes)
 
 
@@ -94,7 +101,7 @@ def parse_devices(text: str) -> Devices:
     if found is None:
         raise InputError(f"--devices '{text}': expected GPUs x GiB of each, such as 4x40: correct it")
     n, gb = int(found[1]), int(found[2])
-    return Devices(n, int(GPU_SHARE * gb * 2**30), None, f"{n} GPU{'s' if n > 1 else ''} of {gb} GiB")
+    return Devices(n, int(GPU_SHARE * gb * 2**30), None, f"{counted(n, 'GPU')} of {gb} GiB")
 
 
 def devices_of(profile: Profile) -> Devices:
@@ -103,7 +110,7 @@ def devices_of(profile: Profile) -> Devices:
     per_node, where = max(section.gpus, section.processes), f"the nodes of profile '{profile.name}'"
     host_gb = None if section.memory_gb is None else section.memory_gb * per_node
     if host_gb is None and node.memory_gb is not None:
-        others_gb = 0.0 if section.processes == 1 else DRIVER_GB + section.processes * NANNY_GB
+        others_gb = 0.0 if section.processes == 1 else job_gb(section.processes, 0.0)
         host_gb = max(node.memory_gb - others_gb, 0.0) / HEADROOM
     gpu_bytes = None
     if section.gpus:
@@ -117,6 +124,11 @@ def devices_of(profile: Profile) -> Devices:
         n_whole=section.processes,
         n_hosts=section.nodes,
     )
+
+
+def job_gb(n_workers: int, each_gb: float) -> float:
+    """GiB of some workers, with what watches them and the process that sends them units."""
+    return n_workers * (each_gb + NANNY_GB) + DRIVER_GB
 
 
 def wishes_for(manifest: Manifest, resources: Resources) -> dict[str, str]:

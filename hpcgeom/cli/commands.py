@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcgeom.cli import render
 from hpcgeom.cli.progress import make_progress
 from hpcgeom.errors import InputError
+
+if TYPE_CHECKING:
+    from hpcgeom.plan.footprints import Devices
+    from hpcgeom.plan.hours import Rates
 
 
 def init(name: str, *, is_profile: bool = False) -> str:
@@ -59,28 +63,56 @@ def validate(manifest: Path) -> str:
     return f"{manifest} is valid: {loaded.manifest.name}, digest {manifest_digest(loaded.manifest)[:8]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """On what a manifest would be run; see the options of the commands."""
+
+    profile: Path | None = None
+    devices: str | None = None
+    like: Path | None = None
+
+    def there(self) -> Devices:
+        """What models would run on: the cluster of a profile, what is thought of, or this machine."""
+        from hpcgeom.api.strategies import devices_of, parse_devices, resources_for
+        from hpcgeom.manifest.profile import load_profile
+
+        if self.profile is not None and self.devices is not None:
+            raise InputError(
+                "--profile says what devices there are, and --devices too: leave one of them out"
+            )
+        if self.profile is not None:
+            return devices_of(load_profile(self.profile).profile)
+        if self.devices is not None:
+            return parse_devices(self.devices)
+        return resources_for(None, None, None).devices()
+
+    def rates(self, manifest: Path) -> Rates:
+        """How fast processes are, as far as it is known."""
+        from hpcgeom.api.rates import rates_for
+        from hpcgeom.manifest import load_manifest, manifest_digest
+        from hpcgeom.manifest.profile import load_profile
+        from hpcgeom.plan import paths
+        from hpcgeom.stages.run import Run
+
+        loaded = load_manifest(manifest)
+        root = self.like or paths.run_directory(loaded.manifest.name, manifest_digest(loaded.manifest))
+        is_there = self.like is not None or (root / paths.PLAN).exists()
+        profile = None if self.profile is None else load_profile(self.profile).profile
+        return rates_for(profile, Run(root) if is_there else None)
+
+
 def plan(
     manifest: Path,
     n_samples: int | None,
     length: int | None,
-    profile: Path | None,
-    devices: str | None,
+    where: Where,
     *,
     as_json: bool,
 ) -> tuple[str, int]:
     """The price of a manifest; exit code 4 where a model cannot be run on the devices."""
     from hpcgeom.api.pricing import price
-    from hpcgeom.api.strategies import devices_of, parse_devices, resources_for
-    from hpcgeom.manifest.profile import load_profile
 
-    if profile is not None and devices is not None:
-        raise InputError("--profile says what devices there are, and --devices too: leave one of them out")
-    if profile is not None:
-        there = devices_of(load_profile(profile).profile)
-    else:
-        here = resources_for(None, None, None)
-        there = here.devices() if devices is None else parse_devices(devices)
-    found = price(manifest, n_samples, length, there)
+    found = price(manifest, n_samples, length, where.there(), where.rates(manifest))
     text = json.dumps(found.as_dict(), indent=1) if as_json else render.price(found)
     return text, 4 if found.refusals else 0
 
@@ -262,15 +294,17 @@ def plot(root: Path, reference: Path | None = None) -> str:
     return "\n".join([render.figures(draw(root)), *reasons])
 
 
-def doctor(run_dir: Path, profile: Path | None, *, as_json: bool) -> tuple[str, int]:
+def doctor(run_dir: Path, profile: Path | None, manifest: Path | None, *, as_json: bool) -> tuple[str, int]:
     """Check the machine, or the cluster of a profile; exit code 4 where something is wrong."""
-    from hpcgeom.api.doctor import examine
+    from hpcgeom.api.doctor import examine, examine_models
 
     findings = examine(run_dir)
     if profile is not None:
         from hpcgeom.api.cluster_doctor import examine_cluster
 
         findings += examine_cluster(profile, run_dir)
+    if manifest is not None:
+        findings += examine_models(manifest, run_dir, profile)
     code = 0 if all(finding.is_fine for finding in findings) else 4
     if as_json:
         return json.dumps([asdict(finding) for finding in findings], indent=1), code

@@ -18,6 +18,7 @@ from hpcgeom.cli.options import (
     HostMemoryOption,
     JsonOption,
     LengthOption,
+    LikeOption,
     ManifestOption,
     ProfileOption,
     ReuseOption,
@@ -111,12 +112,14 @@ def plan(
     length: LengthOption = None,
     profile: ProfileOption = None,
     devices: DevicesOption = None,
+    like: LikeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show units, bytes, files, memory, strategies and operations; runs nothing."""
+    """Show units, bytes, files, memory, strategies, operations, and hours where known; runs nothing."""
     from hpcgeom.cli import commands
 
-    text, code = commands.plan(manifest, samples, length, profile, devices, as_json=json)
+    where = commands.Where(profile, devices, like)
+    text, code = commands.plan(manifest, samples, length, where, as_json=json)
     typer.echo(text)
     raise typer.Exit(code)
 
@@ -211,12 +214,16 @@ def plot(
 def doctor(
     run_dir: Annotated[Path, typer.Option("--run-dir", metavar="DIR", help="Where runs will live.")] = Path(),
     profile: ProfileOption = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("-m", "--manifest", metavar="PATH", help="Say how its models would be laid out there."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say whether this machine, or with a profile the cluster, can do it, and if not, why."""
     from hpcgeom.cli import commands
 
-    text, code = commands.doctor(run_dir, profile, as_json=json)
+    text, code = commands.doctor(run_dir, profile, manifest, as_json=json)
     typer.echo(text)
     raise typer.Exit(code)
 

@@ -74,6 +74,14 @@ DevicesOption = Annotated[
         help="Say how models would be laid over N GPUs of G GiB, such as 4x40 [default: this machine].",
     ),
 ]
+LikeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--like",
+        metavar="RUN",
+        help="Say hours, from what units of that run took [default: the manifest's own, if it was begun].",
+    ),
+]
 AllowOption = Annotated[
     bool, typer.Option("--allow-code-change", help="Go on with a stage begun by another version.")
 ]

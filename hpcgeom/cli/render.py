@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hpcgeom.api.doctor import Finding
     from hpcgeom.api.pricing import Price
+    from hpcgeom.plan.hours import Hours
     from hpcgeom.plan.strategies import Choice
     from hpcgeom.stages.verify import Verdict
 
@@ -51,7 +52,7 @@ def price(found: Price) -> str:
         )
         for model in plan.models
     ]
-    stages = [("stage", "units", "files", "disk", "memory per task", "operations")]
+    stages: list[tuple[str, ...]] = [("stage", "units", "files", "disk", "memory per task", "operations")]
     stages += [
         (
             stage.stage,
@@ -63,6 +64,9 @@ def price(found: Price) -> str:
         )
         for stage in found.stages
     ]
+    if found.hours:
+        column = ["hours", *(hours(found.hours.get(stage.stage)) for stage in found.stages)]
+        stages = [(*row, cell) for row, cell in zip(stages, column, strict=True)]
     total = size(sum(stage.size_bytes for stage in found.stages))
     name = f"{plan.name} ({plan.manifest_digest[:8]})"
     head = f"{name}: {plan.samples.n:,} samples, units of {plan.unit_rows} rows"
@@ -70,10 +74,20 @@ def price(found: Price) -> str:
         f"total on disk: {total}, and as much again of the search for layers with equal points; "
         "memory (of a process of its own) and operations are upper estimates"
     )
-    notices = [f"note: {notice}" for notice in found.notices]
+    sources = {stage: " and ".join(each.sources) for stage, each in found.hours.items()}
+    notices = [f"hours: {stage} as {source}" for stage, source in sources.items()]
+    notices += [f"note: {notice}" for notice in found.notices]
     laid = ["", strategies(found.choices)] if found.choices else []
     refused = [f"refused: {sentence}" for sentence in found.refusals]
     return "\n".join([head, "", table(models), *laid, "", table(stages), "", foot, *notices, *refused])
+
+
+def hours(found: Hours | None) -> str:
+    """Such as ``12.5 of a GPU``; a dash where nobody knows."""
+    if found is None:
+        return "-"
+    few = f"{found.hours:.2g}" if found.hours < 10 else f"{found.hours:,.0f}"
+    return f"{few} of a {found.of}"
 
 
 def strategies(choices: Mapping[str, Choice]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def listed(names: Iterable[object], shown: int = 5) -> str:
@@ -11,6 +11,11 @@ def listed(names: Iterable[object], shown: int = 5) -> str:
     quoted = [repr(name) if isinstance(name, str) else str(name) for name in names]
     more = len(quoted) - shown
     return ", ".join(quoted[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def shortened(names: Sequence[str], shown: int) -> str:
+    """The first names as they are, and dots where there are more."""
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

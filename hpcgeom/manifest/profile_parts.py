@@ -140,7 +140,20 @@ class JobSection(Section):
             )
 
 
-class ExtractJobs(JobSection):
+class RatedJobs(JobSection):
+    """Jobs of a stage whose operations the plan counts."""
+
+    gflops_per_s: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="GFLOP/s of one process, or of one GPU: the plan works out hours from it.",
+        ),
+    ] = None
+
+
+class ExtractJobs(RatedJobs):
     """Jobs of the forward passes: an array for each model."""
 
     jobs: Annotated[
@@ -179,6 +192,10 @@ class ExtractJobs(JobSection):
 
 class DaskJobs(JobSection):
     """Jobs whose work is shared by Dask workers; `cpus` and `memory_gb` are those of one worker."""
+
+
+class SearchJobs(DaskJobs, RatedJobs):
+    """The job that finds neighbors."""
 
 
 class DaskSection(Section):

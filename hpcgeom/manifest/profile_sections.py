@@ -24,6 +24,7 @@ from hpcgeom.manifest.profile_parts import (
     ExtractJobs,
     JobSection,
     NodeSection,
+    SearchJobs,
     SlurmSection,
 )
 from hpcgeom.manifest.shell_text import ScriptPath
@@ -37,6 +38,7 @@ __all__ = [
     "JobSection",
     "NodeSection",
     "Profile",
+    "SearchJobs",
     "SlurmSection",
 ]
 
@@ -51,7 +53,7 @@ class Profile(Section):
     )
     node: Annotated[NodeSection, Field(description="Facts of one node.")] = NodeSection()
     extract: Annotated[ExtractJobs, Field(description="Jobs of the forward passes.")] = ExtractJobs()
-    search: Annotated[DaskJobs, Field(description="The job that finds neighbors.")] = DaskJobs()
+    search: Annotated[SearchJobs, Field(description="The job that finds neighbors.")] = SearchJobs()
     geometry: Annotated[DaskJobs, Field(description="The job that measures.")] = DaskJobs()
     collect: Annotated[JobSection, Field(description="The job that puts the results together.")] = (
         JobSection()

@@ -66,6 +66,7 @@ extract:                         # the forward passes: an array for each model
   gpus: 0                        # of one job
   gpu_type: null                 # as the cluster names it, such as a100
   node: null                     # facts of these nodes that differ from those above, such as {gpus: 4}
+  gflops_per_s: null             # of one process, or of one GPU: then the plan says hours
   jobs: 8                        # the most elements over which a model's units are spread
   units_per_job: null            # or instead of jobs: units of one element
   jobs_at_once: 256              # elements of an array that run at the same time
@@ -83,6 +84,7 @@ search:                          # the neighbors
   gpus: 0
   gpu_type: null
   node: null
+  gflops_per_s: null             # of one Dask worker, or of one GPU: then the plan says hours
 
 geometry:                        # what is measured
   partition: null

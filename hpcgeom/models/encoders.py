@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom.data.wording import shortened
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.models.encodings import Encoding
 from hpcgeom.models.families import model_limits
@@ -143,17 +144,13 @@ class RowEncoder:
             if foreign:
                 problems.append(
                     f"{len(foreign)} samples have token ids that model '{self._name}' does not know (0 to "
-                    f"{highest}): {_listed(foreign)}: they were encoded for another model"
+                    f"{highest}): {shortened(foreign, _SHOWN)}: they were encoded for another model"
                 )
         long = [f"'{i}' ({len(row)})" for i, row in named if len(row) > (longest or np.inf)]
         if long:
             problems.append(
                 f"{len(long)} samples are longer than the {longest} positions of model '{self._name}': "
-                f"{_listed(long)}: shorten them"
+                f"{shortened(long, _SHOWN)}: shorten them"
             )
         if problems:
             raise ProblemsError(problems)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

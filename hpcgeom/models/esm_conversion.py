@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from hpcgeom.data.wording import shortened
 from hpcgeom.errors import InputError, ProblemsError, ResourceError
 from hpcgeom.models import esm_names
 from hpcgeom.models.converted import default_cache, folder_beside, is_complete, publish
@@ -111,7 +112,7 @@ def read_esm2(source: Path) -> tuple[Esm2Sizes, dict[str, torch.Tensor], list[st
             twice.append(name)
         else:
             tensors[name] = value
-    problems = [f"has twice, with and without prefix: {_listed(twice)}"] if twice else []
+    problems = [f"has twice, with and without prefix: {shortened(twice, _SHOWN)}"] if twice else []
     problems += _problems(tensors, esm_names.shapes_of(sizes))
     problems = problems or _copies_that_differ(tensors, sizes)
     if problems:
@@ -140,7 +141,7 @@ def _parts(source: Path, content: Any) -> tuple[Mapping[str, Any], Mapping[str, 
             f"{source} holds a contact regression only: name the model's own file, "
             f"{source.name.replace('-contact-regression', '')}"
         )
-    keys = _listed([str(key) for key in _fields(content)]) or type(content).__name__
+    keys = shortened([str(key) for key in _fields(content)], _SHOWN) or type(content).__name__
     raise InputError(
         f"{source} is not an ESM-2 checkpoint: expected `cfg` with the settings of `model`, and `model` with "
         f"its tensors; found {keys}: {_ONLY}"
@@ -182,18 +183,22 @@ def _problems(tensors: Mapping[str, Any], shapes: Mapping[str, esm_names.Shape])
     unknown = [name for name in tensors if name not in shapes]
     problems = []
     if missing:
-        problems.append(f"lacks {len(missing)} tensors of an ESM-2 model of its settings: {_listed(missing)}")
+        problems.append(
+            f"lacks {len(missing)} tensors of an ESM-2 model of its settings: {shortened(missing, _SHOWN)}"
+        )
     if unknown:
         is_older = any(name.startswith(_OLDER_TENSORS) for name in unknown)
         hint = f": it is an older ESM; {_ONLY}" if is_older else ""
-        problems.append(f"has {len(unknown)} tensors that an ESM-2 model has not: {_listed(unknown)}{hint}")
+        problems.append(
+            f"has {len(unknown)} tensors that an ESM-2 model has not: {shortened(unknown, _SHOWN)}{hint}"
+        )
     misfits = [
         misfit
         for name, shape in shapes.items()
         if name in tensors and (misfit := _misfit(name, tensors[name], shape))
     ]
     if misfits:
-        problems.append(f"has tensors that do not fit its settings: {_listed(misfits)}")
+        problems.append(f"has tensors that do not fit its settings: {shortened(misfits, _SHOWN)}")
     return problems
 
 
@@ -258,7 +263,3 @@ def _apart(tensors: Tensors) -> dict[str, torch.Tensor]:
 def _state_of(source: Path) -> tuple[int, int, int]:
     state: os.stat_result = source.stat()
     return state.st_ino, state.st_size, state.st_mtime_ns
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

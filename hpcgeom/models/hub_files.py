@@ -18,6 +18,7 @@ from typing import Any
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.utils import filter_repo_objects
 
+from hpcgeom.data.wording import shortened
 from hpcgeom.errors import InputError, ResourceError
 from hpcgeom.models.checkpoint import (
     INDEX_FILE,
@@ -96,7 +97,7 @@ def choose_weights(source: str, commit: str, names: Siblings, at: str) -> list[s
         if missing:
             raise InputError(
                 f"model {at}: its repository lacks {len(missing)} of {len(shards)} shards named in "
-                f"{INDEX_FILE}: {_listed(missing)}: take another revision, or tell its owner"
+                f"{INDEX_FILE}: {shortened(missing, _SHOWN)}: take another revision, or tell its owner"
             )
         return shards
     found = sorted(name for name in names if name.endswith(".safetensors"))
@@ -104,15 +105,15 @@ def choose_weights(source: str, commit: str, names: Siblings, at: str) -> list[s
         return found
     if found:
         raise InputError(
-            f"model {at} holds {len(found)} safetensors files ({_listed(found)}) and no {INDEX_FILE}: "
-            "download the one that you mean, and name its path as source"
+            f"model {at} holds {len(found)} safetensors files ({shortened(found, _SHOWN)}) and no "
+            f"{INDEX_FILE}: download the one that you mean, and name its path as source"
         )
     raise InputError(_no_safetensors(source, names, at))
 
 
 def _no_safetensors(source: str, names: Siblings, at: str) -> str:
     others = sorted(name for name in names if name.endswith(_PICKLES))
-    only = f"has its weights only as {_listed(others)}" if others else "has no weights"
+    only = f"has its weights only as {shortened(others, _SHOWN)}" if others else "has no weights"
     return (
         f"model {at} {only}; only safetensors are read, because a pickle can run any code: see whether "
         f"https://huggingface.co/{source}/discussions has a pull request with safetensors (and then set "
@@ -190,7 +191,3 @@ def check_weights(folder: Path, at: str) -> None:
                 "same command again"
             ) from error
     stored_tensors(folder)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom.data.wording import shortened
 from hpcgeom.errors import InputError, ProblemsError
 
 Shape = tuple[int, ...]
@@ -213,11 +214,13 @@ def _problems(shapes: Mapping[str, Shape], sizes: IgptSizes) -> list[str]:
     ]
     problems = []
     if missing:
-        problems.append(f"lacks {len(missing)} variables of an Image GPT of its size: {_listed(missing)}")
+        problems.append(
+            f"lacks {len(missing)} variables of an Image GPT of its size: {shortened(missing, _SHOWN)}"
+        )
     if unknown:
-        problems.append(f"has {len(unknown)} variables that Image GPT has not: {_listed(unknown)}")
+        problems.append(f"has {len(unknown)} variables that Image GPT has not: {shortened(unknown, _SHOWN)}")
     if misfits:
-        problems.append(f"has variables that do not fit each other: {_listed(misfits)}")
+        problems.append(f"has variables that do not fit each other: {shortened(misfits, _SHOWN)}")
     if SOS in expected and SOS not in shapes:
         problems.append(f"lacks {SOS}, the start token: if it was trained as BERT, say so by --bert")
     if SOS in shapes and SOS not in expected:
@@ -270,7 +273,3 @@ def preprocessor_of(sizes: IgptSizes, clusters: npt.NDArray[np.float32]) -> dict
         "resample": 2,
         "size": {"height": n_side, "width": n_side},
     }
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import torch.distributed as dist
 
 from hpcgeom.addresses import address_of_interface, own_address
 from hpcgeom.errors import InputError, ResourceError
-from hpcgeom.this_group import MEETING, Member, clear, read_note, write_note
+from hpcgeom.this_group import MEET_S, MEETING, Member, clear, comes, did_not_come, read_note, write_note
 
-MEET_S = 300.0
-"""For all processes to start and to find each other."""
 INTERFACE = "GLOO_SOCKET_IFNAME"
 
 
@@ -68,10 +64,7 @@ def find_store(member: Member) -> dist.Store:
         There is no note, or the store cannot be reached.
     """
     if not comes(lambda: read_note(member.folder, MEETING) is not None):
-        raise ResourceError(
-            f"process 0 of {member.n_processes} did not come within {MEET_S:.0f} s: there is no "
-            f"{member.folder / MEETING}.json: look at its log, and whether all processes see this folder"
-        )
+        raise ResourceError(did_not_come(member, MEETING))
     note = read_note(member.folder, MEETING)
     assert note is not None
     try:
@@ -88,13 +81,3 @@ def find_store(member: Member) -> dist.Store:
             f"{INTERFACE} to a network interface that all nodes have"
         ) from error
     return dist.PrefixStore(note["token"], store)
-
-
-def comes(is_there: Callable[[], bool], timeout_s: float = MEET_S) -> bool:
-    """Whether something comes to be within some time."""
-    deadline = time.monotonic() + timeout_s
-    while not is_there():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

@@ -26,13 +26,15 @@ import torch.distributed as dist
 from hpcgeom.addresses import interface_of
 from hpcgeom.errors import HpcgeomError, IncompleteError, ResourceError
 from hpcgeom.interrupts import TERMINATED, Stopped
-from hpcgeom.models.meeting import INTERFACE, MEET_S, address_of, comes, find_store, keep_store
+from hpcgeom.models.meeting import INTERFACE, address_of, find_store, keep_store
 from hpcgeom.models.transport import TAG_END, first_line, wait
 from hpcgeom.this_group import (
     FAILURE,
+    MEET_S,
     Member,
     OtherFailed,
     clear,
+    comes,
     process_in_words,
     process_note,
     read_note,

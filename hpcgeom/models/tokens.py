@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from transformers import AutoTokenizer, EsmTokenizer
 
+from hpcgeom.data.wording import shortened
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.models.encodings import Encoding, windows_of
 
@@ -108,8 +109,8 @@ class Tokenizer:
         if long and too_long != "window":
             shown = [f"'{ids[row]}' ({len(encodings[row].ids)})" for row in long]
             problems.append(
-                f"{len(long)} samples are longer than max_length = {max_length} tokens: {_listed(shown)}: "
-                "raise max_length, shorten them, or set too_long: truncate "
+                f"{len(long)} samples are longer than max_length = {max_length} tokens: "
+                f"{shortened(shown, _SHOWN)}: raise max_length, shorten them, or set too_long: truncate "
                 "or window"
             )
         problems += self._problems(ids, encodings)
@@ -149,27 +150,24 @@ class Tokenizer:
         problems = []
         if empty:
             problems.append(
-                f"{len(empty)} samples have no token of their own: {_listed(empty)}: drop empty samples"
+                f"{len(empty)} samples have no token of their own: {shortened(empty, _SHOWN)}: "
+                "drop empty samples"
             )
         if unknown:
             problems.append(
                 f"{len(unknown)} samples consist of unknown tokens only, so that all look alike: "
-                f"{_listed(unknown)}: "
+                f"{shortened(unknown, _SHOWN)}: "
                 f"expected texts that the tokenizer in {self._folder} knows (alphabet, upper or lower case)"
             )
         if parsed:
             problems.append(
                 f"{len(parsed)} samples hold the text of a special token, which the tokenizer in "
-                f"{self._folder} parses as one: {_listed(parsed)}: remove it from the text"
+                f"{self._folder} parses as one: {shortened(parsed, _SHOWN)}: remove it from the text"
             )
         if foreign:
             problems.append(
                 f"{len(foreign)} samples have token ids outside the model's vocabulary of "
                 f"{self._vocab_size}: "
-                f"{_listed(foreign)}: {self._folder} holds the tokenizer of another model"
+                f"{shortened(foreign, _SHOWN)}: {self._folder} holds the tokenizer of another model"
             )
         return problems
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from hpcgeom.data.wording import shortened
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.models.checkpoint import Stored, open_safetensors, stored_tensors
 
@@ -270,7 +271,7 @@ def _match(
         *_some(twice, "have twice", "has one place for"),
     ]
     if misfits:
-        problems.append(f"do not fit the model: {_listed(misfits)}")
+        problems.append(f"do not fit the model: {shortened(misfits, _SHOWN)}")
     return placed, unused, problems
 
 
@@ -290,11 +291,7 @@ def _misfit(name: str, stored: Stored, target: torch.Tensor) -> str | None:
 
 
 def _some(keys: Sequence[str], verb: str, rest: str) -> list[str]:
-    return [f"{verb} {len(keys)} tensors that the model {rest}: {_listed(keys)}"] if keys else []
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return [f"{verb} {len(keys)} tensors that the model {rest}: {shortened(keys, _SHOWN)}"] if keys else []
 
 
 def _check_nothing_is_meta(model: torch.nn.Module) -> None:

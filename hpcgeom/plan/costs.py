@@ -15,6 +15,7 @@ from hpcgeom.plan.needs import needs_of
 from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.points import cohorts, n_points, point_arrays
 from hpcgeom.plan.units import NEIGHBOR_ARRAYS, NEIGHBOR_SHARD_ROWS, n_blocks_of, representations, units_of
+from hpcgeom.types import Unit
 
 _ARRAYS_WITHOUT_DUPLICATES = 3
 """Of the arrays of a representation's lists, those that are written where no two points are equal."""
@@ -107,15 +108,35 @@ def _search(plan: Plan) -> StageCost:
     units = units_of(plan, "search")
     layout = sizes.layout(plan, len(NEIGHBOR_ARRAYS), 3, _neighbor_groups)
     n_written, lists = _lists(plan, is_split=False)
-    flops, needed, partial = 0.0, 0, 0
+    flops, needed, partial = sum(search_flops(plan, model) for model in plan.models), 0, 0
     for model, item, _, _ in representations(plan):
-        flops += float(n_points(plan, model, item)) ** 2 * item.width  # each pair of points once
         needed = max(needed, memory.search(plan, model, item))
         partial += memory.partial_bytes(plan, model, item)
     n_parts = sum(unit.n_blocks > 1 for unit in units)
     size = layout.n_bytes + lists + sizes.records(len(units), n_written + n_parts)
     n_files = n_written + layout.n_files + len(units) + 1
     return StageCost("search", len(units), n_files, size, needed, flops, partial)
+
+
+def search_flops(plan: Plan, model: ModelPlan) -> float:
+    """Operations of the search of a model: each pair of points once."""
+    return sum(len(item.layers) * _square_flops(plan, model, item) for item in model.representations)
+
+
+def unit_flops(plan: Plan, unit: Unit) -> float:
+    """Operations of one unit of the search; of a split one, pairs of blocks have all."""
+    model = plan.model(unit.model)
+    whole = _square_flops(plan, model, model.representation(unit.site, unit.pooling))
+    if unit.n_blocks == 1:
+        return whole
+    if unit.blocks is None:
+        return 0.0
+    first, second = unit.blocks
+    return (1 if first == second else 2) * whole / unit.n_blocks**2
+
+
+def _square_flops(plan: Plan, model: ModelPlan, item: Representation) -> float:
+    return float(n_points(plan, model, item)) ** 2 * item.width
 
 
 def _merge(plan: Plan) -> StageCost:

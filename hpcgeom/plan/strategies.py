@@ -17,8 +17,12 @@ from hpcgeom.plan.plan import Plan
 from hpcgeom.types import Means
 
 AUTO = "auto"
-UNITS_OF_A_SET = 4
-"""Units that are done together where each is written while the next one is worked out."""
+UNITS_OF_A_SET = {"replicate": 4, "pipeline": 16}
+"""Units that are done together where each is written while the next one is worked out.
+
+Those of `replicate` are shared out over processes, a set at a time; those of `pipeline` are all done by one
+group, whose first processes wait for the last ones between two sets.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,11 @@ class Choice:
                 return Means("dispatch", None, None if spare is None else spare + found.weights_bytes)
             on_gpu = devices.gpu_bytes - found.gpu_bytes + found.weights_bytes
             return Means("dispatch", on_gpu, self._spare_bytes)
-        return Means(found.strategy, n_units=UNITS_OF_A_SET if writes_beside(found.strategy, devices) else 1)
+        return (
+            written_beside(found.strategy)
+            if writes_beside(found.strategy, devices)
+            else Means(found.strategy)
+        )
 
     @property
     def _spare_bytes(self) -> int | None:
@@ -134,6 +142,11 @@ class Choice:
                 for found in self.footprints
             ],
         }
+
+
+def written_beside(strategy: str) -> Means:
+    """What a process is told that writes each unit while the next one is worked out."""
+    return Means(strategy, n_units=UNITS_OF_A_SET[strategy])
 
 
 def _streaming(needs: Needs, spare_bytes: int | None) -> Means:

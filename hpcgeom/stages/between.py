@@ -22,9 +22,8 @@ from hpcgeom.plan.points import Cohort, cohorts
 from hpcgeom.stages import alignment
 from hpcgeom.stages.run import Run
 from hpcgeom.store import neighbors
-from hpcgeom.types import Indices, Unit
+from hpcgeom.types import Indices, Unit, Values
 
-Values = dict[str, npt.NDArray[Any]]
 Settings = Mapping[str, Any]
 
 OF_LAYERS = ("n_short", "n_compared", "diagonal_sums")

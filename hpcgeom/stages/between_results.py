@@ -16,11 +16,11 @@ from hpcgeom.geometry.sets import chance_levels
 from hpcgeom.plan import paths
 from hpcgeom.plan.between import ALIGNMENT, HALVES, PAIRS
 from hpcgeom.plan.points import Cohort, cohorts, members, n_base_points
-from hpcgeom.stages.between import OF_LAYERS, Values, at_layers, pair_numbers
+from hpcgeom.stages.between import OF_LAYERS, at_layers, pair_numbers
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz
 from hpcgeom.store.variables import RESULTS
-from hpcgeom.types import Status
+from hpcgeom.types import Status, Values
 
 Coordinates = dict[str, npt.NDArray[Any]]
 Variables = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]

@@ -22,8 +22,7 @@ from hpcgeom.geometry.rows import row_blocks
 from hpcgeom.geometry.spectrum import Covariance, pca_components, spectrum
 from hpcgeom.plan.memory import JACKKNIFE_GROUPS, SPECTRUM_BLOCK_BYTES
 from hpcgeom.search import RowSource, one_blas_thread
-from hpcgeom.stages.dimensions import Values
-from hpcgeom.types import Status
+from hpcgeom.types import Status, Values
 
 
 def cloud_profile(rows: RowSource, n_points: int, settings: Mapping[str, Any]) -> Values:

@@ -14,9 +14,8 @@ from hpcgeom.geometry.mle import levina_bickel
 from hpcgeom.geometry.plateau import plateau
 from hpcgeom.geometry.trimmed import twonn_mle_trimmed
 from hpcgeom.geometry.twonn import twonn, twonn_by_mu_fraction, twonn_mle, twonn_mle_censored
-from hpcgeom.types import Distances, Estimate, Indices, Status
+from hpcgeom.types import Distances, Estimate, Indices, Status, Values
 
-Values = dict[str, npt.NDArray[Any]]
 Explain = Callable[[Status], Status]
 Settings = Mapping[str, Any]
 

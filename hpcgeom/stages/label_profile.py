@@ -13,9 +13,8 @@ from hpcgeom.data.samples import Samples
 from hpcgeom.geometry.exclusion import other_neighbors, other_points
 from hpcgeom.geometry.labels import label_overlap_counts, label_overlap_from_counts
 from hpcgeom.search import RowSource, neighbors_of_rows
-from hpcgeom.stages.dimensions import Values
 from hpcgeom.store.neighbors import Lists
-from hpcgeom.types import Indices, Labels
+from hpcgeom.types import Indices, Labels, Values
 
 EXCLUDED = ("label_overlap_excluded", "label_overlap_excluded_error", "label_overlap_excluded_n_points")
 """Variables by label and k."""

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.geometry.local import local_dimension
-from hpcgeom.stages.dimensions import QUANTILES, Explain, Values
-from hpcgeom.types import Distances, Status
+from hpcgeom.stages.dimensions import QUANTILES, Explain
+from hpcgeom.types import Distances, Status, Values
 
 
 def local_profile(

@@ -16,7 +16,7 @@ from hpcgeom.plan.points import are_tokens, n_base_points
 from hpcgeom.search import RowSource, neighbors_of_rows
 from hpcgeom.stages.certificates import account, certificates
 from hpcgeom.stages.clouds import cloud_profile
-from hpcgeom.stages.dimensions import Values, dimensions
+from hpcgeom.stages.dimensions import dimensions
 from hpcgeom.stages.label_profile import label_profile
 from hpcgeom.stages.points import sample_of_points
 from hpcgeom.stages.pointwise import local_profile
@@ -26,7 +26,7 @@ from hpcgeom.stages.search import layer_rows, standard_rows
 from hpcgeom.stages.token_clouds import token_clouds
 from hpcgeom.store import neighbors
 from hpcgeom.store.neighbors import Lists
-from hpcgeom.types import Estimate, Status, Unit
+from hpcgeom.types import Estimate, Status, Unit, Values
 
 
 def measure(run: Run, unit: Unit) -> Values:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -11,8 +9,7 @@ from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import Samples
 from hpcgeom.geometry.retrieval import retrieval
 from hpcgeom.plan.plan import Plan
-
-Values = dict[str, npt.NDArray[Any]]
+from hpcgeom.types import Values
 
 
 def retrieve(

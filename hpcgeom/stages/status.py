@@ -39,15 +39,8 @@ class StageStatus:
     seconds: float
 
 
-def status_of(root: Path) -> list[StageStatus]:
-    """The status of every stage.
-
-    Raises
-    ------
-    InputError
-        The directory is not a prepared run.
-    """
-    run = Run(root)
+def status_of(run: Run) -> list[StageStatus]:
+    """The status of every stage."""
     return [_stage(run, stage) for stage in STAGES]
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hpcgeom.geometry.token_clouds import gram_log_volume
 from hpcgeom.search import RowSource, one_blas_thread
-from hpcgeom.stages.dimensions import Values
+from hpcgeom.types import Values
 
 BLOCK_ROWS = 4096
 """Tokens that are read at a time, of whole samples; one sample may be more."""

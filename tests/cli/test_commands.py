@@ -14,6 +14,7 @@ from hpcgeom.api.job_status import RunReport
 from hpcgeom.manifest import Manifest, load_manifest
 from hpcgeom.manifest.profile import load_profile
 from hpcgeom.manifest.profile_sections import Profile
+from hpcgeom.stages.run import Run
 from hpcgeom.version import __version__
 
 STAGES = ["extract", "search", "merge", "geometry", "collect"]
@@ -96,6 +97,24 @@ def test_plan_shows_units_bytes_files_memory_and_operations(hpcgeom, manifest):
     )
     parsed = json.loads(hpcgeom("plan", "-m", manifest, "--json").out)
     assert [stage["stage"] for stage in parsed["stages"]] == STAGES
+
+
+def test_plan_says_hours_from_the_time_that_units_of_a_run_took(hpcgeom, manifest, run):
+    of_run = Run(run)
+    taken_s = sum(of_run.records("search").load(unit).facts["seconds"] for unit in of_run.units("search"))
+    found = json.loads(hpcgeom("plan", "-m", manifest, "--like", run, "--json").out)["hours"]
+    assert found.keys() == {"search"}
+    assert found["search"]["hours"] == pytest.approx(taken_s / 3600, rel=1e-6)
+    shown = hpcgeom("plan", "-m", manifest, "--like", run).out
+    assert "operations  hours" in shown
+    first, second = (
+        f"2 units of search of 'first' in {run} took",
+        f"1 unit of search of 'second' in {run} took",
+    )
+    assert f"hours: search as {first} and {second}\n" in shown
+    assert "hours" not in hpcgeom("plan", "-m", manifest).out
+    refused = hpcgeom("plan", "-m", manifest, "--like", run.parent)
+    assert (refused.code, "is not a prepared run" in refused.err) == (2, True)
 
 
 def test_prepare_run_task_status_and_resume_lead_to_the_same_results(hpcgeom, manifest, run, tmp_path):

@@ -11,6 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import zarr
 
@@ -18,6 +19,12 @@ from hpcgeom.api import doctor
 from hpcgeom.api.doctor import Finding, carry_out, checks_of, examine
 
 NOBODY = 65534
+TOKENS = """\
+name: tokens
+dataset: {kind: tokens, path: rows.npy}
+models: [{name: gpt, family: gpt2, source: openai-community/gpt2, strategy: auto}]
+extract: {tokens_per_batch: 1024}
+"""
 
 
 @pytest.fixture
@@ -203,3 +210,31 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(monkeypatch, tmp_
         Finding("one", False, "ZeroDivisionError: division by zero"),
         Finding("two", True, "fine"),
     ]
+
+
+def models_say(manifest, folder, profile=None):
+    return {
+        item.check: (item.is_fine, item.says) for item in doctor.examine_models(manifest, folder, profile)
+    }
+
+
+def test_models_of_a_manifest_are_laid_out_on_what_there_is(tmp_path):
+    manifest, profile = tmp_path / "m.yaml", tmp_path / "p.yaml"
+    np.save(tmp_path / "rows.npy", np.zeros((600, 64), np.int64))
+    manifest.write_text(TOKENS)
+    profile.write_text("name: p\nextract: {gpus: 1}\nnode: {gpus: 1, gpu_memory_gb: 1.4, memory_gb: 16}\n")
+    assert models_say(manifest, tmp_path) == {"model gpt": (True, "replicate on this machine (it fits)")}
+    is_fine, says = models_say(manifest, tmp_path, profile)["model gpt"]
+    assert is_fine
+    assert says.startswith("dispatch on the nodes of profile 'p' (replicate: needs ")
+    profile.write_text("name: p\nextract: {gpus: 1}\nnode: {gpus: 1, gpu_memory_gb: 1, memory_gb: 16}\n")
+    is_fine, says = models_say(manifest, tmp_path, profile)["model gpt"]
+    assert not is_fine
+    assert says.startswith("model 'gpt' cannot be run on the nodes of profile 'p' (replicate: needs ")
+
+
+def test_a_manifest_that_is_wrong_is_a_finding(tmp_path):
+    (tmp_path / "m.yaml").write_text(TOKENS.replace("gpt2,", "gpt3,"))
+    is_fine, says = models_say(tmp_path / "m.yaml", tmp_path)["models"]
+    assert not is_fine
+    assert "m.yaml:3: models[0].family" in says

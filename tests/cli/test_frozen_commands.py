@@ -14,7 +14,7 @@ COMMANDS = {
     "models": ["--json"],
     "schema": ["[of]"],
     "validate": ["-m --manifest*"],
-    "plan": ["-m --manifest*", "--samples", "--length", "-p --profile", "--devices", "--json"],
+    "plan": ["-m --manifest*", "--samples", "--length", "-p --profile", "--devices", "--like", "--json"],
     "prepare": ["-m --manifest*", "--run-dir"],
     "run": [
         *("-m --manifest*", "--run-dir", "--workers", "--reuse", "--dask", "--strategy", "--host-memory-gb"),
@@ -65,7 +65,7 @@ COMMANDS = {
     "compare": ["run*", "other*"],
     "show": ["run*", "--json"],
     "plot": ["run*", "--reference"],
-    "doctor": ["--run-dir", "-p --profile", "--json"],
+    "doctor": ["--run-dir", "-p --profile", "-m --manifest", "--json"],
 }
 OPTIONS = ["-v --verbose", "--version"]
 

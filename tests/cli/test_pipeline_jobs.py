@@ -28,9 +28,9 @@ dask: {mode: local}
 def rehearse(hpcgeom, tmp_path):
     """What a dry run of 1000 samples says."""
 
-    def call(strategy="pipeline", layers="all", processes=1, gpus=0):
+    def call(strategy="pipeline", layers="all", processes=1, gpus=0, rate=""):
         (tmp_path / "toy.yaml").write_text(MANIFEST % (strategy, layers))
-        (tmp_path / "p.yaml").write_text(PROFILE % (processes, gpus))
+        (tmp_path / "p.yaml").write_text((PROFILE % (processes, gpus)).replace("walltime", f"{rate}walltime"))
         return hpcgeom(
             "submit",
             "-m",
@@ -67,6 +67,17 @@ def test_other_models_stay_on_one_node(rehearse):
     script = extract_script(rehearse(strategy="replicate").out)
     assert "#SBATCH --nodes=1\n" in script
     assert "--wait=0" not in script
+
+
+@pytest.mark.parametrize(("gpus", "of"), [(0, "core"), (1, "GPU")])
+def test_the_price_has_hours_where_the_profile_has_a_rate(rehearse, gpus, of):
+    assert "hours:" not in rehearse("replicate", gpus=gpus).out
+    shown = rehearse("replicate", gpus=gpus, rate="gflops_per_s: 1.0e-8, ").out  # ten operations a second
+    row = re.search(r"^extract .* (\d\.\d\de\+\d\d) +([\d,]+) of a (\w+)$", shown, re.MULTILINE)
+    hours = float(row[1]) / 10 / 3600 * (1 if gpus else 4)  # a process has 4 cores
+    assert float(row[2].replace(",", "")) == pytest.approx(hours, rel=0.01)
+    assert row[3] == of
+    assert "hours: extract as profile 'nodes' says\n" in shown
 
 
 @pytest.mark.parametrize(("layers", "n_blocks"), [("all", 6), ("[0, 2]", 3)])

@@ -9,7 +9,8 @@ import pytest
 from fake_scheduler import CONFIG, CONTROLLER_IS_DOWN, FakeScheduler, job_line
 
 from hpcgeom.api import job as jobs
-from hpcgeom.api.job import MAX_REQUEUES, heeding, share_of_slurm
+from hpcgeom.api.job import MAX_REQUEUES, heeding
+from hpcgeom.api.steps import share_of_slurm
 from hpcgeom.errors import HpcgeomError, IncompleteError, InputError, ResourceError
 from hpcgeom.interrupts import Stopped
 from hpcgeom.launch.slurm.calling import SchedulerError

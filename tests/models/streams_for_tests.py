@@ -7,7 +7,7 @@ from typing import Any
 
 import families_for_tests as tiny
 import numpy as np
-from conftest import make_batch
+from texts_for_tests import make_batch
 
 from hpcgeom.models import ModelRequest, Reading, Replicate, TokenBatch
 from hpcgeom.models.stream import Stream, StreamedModel

@@ -14,11 +14,16 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 from test_models_end_to_end import write_manifest, write_texts
+from texts_for_tests import save_tokenizer, tiny_config
+from transformers import BertModel
 
 from hpcgeom.api.job import run_task
 from hpcgeom.api.strategies import Resources
 from hpcgeom.errors import IncompleteError, InputError
 from hpcgeom.manifest import load_manifest
+from hpcgeom.plan.footprints import Devices
+from hpcgeom.plan.needs import needs_of
+from hpcgeom.plan.strategies import choose
 from hpcgeom.stages.prepare import prepare
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.verify import verify
@@ -142,3 +147,47 @@ def test_a_run_that_is_told_to_end_ends_with_all_its_processes(replicated, bert_
     assert not list((root / "records").rglob("*.lease"))
     run_task(root, "extract", resources=Resources(2))
     assert differences(replicated, root) == []
+
+
+def step_of_two(root: Path, host_memory_gb: float) -> list[str]:
+    """Two tasks of a step of SLURM by hand; what each printed."""
+    words = ["task", root, "--stage", "extract", "--share", "slurm", "--host-memory-gb", host_memory_gb]
+    of_step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2"}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "hpcgeom.cli.main", *map(str, words)],
+            env={**os.environ, **of_step, "SLURM_PROCID": str(index)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    said = [task.communicate(timeout=200)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    return said
+
+
+@pytest.mark.slow
+def test_tasks_of_a_step_choose_the_pipeline_where_a_whole_model_does_not_fit_into_each(tmp_path):
+    BertModel(tiny_config(hidden_size=256, intermediate_size=1024)).save_pretrained(tmp_path / "bert")
+    save_tokenizer(tmp_path / "bert")
+    write_texts(tmp_path, N)
+    few = {"representations": "{sites: [resid], pooling: [mean]}"}
+    reference = extracted(tmp_path, tmp_path / "bert", "replicate", **few)
+    manifest = write_manifest(tmp_path, f"{{name: tiny, family: bert, source: '{tmp_path / 'bert'}'}}", **few)
+    run = prepare(load_manifest(manifest), tmp_path / "run")
+    needs = needs_of(run.plan, run.plan.model("tiny"))
+    whole, part = (choose("tiny", needs, how, Devices(2)).footprint for how in ("replicate", "pipeline"))
+    first, second = step_of_two(run.root, 2 * (whole.host_bytes + part.host_bytes) / 2 / 2**30)
+    assert "model 'tiny': pipeline over the 2 tasks of this step (replicate: needs " in first
+    assert "pipeline" not in second
+    assert {record_of(run.root, index)["facts"]["strategy"] for index in range(3)} == {"pipeline"}
+    assert differences(reference, run.root) == []
+    step_of_two(run.root, 64)  # nothing is left: nobody waits for the other
+    other = prepare(load_manifest(manifest), tmp_path / "other")
+    assert "pipeline" not in "".join(step_of_two(other.root, 64))
+    made_by = [record_of(other.root, index)["made_by"]["pid"] for index in range(3)]
+    assert (made_by[0] == made_by[2], made_by[0] == made_by[1]) == (True, False)
+    for root in (run.root, other.root):
+        assert not (root / "jobs" / "groups").exists()

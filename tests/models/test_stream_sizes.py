@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_batch
 from safetensors import safe_open
 from streams_for_tests import check_equal, replicated, streamed
+from texts_for_tests import make_batch
 from transformers import ImageGPTConfig, ImageGPTModel, LlamaConfig, LlamaModel
 
 from hpcgeom.catalog.models import known

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import WORDS
+from texts_for_tests import WORDS
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast

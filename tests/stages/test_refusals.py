@@ -153,7 +153,7 @@ def test_a_newer_schema_is_refused_in_the_plan_and_in_a_record(run_copy):
     with pytest.raises(
         InputError, match=r"plan\.json has schema 99, but this hpcgeom reads up to 3.*newer one"
     ):
-        status_of(run_copy)
+        status_of(Run(run_copy))
 
 
 def test_the_record_of_something_else_is_refused_and_kept(run_copy):

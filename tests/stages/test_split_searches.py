@@ -68,7 +68,7 @@ def test_lists_and_results_are_those_of_whole_searches_and_no_part_is_left(finis
     assert differences(finished.root, root) == []
     assert not (root / "neighbors" / "partial").exists()
     assert verify(root).is_sound
-    assert [stage.missing for stage in status_of(root)] == [""] * 5
+    assert [stage.missing for stage in status_of(Run(root))] == [""] * 5
 
 
 def test_eight_blocks_give_the_same_lists_as_one(tmp_path):
@@ -130,7 +130,7 @@ def test_a_merged_shard_that_is_damaged_has_its_search_done_again(finished, spli
         assert problem.startswith(MERGED)
     else:
         (root / MERGED).unlink()
-    by_stage = {stage.stage: stage for stage in status_of(root)}
+    by_stage = {stage.stage: stage for stage in status_of(Run(root))}
     assert (by_stage["search"].n_done, by_stage["merge"].n_done) == (42 - 7, 5)
     heard = arrays_run.Heard()
     resume(root, workers=1, progress=heard)

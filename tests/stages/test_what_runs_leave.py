@@ -29,14 +29,14 @@ def test_status_counts_records_and_names_what_is_missing_running_and_bad(run_cop
     verify(run_copy)
     run.records("search").remove(run.units("search")[3])
     (run_copy / "records" / "search" / "000003.lease").write_text('{"pid": 7, "host": "n1"}')
-    by_stage = {status.stage: status for status in status_of(run_copy)}
+    by_stage = {status.stage: status for status in status_of(Run(run_copy))}
     search = by_stage["search"]
     assert (search.n_done, search.n_units, search.missing, search.bad) == (4, 6, "2-3", 1)
     assert search.running == ("unit 3: process 7 on n1",)
     assert by_stage["extract"].missing == ""
     (run_copy / "records" / "search" / "000003.lease").unlink()
     resume(run_copy, workers=1)
-    assert [(status.bad, status.missing) for status in status_of(run_copy)] == [(0, "")] * 5
+    assert [(status.bad, status.missing) for status in status_of(Run(run_copy))] == [(0, "")] * 5
 
 
 def test_two_runs_of_other_points_are_told_apart(finished, tmp_path):

@@ -81,10 +81,10 @@ def test_a_pulse_is_felt_while_a_counter_is_raised_and_for_a_while_after(tmp_pat
 def test_who_was_killed_is_not_shown_to_be_at_work(unfinished, left):
     root, path = unfinished
     elsewhere(path)
-    assert status_of(root)[-1].running == (f"unit 0: process {os.getpid()} on n7",)
+    assert status_of(Run(root))[-1].running == (f"unit 0: process {os.getpid()} on n7",)
     assert "nobody works on it" not in submission.status(root, as_json=False)[0]
     left.replace(path)
-    assert status_of(root)[-1].running == ()
+    assert status_of(Run(root))[-1].running == ()
     text, code = submission.status(root, as_json=False)
     assert text.endswith(f"nobody works on it: hpcgeom resume {root}")
     assert code == 3
