@@ -114,5 +114,5 @@ def _outcome(run: Run) -> str:
     """Identity of what is drawn: the bytes that the records of results and details promise."""
     units = [*run.units("collect")[:1], *_detail_units(run)]
     records = [run.records(unit.stage).load(unit) for unit in units]
-    files = [[entry.path, entry.sha256] for record in records if record for entry in record.files]
+    files = [[entry.path, entry.checksum] for record in records if record for entry in record.files]
     return digest("figures", files=files, version=__version__)

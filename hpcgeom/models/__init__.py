@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hpcgeom.models.pipeline import Pipeline
     from hpcgeom.models.replicate import Replicate
     from hpcgeom.models.request import ModelRequest, ModelShapes, Reading, TokenBatch
+    from hpcgeom.models.reused_memory import ReusedMemory
     from hpcgeom.models.sinks import NonFiniteActivation
     from hpcgeom.models.strategies import OpenModel, open_model
     from hpcgeom.models.tokens import Tokenizer
@@ -57,6 +58,7 @@ _HOMES = {
     "Pieces": "pieces",
     "Splits": "pieces",
     "Replicate": "replicate",
+    "ReusedMemory": "reused_memory",
     "read_ahead": "ahead",
     "OpenModel": "strategies",
     "open_model": "strategies",
@@ -77,6 +79,7 @@ __all__ = [
     "Pipeline",
     "Reading",
     "Replicate",
+    "ReusedMemory",
     "Splits",
     "TokenBatch",
     "Tokenizer",

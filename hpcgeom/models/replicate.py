@@ -22,6 +22,7 @@ from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
+from hpcgeom.models.reused_memory import ReusedMemory
 from hpcgeom.models.shapes import shapes_of, widths_of
 from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
@@ -80,6 +81,7 @@ class ReplicatedModel:
     _block_hooks: SiteHooks = field(default_factory=SiteHooks, init=False)
     _module_hooks: SiteHooks = field(default_factory=SiteHooks, init=False)
     _chain_is_checked: bool = field(default=False, init=False)
+    _memory: ReusedMemory = field(default_factory=ReusedMemory, init=False)
 
     def __post_init__(self) -> None:
         model, layout = self.skeleton.model, self.skeleton.layout
@@ -190,12 +192,12 @@ class ReplicatedModel:
         with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
             if self._block_readings:
                 self._check_chain_once(batch)
-                sink = PooledSink(self._block_readings, masks, self.request.dtype)
+                sink = PooledSink(self._block_readings, masks, self.request.dtype, self._memory)
                 with self._block_hooks.collecting(sink):
                     self._run_chain(batch, sink)
                 pooled |= sink.finish(check_finite)
             if self._module_readings:
-                sink = PooledSink(self._module_readings, masks, self.request.dtype)
+                sink = PooledSink(self._module_readings, masks, self.request.dtype, self._memory)
                 with self._module_hooks.collecting(sink):
                     self.skeleton.model(**self._inputs(batch))
                 pooled |= sink.finish(check_finite)

@@ -14,6 +14,7 @@ from hpcgeom.catalog.sites import EMBEDDING_SITES, TOKENS_POOLING, is_module_glo
 from hpcgeom.errors import InputError
 from hpcgeom.models.pooling import BatchMasks, pool
 from hpcgeom.models.readings import SiteReading
+from hpcgeom.models.reused_memory import ReusedMemory
 
 Pooled = dict[tuple[str, str], npt.NDArray[np.float32]]
 """(site, pooling) to float32 (n_layers, B, D), layers in the order of the reading; for the pooling `tokens`
@@ -63,11 +64,14 @@ class PooledSink:
         Masks of the batch.
     dtype
         Name of the model's dtype, for messages.
+    memory
+        Where the arrays of a CPU come from.
     """
 
     readings: Mapping[str, SiteReading]
     masks: BatchMasks
     dtype: str
+    memory: ReusedMemory = field(default_factory=ReusedMemory)
     _pooled: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, init=False)
     _read_by: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
     _by_base: dict[str, list[SiteReading]] = field(default_factory=dict, init=False)
@@ -121,7 +125,7 @@ class PooledSink:
         shape = (len(self.readings[site].layers), *point.shape)
         rows = self._pooled.get((site, pooling))
         if rows is None:
-            rows = self._pooled[site, pooling] = _empty_like(point, shape)
+            rows = self._pooled[site, pooling] = self._empty_like(point, shape)
         if rows.shape != shape:
             first = next(name for (known, _), name in self._read_by.items() if known == site)
             raise InputError(
@@ -129,6 +133,12 @@ class PooledSink:
                 f"{source} gives {shape[-1]}: read them as two sites"
             )
         return rows
+
+    def _empty_like(self, point: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """A tensor to fill, beside `point`."""
+        if point.device.type == "cpu" and point.dtype == torch.float32:
+            return torch.from_numpy(self.memory.empty(shape))
+        return point.new_empty(shape)
 
     def _check_shape(self, site: str, hidden: torch.Tensor, source: str) -> None:
         n_rows, n_tokens = self.masks.real.shape
@@ -198,10 +208,3 @@ def _are_finite(values: npt.NDArray[np.float32]) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum()
     return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
-
-
-def _empty_like(point: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """A tensor to fill, beside `point`; on a CPU from NumPy, whose large pages take a third of the time."""
-    if point.device.type == "cpu" and point.dtype == torch.float32:
-        return torch.from_numpy(np.empty(shape, np.float32))
-    return point.new_empty(shape)

@@ -26,9 +26,9 @@ from hpcgeom.types import Unit
 from hpcgeom.version import __version__
 
 Write = Callable[[], Mapping[str, Any]]
-"""Writes the files of a unit that is worked out, and returns the facts for its record; under `OF_OTHERS` the
-entries of files that other processes wrote for it."""
-OF_OTHERS = "of_others"
+"""Writes the files of a unit that is worked out, and returns the facts for its record; under `DURABLE` the
+entries of files that are durable already, which this process or others wrote."""
+DURABLE = "durable"
 Work = Callable[[Sequence[Unit]], Iterator[tuple[Unit, Write]]]
 """Works out units, and hands each over as soon as it can be written, in any order."""
 
@@ -121,11 +121,11 @@ def _begin(run: Run, unit: Unit) -> None:
 def _finish(run: Run, unit: Unit, write: Write, began: float) -> None:
     with trace.span("write", stage=unit.stage, unit=unit.key):
         facts = dict(write())
-    of_others = facts.pop(OF_OTHERS, ())
+    durable = facts.pop(DURABLE, ())
     faults.reached("unit-computed", **_about(unit))
     facts = {"rows": [unit.start, unit.stop], "seconds": round(time.monotonic() - began, 3), **facts}
     with trace.span("write", stage=unit.stage, record=unit.key):
-        run.records(unit.stage).write(unit, facts, made_by(), of_others)
+        run.records(unit.stage).write(unit, facts, made_by(), durable)
     faults.reached("unit-recorded", **_about(unit))
 
 

@@ -21,12 +21,13 @@ from hpcgeom.plan.points import Block, are_tokens, blocks, n_points
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import DETAILS
 from hpcgeom.stages import inputs, splits
-from hpcgeom.stages.base import OF_OTHERS, Work, Write, each, require_layout
+from hpcgeom.stages.base import DURABLE, Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Part, Pass
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.together import Sums, crew_of, joined
 from hpcgeom.store import activations, files, npz
+from hpcgeom.store.records import FileEntry
 from hpcgeom.types import Unit
 
 Values = dict[tuple[str, str], npt.NDArray[np.floating]]
@@ -81,9 +82,11 @@ def _of_unit(run: Run, forward: Forward, unit: Unit, batches: Iterable[Pass]) ->
     places, sequences = _places(run.plan, forward.plan, unit), forward.sequences
     parts = forward.parts
     values: Values = {
-        key: np.full((len(part.positions), places[key].n_points, part.item.width), np.nan, dtype=np.float32)
+        key: forward.memory.empty((len(part.positions), places[key].n_points, part.item.width))
         for key, part in parts.items()
     }
+    for block in values.values():
+        block.fill(np.nan)
     windows: Windows = defaultdict(list)
     n_windows = np.bincount(sequences.row)
     for batch in batches:
@@ -124,54 +127,57 @@ def _write_copy(run: Run, model: ModelPlan, unit: Unit) -> dict[str, Any]:
     """Points that exist already."""
     item = model.representations[0]
     points = inputs.points_of(run, model.name, item.layers, unit.start, unit.stop)
-    sums = _write_layers(run, model, unit, {(item.site, item.pooling): points}, {})
+    sums, entries = _write_layers(run, model, unit, {(item.site, item.pooling): points}, {})
     npz.save(run.root / paths.column_sums(model.name, unit.start, unit.stop), sums)
-    return {"batch_splits": []}
+    return {"batch_splits": [], DURABLE: entries}
 
 
 def _write(
     run: Run, forward: Forward, unit: Unit, values: Values, work: Mapping[str, float]
 ) -> dict[str, Any]:
     """Write a unit; where others have layers of it, together with them."""
-    sums, facts = _write_layers(run, forward.plan, unit, values, forward.parts), dict[str, Any]()
+    sums, entries = _write_layers(run, forward.plan, unit, values, forward.parts)
+    facts: dict[str, Any] = {}
     if forward.crew is not None:
         receipts = forward.crew.receipts(unit)
         keys = [sums_key(item.site, item.pooling) for item in forward.plan.representations]
         sums = joined([sums, *(receipt.sums for receipt in receipts)], keys)
         facts["processes"] = [forward.crew.made_by(), *(receipt.made_by for receipt in receipts)]
-        facts[OF_OTHERS] = tuple(entry for receipt in receipts for entry in receipt.files)
+        entries += [entry for receipt in receipts for entry in receipt.files]
     npz.save(run.root / paths.column_sums(forward.plan.name, unit.start, unit.stop), sums)
-    return {"batch_splits": splits.of_unit(run, unit), "strategy": forward.strategy, **work, **facts}
+    return {
+        "batch_splits": splits.of_unit(run, unit),
+        "strategy": forward.strategy,
+        **work,
+        **facts,
+        DURABLE: entries,
+    }
 
 
 def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:
     """Write the layers that this process has of a unit, and tell the leader."""
     assert forward.crew is not None
-    name, places = forward.plan.name, _places(run.plan, forward.plan, unit)
-    sums = _write_layers(run, forward.plan, unit, values, forward.parts)
-    written = [
-        paths.activation_shard(name, places[key].group, position, places[key].shard)
-        for key, part in forward.parts.items()
-        for position in part.positions
-    ]
-    forward.crew.send(unit, sums, run.records(unit.stage).entries(written))
+    forward.crew.send(unit, *_write_layers(run, forward.plan, unit, values, forward.parts))
     faults.reached("part-written", stage=unit.stage, index=unit.index, key=unit.key)
 
 
 def _write_layers(
     run: Run, model: ModelPlan, unit: Unit, values: Values, parts: Mapping[tuple[str, str], Part]
-) -> Sums:
-    """Write points of layers; their column sums."""
+) -> tuple[Sums, list[FileEntry]]:
+    """Write points of layers; their column sums, and what was written."""
     store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)
     sums: Sums = {}
+    entries: list[FileEntry] = []
     for (site, pooling), block in values.items():
         place = places[site, pooling]
         where = f"model '{model.name}', {site}/{pooling}"
         first = parts[site, pooling].positions.start if parts else 0
-        activations.write(store, place.group, place.start, block, where, first)
+        written = activations.write(store, place.group, place.start, block, where, first)
+        entries += [FileEntry(path.relative_to(run.root).as_posix(), found.size, found.hexdigest())
+                    for path, found in written.items()]  # fmt: skip
         of_layers = files.at_once(partial(_column_sum, layer, model.store_dtype) for layer in block)
         sums[sums_key(site, pooling)] = np.stack(of_layers)
-    return sums
+    return sums, entries
 
 
 def sums_key(site: str, pooling: str) -> str:

@@ -84,10 +84,19 @@ class Forward:
         All sequences of the run, in order.
     parts
         What this process has, by site and pooling; no entry where it has no layer.
+    memory
+        For the activations of units.
     """
 
     def __init__(self, run: Run, model: ModelPlan, crew: Crew | None = None) -> None:
-        from hpcgeom.models import Pipeline, chosen_device, encoder_of, gemm_flops_per_s, open_model
+        from hpcgeom.models import (
+            Pipeline,
+            ReusedMemory,
+            chosen_device,
+            encoder_of,
+            gemm_flops_per_s,
+            open_model,
+        )
 
         self.plan, self.crew = model, crew
         self._order("open", model=model.name)
@@ -111,6 +120,7 @@ class Forward:
         self._contents = Contents(manifest, run.folder, self._samples)
         self.sequences, self._batch = inputs.read_sequences(run, model.name)
         self._scratch = Scratch(run, model.name)
+        self.memory = ReusedMemory()
 
     def __enter__(self) -> Forward:
         return self

@@ -17,6 +17,7 @@ import zarr
 from hpcgeom.errors import InputError
 from hpcgeom.store import arrays, files, shards
 from hpcgeom.store.axes import Group, create_axes
+from hpcgeom.store.checksums import Checksum
 from hpcgeom.store.records import damaged_store
 from hpcgeom.store.variables import ACTIVATIONS
 
@@ -65,8 +66,8 @@ def create(
 
 def write(
     store: Path, group: str, start: int, block: npt.NDArray[Any], where: str, first_layer: int = 0
-) -> None:
-    """Write a unit's points of layers that follow each other, by default of all: whole shards.
+) -> dict[Path, Checksum]:
+    """Write a unit's points of layers that follow each other, by default of all: whole shards, and durable.
 
     Parameters
     ----------
@@ -78,6 +79,11 @@ def write(
         What is written, for the error.
     first_layer
         Position of the first of these layers.
+
+    Returns
+    -------
+    dict
+        Checksums of the files, layer by layer.
 
     Raises
     ------
@@ -94,14 +100,15 @@ def write(
         )
     _, shard_rows, _ = array.shards
     folder = store / group / "activations" / "c"
+    paths = [folder / f"{first_layer + layer}/{start // shard_rows}/0" for layer in range(len(block))]
 
-    def write_layer(position: int) -> None:
-        rows = block[position].astype(array.dtype, copy=False)
-        shards.write_shard(
-            folder / f"{first_layer + position}/{start // shard_rows}/0", rows, shard_rows, array.chunks[1]
-        )
+    def write_layer(path: Path, layer: npt.NDArray[Any]) -> Checksum:
+        rows = layer.astype(array.dtype, copy=False)
+        return shards.write_shard(path, rows, shard_rows, array.chunks[1])
 
-    files.at_once(partial(write_layer, position) for position in range(block.shape[0]))
+    found = files.at_once(partial(write_layer, *each) for each in zip(paths, block, strict=True))
+    files.sync_names(paths, folder.parent)
+    return dict(zip(paths, found, strict=True))
 
 
 class LayerRows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -14,32 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import google_crc32c
-import numpy as np
-
 from hpcgeom.errors import ResourceError
 
 T = TypeVar("T")
 _READ_BYTES = 4 * 2**20
-_HASHED_BYTES = 2**18  # stays in the cache between the two checksums
 MAX_THREADS = 4
 """Files that are written or read at once; more do not make a disk faster."""
-
-
-def checksums_of(path: Path) -> tuple[str, str]:
-    """CRC-32C (Castagnoli) and SHA-256 of a file's bytes, as eight and 64 hex digits.
-
-    Zarr ends every chunk in its own CRC-32C, and bytes that end so have one CRC-32C, whatever they are: the
-    second checksum tells chunks from each other.
-    """
-    crc32c, sha256 = 0, hashlib.sha256()
-    view = memoryview(bytearray(_HASHED_BYTES))
-    buffer = np.frombuffer(view, np.uint8)  # the same bytes: google_crc32c takes no memoryview
-    with path.open("rb", buffering=0) as file:
-        while n_read := file.readinto(view):
-            crc32c = google_crc32c.extend(crc32c, buffer[:n_read])
-            sha256.update(view[:n_read])
-    return f"{crc32c:08x}", sha256.hexdigest()
 
 
 def have_same_bytes(path: Path, other: Path) -> bool:
@@ -114,6 +93,12 @@ def sync_files(paths: Iterable[Path]) -> None:
     at_once(partial(_sync, path) for path in files)
     for folder in {folder for path in files for folder in (path.parent, path.parent.parent)}:
         sync_folder(folder)
+
+
+def sync_names(paths: Iterable[Path], top: Path) -> None:
+    """Make the names durable that lead from a folder down to files."""
+    folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(top)}
+    at_once(partial(_sync, folder) for folder in folders)
 
 
 def _sync(path: Path) -> None:

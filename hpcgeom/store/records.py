@@ -14,24 +14,24 @@ from typing import Any
 
 from hpcgeom.errors import DamagedError, IncompleteError, InputError
 from hpcgeom.store import files
+from hpcgeom.store.checksums import checksum_of
 from hpcgeom.types import Unit
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file that a unit wrote, relative to the run directory."""
+    """One file that a unit wrote, relative to the run directory, with its `hpcgeom.store.checksums`."""
 
     path: str
     size: int
-    crc32c: str
-    sha256: str
+    checksum: str
 
     @classmethod
     def of(cls, root: Path, name: str) -> FileEntry:
         """The entry of a file as it is now."""
-        return cls(name, (root / name).stat().st_size, *files.checksums_of(root / name))
+        return cls(name, (root / name).stat().st_size, checksum_of(root / name))
 
     def fault(self, root: Path) -> str:
         """What is wrong with the file below `root`; empty where its bytes are those promised."""
@@ -40,7 +40,7 @@ class FileEntry:
             return f"{self.path} is missing"
         if path.stat().st_size != self.size:
             return f"{self.path} has {path.stat().st_size} bytes, its record says {self.size}"
-        if files.checksums_of(path) != (self.crc32c, self.sha256):
+        if checksum_of(path) != self.checksum:
             return f"{self.path} has other bytes than its record says"
         return ""
 
@@ -140,7 +140,7 @@ class Records:
                 missing.append(unit)
         return missing
 
-    def entries(self, names: Collection[str]) -> tuple[FileEntry, ...]:
+    def _entries(self, names: Collection[str]) -> tuple[FileEntry, ...]:
         """Make files durable, and say what they are."""
         files.sync_files(self.run / name for name in names)
         return tuple(files.at_once(partial(FileEntry.of, self.run, name) for name in names))
@@ -150,18 +150,19 @@ class Records:
         unit: Unit,
         facts: Mapping[str, Any],
         made_by: Mapping[str, Any],
-        of_others: Sequence[FileEntry] = (),
+        durable: Sequence[FileEntry] = (),
     ) -> Record:
         """Make the unit's files durable, then say that it is done.
 
         Parameters
         ----------
-        of_others
-            Files of the unit that other processes wrote and made durable, maybe on other machines.
+        durable
+            Files of the unit that are durable already; other processes, maybe on other machines, may have
+            written them.
         """
-        theirs = {entry.path for entry in of_others}
-        own = [name for name in files.files_below(self.run, unit.owns) if name not in theirs]
-        entries = tuple(sorted((*self.entries(own), *of_others), key=lambda entry: entry.path))
+        known = {entry.path for entry in durable}
+        others = [name for name in files.files_below(self.run, unit.owns) if name not in known]
+        entries = tuple(sorted((*self._entries(others), *durable), key=lambda entry: entry.path))
         record = Record(unit.stage, unit.index, unit.key, unit.digest, entries, facts, made_by)
         files.write_json(self.path(unit), asdict(record))
         return record
@@ -232,22 +233,27 @@ def read_record(path: Path) -> Record | None:
     Raises
     ------
     InputError
-        A newer hpcgeom wrote it.
+        A newer hpcgeom wrote it, or one whose records had other checksums.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        _refuse_newer(path, data.get("schema"))
+        _refuse_others(path, data.get("schema"))
         entries = tuple(FileEntry(**entry) for entry in data.pop("files"))
         return Record(files=entries, **data)
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _refuse_newer(path: Path, schema: Any) -> None:
+def _refuse_others(path: Path, schema: Any) -> None:
     if isinstance(schema, int) and schema > SCHEMA:
         raise InputError(
             f"{path} has schema {schema}, but this hpcgeom reads up to {SCHEMA}: "
             "use the hpcgeom that made the run, or a newer one"
+        )
+    if isinstance(schema, int) and schema < SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, whose checksums this hpcgeom does not compute (it reads {SCHEMA}): "
+            "use the hpcgeom that made the run, or start another run"
         )
 
 

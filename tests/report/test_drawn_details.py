@@ -103,7 +103,7 @@ def test_other_details_or_a_missing_figure_are_drawn_anew_and_stale_pages_go(roo
     path = record_of_details(root)
     content = path.read_text()
     changed = json.loads(content)
-    changed["files"][0]["sha256"] = "0" * 64
+    changed["files"][0]["checksum"] = "0" * 64
     path.write_text(json.dumps(changed))
     draw_if_new(root)
     path.write_text(content)

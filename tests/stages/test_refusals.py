@@ -35,7 +35,7 @@ def promise(root: Path, name: str) -> None:
     entry = FileEntry.of(root, name)
     for known in record["files"]:
         if known["path"] == name:
-            known.update(size=entry.size, crc32c=entry.crc32c, sha256=entry.sha256)
+            known.update(size=entry.size, checksum=entry.checksum)
     path.write_text(json.dumps(record))
 
 
@@ -142,12 +142,16 @@ def test_data_that_changed_while_the_plan_was_lost_is_refused(own_data):
         run_manifest(manifest, root, workers=1)
 
 
-def test_a_newer_schema_is_refused_in_the_plan_and_in_a_record(run_copy):
+def test_another_schema_is_refused_in_the_plan_and_in_a_record(run_copy):
     record = run_copy / "records" / "search" / "000001.json"
     edit_json(record, schema=99, something_new={"a": 1})
-    with pytest.raises(InputError, match=r"000001\.json has schema 99, but this hpcgeom reads up to 1"):
+    with pytest.raises(InputError, match=r"000001\.json has schema 99, but this hpcgeom reads up to 2"):
         run_task(run_copy, "search", [1])
     assert json.loads(record.read_text())["schema"] == 99
+    edit_json(record, schema=1, files=[{"path": "a", "size": 1, "crc32c": "0" * 8, "sha256": "0" * 64}])
+    older = r"000001\.json has schema 1, whose checksums .* \(it reads 2\): use the hpcgeom that made the run"
+    with pytest.raises(InputError, match=older):
+        run_task(run_copy, "search", [1])
     edit_json(run_copy / "plan.json", schema_version=99, something_new=1)
     promise(run_copy, "plan.json")
     with pytest.raises(

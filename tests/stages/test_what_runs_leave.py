@@ -62,7 +62,7 @@ def test_figures_are_drawn_anew_for_other_results_alone(run_copy, monkeypatch):
     draw_if_new(run_copy)
     record = run_copy / "records" / "collect" / "000000.json"
     content = json.loads(record.read_text())
-    content["files"][0]["sha256"] = "0" * 64
+    content["files"][0]["checksum"] = "0" * 64
     (run_copy / "report" / "figures").mkdir(parents=True, exist_ok=True)
     (run_copy / "report" / "figures" / "plan.json").touch()
     draw_if_new(run_copy)

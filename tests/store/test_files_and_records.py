@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 
-import google_crc32c
 import pytest
 
 from hpcgeom.errors import DamagedError, IncompleteError, InputError, ResourceError
@@ -72,17 +71,14 @@ def test_a_number_that_json_does_not_have_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_checksums_are_those_of_the_standards(tmp_path):
-    path = tmp_path / "digits"
-    path.write_bytes(b"123456789")
-    crc32c, sha256 = files.checksums_of(path)
-    assert crc32c == "e3069283"  # the check value of RFC 3720
-    assert sha256 == "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"
-    path.write_bytes(bytes(range(256)) * 40_000)  # longer than one read
-    assert files.checksums_of(path) == (
-        f"{google_crc32c.value(path.read_bytes()):08x}",
-        hashlib.sha256(path.read_bytes()).hexdigest(),
-    )
+def test_all_folders_from_the_top_down_to_files_are_made_durable(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "d").mkdir()
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    files.sync_names([tmp_path / "a/b/c/0", tmp_path / "a/b/c/1", tmp_path / "a/d/0"], tmp_path / "a")
+    expected = [(tmp_path / name).stat().st_ino for name in ("a", "a/b", "a/b/c", "a/d")]
+    assert sorted(synced) == sorted(expected)
 
 
 def test_files_are_compared_byte_by_byte(tmp_path):
@@ -105,7 +101,7 @@ def test_removing_what_a_unit_owns_takes_half_written_files_along(tmp_path):
     assert left == {"s/01", "s/01.ab12.partial"}
 
 
-def test_a_record_holds_every_file_with_size_and_checksums_and_comes_back(records, tmp_path):
+def test_a_record_holds_every_file_with_size_and_checksum_and_comes_back(records, tmp_path):
     assert not records.is_done(UNIT)
     records.write(UNIT, {"rows": [0, 5]}, {"host": "h"})
     assert records.path(UNIT) == tmp_path / "records" / "search" / "000003.json"
@@ -113,7 +109,7 @@ def test_a_record_holds_every_file_with_size_and_checksums_and_comes_back(record
     assert record == records.load(UNIT)
     assert [entry.path for entry in record.files] == ["folder/a", "folder/deep/b", "store/c/0"]
     assert [entry.size for entry in record.files] == [1, 2, 5]
-    assert record.files[2].sha256 == hashlib.sha256(b"shard").hexdigest()
+    assert record.files[2].checksum == hashlib.sha256(b"shard").hexdigest()
     assert (record.key, record.digest, record.schema) == (UNIT.key, UNIT.digest, SCHEMA)
     assert (record.facts, record.made_by) == ({"rows": [0, 5]}, {"host": "h"})
     assert records.is_done(UNIT)

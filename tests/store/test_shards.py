@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import zarr
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcgeom.store import arrays
+from hpcgeom.store.checksums import checksum_of
 from hpcgeom.store.shards import write_shard
 from hpcgeom.store.variables import ACTIVATIONS
 
@@ -37,7 +40,11 @@ def test_every_byte_is_the_one_that_zarr_writes(tmp_path_factory, n_rows, n_chun
     for number, start in enumerate(range(0, n_rows, shard)):
         rows = values[start : start + shard]
         array[1, start : start + shard, :] = rows
-        write_shard(folder / f"{number}", rows, shard, chunk)
+        checksum = write_shard(folder / f"{number}", rows, shard, chunk)
+        assert (checksum.size, checksum.hexdigest()) == (
+            (folder / f"{number}").stat().st_size,
+            checksum_of(folder / f"{number}"),
+        )
         assert (folder / f"{number}").read_bytes() == (folder / f"zarr/a/c/1/{number}/0").read_bytes()
 
 
@@ -56,3 +63,15 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="the test breaks it"):
         write_shard(tmp_path / "0", np.zeros((2, 2), np.float32), 2, 2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_are_durable_before_they_have_their_name(tmp_path, monkeypatch):
+    synced = []
+
+    def sync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_size, [path.name for path in tmp_path.glob("0")]))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    checksum = write_shard(tmp_path / "0", np.zeros((2, 2), np.float32), 2, 2)
+    assert synced == [(checksum.size, [])]
+    assert (tmp_path / "0").stat().st_size == checksum.size

@@ -5,8 +5,8 @@
 
 The model looks up a row of a table for each sample's only token, and hands it through blocks that do nothing.
 All else is the stage `extract` as any run does it: tokens are read, batches formed, 17 layers pooled and put
-in order, shards written with the checksums of their chunks, made durable, read again for the checksums of the
-records. Both take turns; the median counts.
+in order, shards written with the checksums of their chunks and of the file for the records, made durable.
+Both take turns; the median counts.
 """
 
 # ruff: noqa: T201
