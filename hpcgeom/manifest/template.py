@@ -212,7 +212,8 @@ geometry:
   jaccard: false                 # whether Jaccard indices are measured beside overlaps
   cka: false                     # whether the alignment of layers (linear CKA) is measured, from all points
   information_imbalance: false   # whether it is bounded for all pairs of layers, by the lists of neighbors
-  error_splits: 0                # random halves behind errors of overlaps, such as 32; 0 for none
+  error_splits: 0                # random halves behind errors of overlaps, such as 32; with 0 they take
+                                 # points for independent, and are too short
   labels: null                   # names from dataset.labels; all of them when it is null
   exclude_same: {}               # {superfamily: family}: overlap of superfamily again, neighbors of the own
                                  # family left out

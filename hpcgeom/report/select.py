@@ -161,12 +161,13 @@ def _layers(
 
 
 def scan(results: xr.Dataset, variable: str, dim: str, model: str, place: SitePooling) -> Scan:
-    """`variable` along `dim` for every layer of one model that has a value."""
+    """`variable` along `dim` for every layer of one model that has a value, with the longer of its errors."""
     at = {"model": model, "site": place.site, "pooling": place.pooling}
     value = results[variable].sel(at).transpose("layer", dim).values.astype(np.float64)
     error = np.full(value.shape, np.nan)
-    if f"{variable}_error" in results:
-        error = results[f"{variable}_error"].sel(at).transpose("layer", dim).values.astype(np.float64)
+    for name in (f"{variable}_error", f"{variable}_resampling_error"):
+        if name in results:
+            error = np.fmax(error, results[name].sel(at).transpose("layer", dim).values.astype(np.float64))
     position = np.flatnonzero(np.isfinite(value).any(axis=1))
     x = results[dim].values.astype(np.float64)
     return Scan(*_layers(results, model, position), x, value[position], error[position])
