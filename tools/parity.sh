@@ -11,13 +11,13 @@ venv=${1:-"$repository/.venv-dadapy"}
 report=$(mktemp --suffix=.xml)
 trap 'rm -f -- "$report"' EXIT
 
-# what `hpcgeom measure --backend dadapy` needs besides (no more than that of the package)
-measure=(google-crc32c psutil pyarrow pydantic typer xarray zarr)
-if ! "$venv/bin/python" -c "import dadapy, google_crc32c, psutil, pyarrow, pydantic, pytest, typer, xarray, zarr" \
+# what `hpcgeom measure` and a run of points that exist already need besides (no more than that of the package)
+run=(google-crc32c matplotlib psutil pyarrow pydantic pyyaml rich typer xarray zarr)
+if ! "$venv/bin/python" -c "import dadapy, google_crc32c, psutil, pyarrow.parquet, pydantic, pytest, typer, xarray, zarr" \
     2>/dev/null; then
     "${PYTHON:-python3}" -m venv "$venv"
     "$venv/bin/pip" install --quiet --constraint "$repository/constraints-dadapy.txt" \
-        dadapy numba numpy scipy scikit-learn pytest hypothesis "${measure[@]}"
+        dadapy numba numpy scipy scikit-learn pytest hypothesis "${run[@]}"
 fi
 
 cd -- "$repository"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hpcgeom.errors import HpcgeomError
+from hpcgeom.errors import HpcgeomError, InputError
 
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 5 * 2**30
@@ -54,6 +55,7 @@ def checks_of(folder: Path) -> dict[str, Callable[[], str]]:
     return {
         "python": _python,
         **{name: partial(_module, name, mend) for name, mend in MODULES},
+        "dadapy": _dadapy,
         "zarr version": _zarr_version,
         "memory": _memory,
         "cores": _cores,
@@ -133,6 +135,18 @@ def _zarr_version() -> str:
     if numbers < MIN_ZARR:
         raise Wrong(f"{version} does not write files atomically: pip install 'zarr>=3.1.3'")
     return f"{version} writes files atomically"
+
+
+def _dadapy() -> str:
+    """Nothing is wrong without it: few manifests ask for what it alone has."""
+    from hpcgeom.geometry import dadapy_backend
+
+    try:
+        return f"{dadapy_backend.version()} finds clusters (geometry.clusters) and may measure"
+    except InputError as error:
+        if importlib.util.find_spec("dadapy") is not None:
+            raise Wrong(str(error)) from error
+        return "not here, and needed by geometry.clusters and measure --backend dadapy alone"
 
 
 def _memory() -> str:

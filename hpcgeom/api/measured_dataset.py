@@ -65,14 +65,11 @@ def profiles(
     read: Read,
     axes: Coordinates,
     codes: Mapping[str, Labels],
-    ks: Sequence[int],
-    label_overlaps: Callable[..., Values],
+    of_labels: Callable[[str, int, Layer], Values],
 ) -> Variables:
     variables: Variables = {}
     for name, layer, found in read:
-        values = dict(found.values)
-        if codes and found.indices is not None:
-            values |= label_overlaps(found.indices, list(codes.values()), ks, is_constant=found.is_constant)
+        values = {**found.values, **of_labels(name, layer, found)}
         where = (list(axes["model"]).index(name), 0, 0, list(axes["layer"]).index(layer))
         for variable, value in values.items():
             if value.size == 0:
@@ -115,6 +112,7 @@ def dataset(
         "mu_fraction": settings["mu_fraction"],
         "relative_depth": "of the deepest layer that was given",
         "references": VALERIANI,
+        **collect.about_settings(settings),
         "notices": _notices(read, settings),
     }
     return results.describe(xr.Dataset(variables, coords=coordinates, attrs=attributes))

@@ -31,6 +31,7 @@ from hpcgeom.search import ArrayRows, Settings, search_representation
 from hpcgeom.stages import dimensions, profile
 from hpcgeom.stages.certificates import account
 from hpcgeom.stages.clouds import cloud_profile
+from hpcgeom.stages.clusters import cluster_profile
 from hpcgeom.stages.pointwise import local_profile
 from hpcgeom.store.neighbors import Lists
 from hpcgeom.types import Values
@@ -114,6 +115,8 @@ def read_layer(arrays: Arrays, reading: Reading) -> Layer:
             values |= dimensions.dimensions(lists.distances, beside, reading.settings)
         if reading.settings["local_dimension_k"]:
             values |= local_profile(lists.distances, reading.settings["local_dimension_k"])
+        if reading.settings["clusters"] is not None:
+            values |= cluster_profile(lists.as_lists(), reading.settings["clusters"])
     return Layer(
         where=where,
         n_points=lists.n_points,
@@ -163,6 +166,22 @@ class _Given:
         if distances is not None:
             given_lists._check_together(arrays, reading, where)
         return given_lists
+
+    def as_lists(self) -> Lists:
+        """As lists of a search, without knowing which points are equal.
+
+        Raises
+        ------
+        InputError
+            They are not distances and row numbers of the same neighbors.
+        """
+        if self.distances is None or self.indices is None or self.distances.shape != self.indices.shape:
+            raise InputError(
+                "clusters: expected points, or distances and indices of the same neighbors; pass these"
+            )
+        indices = self.indices.astype(np.int32)
+        own = np.arange(self.n_points, dtype=np.int32)
+        return Lists(indices, self.distances, own, indices, self.distances)
 
     def _check_together(self, arrays: Arrays, reading: Reading, where: str) -> None:
         assert self.distances is not None
@@ -215,6 +234,8 @@ def _searched(points: NamedArray, reading: Reading) -> Layer:
             values |= local_profile(
                 lists.distinct_distances, reading.settings["local_dimension_k"], lists.duplicate_of
             )
+        if reading.settings["clusters"] is not None:
+            values |= cluster_profile(lists, reading.settings["clusters"])
         if reading.settings["spectrum"]:
             values |= cloud_profile(rows, rows.shape[0], reading.settings)
     except InputError as error:

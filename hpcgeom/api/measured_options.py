@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from hpcgeom.api import measured_by_dadapy
 from hpcgeom.errors import InputError
-from hpcgeom.manifest.geometry_section import Estimator, Geometry
+from hpcgeom.geometry import dadapy_backend
+from hpcgeom.manifest.geometry_section import Clusters, Estimator, Geometry
 from hpcgeom.stages.dimensions import CURVES
 
 ESTIMATORS = (*get_args(Estimator), "twonn_mle_trimmed")
 DEFAULTS = Geometry()
+_NATIVE = (
+    "jaccard",
+    "error_splits",
+    "information_imbalance",
+    "cka",
+    "local_dimension_k",
+    "spectrum",
+    "exclude_same",
+)
 
 
 def chosen_estimators(
@@ -36,15 +48,44 @@ def chosen_estimators(
     return list(dict.fromkeys(wanted))
 
 
-def native_options(settings: Mapping[str, Any]) -> list[str]:
-    """Options that are asked for and that the native backend alone has."""
+def check_backend(settings: Mapping[str, Any], by_dadapy: bool, *, only_points: bool) -> None:
+    """Refuse options that the native backend alone has where DADApy measures; so are points alone.
+
+    Raises
+    ------
+    InputError
+        There is such an option, or there are points alone.
+    """
+    if not by_dadapy:
+        return
     curves = [
         name
         for name in ("mu_fractions", "data_fractions")
         if tuple(settings[name]) != getattr(DEFAULTS, name)
     ]
-    by_name = ("jaccard", "error_splits", "information_imbalance", "cka", "local_dimension_k", "spectrum")
-    return curves + [name for name in by_name if settings[name]]
+    native = curves + [name for name in _NATIVE if settings[name]]
+    measured_by_dadapy.check_options(native, only_points=only_points)
+
+
+def checked_clusters(wanted: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Settings of clusters with their defaults, as in a manifest; None where none are asked for.
+
+    Raises
+    ------
+    InputError
+        A setting is none or not what it should be, or DADApy cannot be imported.
+    """
+    if wanted is None:
+        return None
+    try:
+        found = Clusters(**wanted)
+    except (ValidationError, TypeError) as error:
+        raise InputError(
+            f"clusters: expected z, a positive number, and halo, true or false, found {wanted}; pass {{}} "
+            f"for the defaults"
+        ) from error
+    dadapy_backend.load("clusters", "measure there, or leave clusters out")
+    return found.model_dump()
 
 
 def check_points(settings: Mapping[str, Any], *, has_points: bool, only_points: bool) -> None:

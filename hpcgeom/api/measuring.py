@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.api import measured_by_dadapy, measured_dataset, measured_pairs
+from hpcgeom.api import measured_by_dadapy, measured_dataset, measured_labels, measured_pairs
 from hpcgeom.api.measured_dataset import Read
-from hpcgeom.api.measured_layers import Arrays, Reading, read_layer
+from hpcgeom.api.measured_layers import Arrays, Layer, Reading, read_layer
 from hpcgeom.api.measured_options import (
     DEFAULTS,
+    check_backend,
     check_points,
+    checked_clusters,
     chosen_estimators,
-    native_options,
 )
 from hpcgeom.data.labels import encode, labels_from_file
 from hpcgeom.data.neighbor_conventions import SelfColumn
@@ -26,8 +27,7 @@ from hpcgeom.manifest.fields import MAX_INT64
 from hpcgeom.plan.packing import pack
 from hpcgeom.stages import between
 from hpcgeom.stages.between_results import Coordinates, Variables
-from hpcgeom.stages.label_profile import label_overlaps as label_overlaps_of_lists
-from hpcgeom.types import Labels
+from hpcgeom.types import Labels, Values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,7 @@ LabelsGiven: TypeAlias = "str | Path | npt.NDArray[Any] | Sequence[str]"
 OfLabels: TypeAlias = "LabelsGiven | Mapping[str, LabelsGiven]"
 Models = dict[str, dict[int, Arrays]]
 
+GIVEN_METRIC = "that of the given arrays"
 ONLY_MODEL, ONLY_LABEL = "arrays", "label"
 _DEFAULT_KS = tuple(k for k in DEFAULTS.overlap_k if isinstance(k, int))
 
@@ -61,9 +62,11 @@ def measure(
     levina_bickel_k: Sequence[int] = DEFAULTS.levina_bickel_k,
     data_fractions: Sequence[float] = DEFAULTS.data_fractions,
     local_dimension_k: int | None = None,
+    clusters: Mapping[str, Any] | None = None,
     spectrum: bool = DEFAULTS.spectrum,
     variance_fractions: Sequence[float] = DEFAULTS.variance_fractions,
     overlap_k: Sequence[int] | None = None,
+    exclude_same: Mapping[str, str] | None = None,
     jaccard: bool = False,
     error_splits: int = 0,
     information_imbalance: bool = False,
@@ -103,10 +106,14 @@ def measure(
         As in a manifest; `data_fractions` and `seed` are for points only.
     local_dimension_k
         As in a manifest; for points and for distances.
+    clusters
+        As in a manifest, ``{}`` for the defaults; for points, and for distances with indices. By DADApy.
     spectrum, variance_fractions
         As in a manifest; for points only.
     overlap_k
         As in a manifest; those of its defaults that the lists reach if None.
+    exclude_same
+        As in a manifest: names of `labels`.
     jaccard, error_splits, information_imbalance
         As in a manifest: what else is measured between layers, by their lists.
     cka
@@ -148,9 +155,11 @@ def measure(
         "levina_bickel_k": list(levina_bickel_k),
         "data_fractions": list(data_fractions),
         "local_dimension_k": local_dimension_k,
+        "clusters": checked_clusters(clusters),
         "spectrum": spectrum,
         "variance_fractions": list(variance_fractions),
         "seed": seed,
+        "exclude_same": measured_labels.checked_excluded(exclude_same, labels),
         "jaccard": jaccard,
         "error_splits": error_splits,
         "information_imbalance": information_imbalance,
@@ -158,15 +167,18 @@ def measure(
     }
     only_points = distances is indices is mus is None
     check_points(settings, has_points=points is not None, only_points=only_points)
-    if by_dadapy:
-        measured_by_dadapy.check_options(native_options(settings), only_points=only_points)
-    most_ranks = max(_DEFAULT_KS if overlap_k is None else overlap_k, default=1)
-    if error_splits or information_imbalance:  # look at whole lists
-        most_ranks = MAX_INT64
-    reading = Reading(settings, self_column, squared, n_neighbors, metric, most_ranks, by_dadapy)
-    found = metric if only_points else "that of the given arrays"
-    dataset = _measured(models, reading, labels, overlap_k, found)
+    check_backend(settings, by_dadapy, only_points=only_points)
+    ranks = _most_ranks(overlap_k, settings)
+    reading = Reading(settings, self_column, squared, n_neighbors, metric, ranks, by_dadapy)
+    dataset = _measured(models, reading, labels, overlap_k, metric if only_points else GIVEN_METRIC)
     return measured_by_dadapy.described(dataset) if by_dadapy else dataset
+
+
+def _most_ranks(overlap_k: Sequence[int] | None, settings: Mapping[str, Any]) -> int:
+    """Columns of row numbers that are looked at."""
+    if settings["error_splits"] or settings["information_imbalance"] or settings["exclude_same"]:
+        return MAX_INT64
+    return max(_DEFAULT_KS if overlap_k is None else overlap_k, default=1)
 
 
 def _measured(
@@ -184,7 +196,7 @@ def _measured(
     ks = _ks(overlap_k, labels, read, settings)
     axes = measured_dataset.axes_of(read, settings, ks, list(codes))
     asked = {**settings, "overlap_k": ks}
-    variables = _variables(models, read, axes, codes, asked, by_dadapy=reading.by_dadapy)
+    variables = _variables(models, read, axes, codes, asked, reading)
     return measured_dataset.dataset(variables, axes, read, settings, metric)
 
 
@@ -194,15 +206,16 @@ def _variables(
     axes: Coordinates,
     codes: Mapping[str, Labels],
     settings: Mapping[str, Any],
-    *,
-    by_dadapy: bool,
+    reading: Reading,
 ) -> Variables:
     """What is measured on each layer and between layers."""
-    ks = settings["overlap_k"]
-    label_overlaps = measured_by_dadapy.label_overlaps if by_dadapy else label_overlaps_of_lists
-    variables = measured_dataset.profiles(read, axes, codes, ks, label_overlaps)
-    if ks:
-        count = measured_by_dadapy.pair_sums if by_dadapy else between.pair_sums
+
+    def of_labels(model: str, layer: int, found: Layer) -> Values:
+        return measured_labels.of_labels(found, models[model][layer], codes, settings, reading)
+
+    variables = measured_dataset.profiles(read, axes, codes, of_labels)
+    if settings["overlap_k"]:
+        count = measured_by_dadapy.pair_sums if reading.by_dadapy else between.pair_sums
         variables |= measured_pairs.of_lists(read, axes, settings, count)
     if settings["cka"]:
         arrays = [arrays["points"] for of_layers in models.values() for arrays in of_layers.values()]

@@ -28,6 +28,7 @@ from hpcgeom.plan.details import catalog_sites
 from hpcgeom.plan.drafts import draft_arrays, draft_catalog, offline_origin
 from hpcgeom.plan.footprints import Devices
 from hpcgeom.plan.hours import Hours, Rates, hours_of
+from hpcgeom.plan.installed import refuse_missing_dadapy
 from hpcgeom.plan.plan import DetailPlan, Plan, SamplesPlan
 from hpcgeom.plan.sequences import SampleTokens
 from hpcgeom.plan.strategies import Choice, choose_all, wishes_of
@@ -113,6 +114,7 @@ def price(
         `n_samples` or `length` do not suit the manifest.
     """
     loaded = load_manifest(manifest)
+    refuse_missing_dadapy(loaded.manifest.geometry.clusters)
     _check_assumptions(loaded.manifest, n_samples, length)
     samples = _samples(loaded) if n_samples is None else _assumed(loaded.manifest, n_samples)
     drafts = [_look_at(section, loaded, samples.n, length) for section in loaded.manifest.all_models]

@@ -17,6 +17,7 @@ from hpcgeom.errors import InputError
 from hpcgeom.manifest import LoadedManifest, load_manifest, manifest_digest
 from hpcgeom.plan import paths
 from hpcgeom.plan.footprints import Devices
+from hpcgeom.plan.installed import refuse_missing_dadapy
 from hpcgeom.plan.units import STAGES
 from hpcgeom.stages.base import finalize
 from hpcgeom.stages.inputs import manifest_of
@@ -162,6 +163,8 @@ def complete(
 ) -> None:
     """Do every missing unit of every stage, in the order of the stages."""
     missing = {stage: run.missing(stage) for stage in STAGES}
+    if missing["geometry"]:
+        refuse_missing_dadapy(run.plan.manifest["geometry"]["clusters"])
     processes = resources.processes
     if not any(missing.values()):
         processes, elsewhere = 1, None

@@ -13,9 +13,11 @@ import typer
 from hpcgeom.cli.measure_options import (
     BackendOption,
     CkaOption,
+    ClustersOption,
     DistancesOption,
     ErrorSplitsOption,
     EstimatorsOption,
+    ExcludeSameOption,
     GrideRangeMaxOption,
     ImbalanceOption,
     IndicesOption,
@@ -23,6 +25,7 @@ from hpcgeom.cli.measure_options import (
     LabelsOption,
     LayersOption,
     LevinaBickelOption,
+    LocalDimensionOption,
     MetricOption,
     MuFractionOption,
     MuFractionsOption,
@@ -58,8 +61,11 @@ def measure(
     mu_fractions: MuFractionsOption = None,
     gride_range_max: GrideRangeMaxOption = 64,
     levina_bickel_k: LevinaBickelOption = None,
+    local_dimension_k: LocalDimensionOption = None,
+    clusters: ClustersOption = None,
     spectrum: SpectrumOption = False,
     overlap_k: OverlapKOption = None,
+    exclude_same: ExcludeSameOption = None,
     jaccard: JaccardOption = False,
     error_splits: ErrorSplitsOption = 0,
     information_imbalance: ImbalanceOption = False,
@@ -75,35 +81,32 @@ def measure(
 
     if out is not None:
         measured_dataset.require_new(out)
-    options: dict[str, Any] = {
+    options = {
         "self_column": self_column,
         "squared": squared,
         "mu_fraction": mu_fraction,
         "gride_range_max": gride_range_max,
+        "local_dimension_k": local_dimension_k,
+        "clusters": None if clusters is None else {"z": clusters},
         "spectrum": spectrum,
         "n_neighbors": neighbors,
         "metric": metric,
         "backend": backend,
+        "exclude_same": _pairs("--exclude-same", exclude_same),
         "jaccard": jaccard,
         "error_splits": error_splits,
         "information_imbalance": information_imbalance,
         "cka": cka,
-        "layers": "all" if layers is None else _layers(layers),
+        "layers": None if layers is None else _layers(layers),
         "estimators": None if estimators is None else estimators.split(","),
-        "overlap_k": None if overlap_k is None else _numbers("--overlap-k", overlap_k, int),
+        "overlap_k": _numbers("--overlap-k", overlap_k, int),
+        "mu_fractions": _numbers("--mu-fractions", mu_fractions, float),
+        "levina_bickel_k": _numbers("--levina-bickel-k", levina_bickel_k, int),
     }
-    if mu_fractions is not None:
-        options["mu_fractions"] = _numbers("--mu-fractions", mu_fractions, float)
-    if levina_bickel_k is not None:
-        options["levina_bickel_k"] = _numbers("--levina-bickel-k", levina_bickel_k, int)
-    found = measuring.measure(
-        _by_name("--points", points, measuring.ONLY_MODEL),
-        distances=_by_name("--distances", distances, measuring.ONLY_MODEL),
-        indices=_by_name("--indices", indices, measuring.ONLY_MODEL),
-        mus=_by_name("--mus", mus, measuring.ONLY_MODEL),
-        labels=_by_name("--labels", labels, measuring.ONLY_LABEL),
-        **options,
-    )
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    arrays = {"points": points, "distances": distances, "indices": indices, "mus": mus}
+    given |= {name: _by_name(f"--{name}", each, measuring.ONLY_MODEL) for name, each in arrays.items()}
+    found = measuring.measure(labels=_by_name("--labels", labels, measuring.ONLY_LABEL), **given)
     typer.echo(_written(found, out, as_json=json))
 
 
@@ -145,6 +148,20 @@ def _by_name(option: str, given: Sequence[str] | None, only: str) -> dict[str, s
     return found
 
 
+def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
+    """The name behind the '=' by that before it."""
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, mark, other = text.partition("=")
+        if not (mark and name and other) or name in found:
+            raise InputError(
+                f"{option} '{text}': expected one pair of names for each label, such as superfamily=family; "
+                f"correct it"
+            )
+        found[name] = other
+    return found
+
+
 def _layers(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(","):
@@ -161,7 +178,9 @@ def _layers(text: str) -> list[int]:
     return sorted(set(found))
 
 
-def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
+def _numbers(option: str, text: str | None, kind: Callable[[str], Number]) -> list[Number] | None:
+    if text is None:
+        return None
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError:

@@ -59,6 +59,22 @@ LevinaBickelOption = Annotated[
         "--levina-bickel-k", metavar="K", help="Neighbors of levina_bickel [default: a manifest's]."
     ),
 ]
+LocalDimensionOption = Annotated[
+    int | None,
+    typer.Option("--local-dimension-k", metavar="K", help="Neighbors of the dimension around every point."),
+]
+ClustersOption = Annotated[
+    float | None,
+    typer.Option("--clusters", metavar="Z", help="Clusters, by DADApy: peaks Z errors high, 1.65 is usual."),
+]
+ExcludeSameOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude-same",
+        metavar="LABEL=FAMILY",
+        help="Overlaps of LABEL again, neighbors of the own FAMILY left out.",
+    ),
+]
 SpectrumOption = Annotated[
     bool, typer.Option("--spectrum", help="Measure variances, norms and directions of points, too.")
 ]

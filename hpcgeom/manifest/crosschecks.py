@@ -22,6 +22,9 @@ from hpcgeom.manifest.family_checks import (
 from hpcgeom.manifest.fields import SLUG, Key, Problem, key_text, list_text
 from hpcgeom.manifest.model_sections import ArraysModel
 
+MIN_CLUSTER_NEIGHBORS = 4
+"""Of lists that a density is estimated from, as `density_peaks` has it."""
+
 
 def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Problem]:
     """Find all contradictions between sections.
@@ -57,6 +60,7 @@ def cross_problems(sections: Mapping[str, Any], given: Set[Key]) -> Iterator[Pro
         (("geometry", "neighbors"), _gride_fits_in_k),
         (("geometry", "neighbors"), _levina_bickel_fits_in_k),
         (("geometry", "neighbors"), _local_dimension_fits_in_k),
+        (("geometry", "neighbors"), _clusters_have_neighbors),
         (("geometry", "representations"), _token_clouds_have_tokens),
         (("geometry", "dataset"), _labels_exist),
         (("geometry", "dataset"), _excluded_labels_exist),
@@ -159,6 +163,15 @@ def _local_dimension_fits_in_k(geometry: Any, neighbors: Any) -> Iterator[Proble
         yield Problem(
             ("geometry", "local_dimension_k"),
             f"expected at most neighbors.k = {neighbors.k}, found {k}: raise neighbors.k to {k}, or lower it",
+        )
+
+
+def _clusters_have_neighbors(geometry: Any, neighbors: Any) -> Iterator[Problem]:
+    if geometry.clusters is not None and neighbors.k < MIN_CLUSTER_NEIGHBORS:
+        yield Problem(
+            ("geometry", "clusters"),
+            f"expected neighbors.k of {MIN_CLUSTER_NEIGHBORS} or more, which densities need, found "
+            f"{neighbors.k}: raise neighbors.k, 64 is usual, or remove geometry.clusters",
         )
 
 

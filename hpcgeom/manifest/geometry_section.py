@@ -35,6 +35,23 @@ OverlapK = Annotated[
 ]
 
 
+class Clusters(Section):
+    """Clusters of points as peaks of their density."""
+
+    z: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Errors by which the density of a peak stands above the pass to a higher one; the "
+            "larger, the fewer clusters.",
+        ),
+    ] = 1.65
+    halo: Annotated[
+        bool,
+        Field(description="Whether points below the density at the border of their cluster are in none."),
+    ] = False
+
+
 class Geometry(Section):
     """What is measured on the neighbors."""
 
@@ -95,6 +112,13 @@ class Geometry(Section):
         AfterValidator(ascending),
         Field(min_length=1, description="Shares of variance for which components are counted, ascending."),
     ] = (0.8, 0.9, 0.99)
+    clusters: Annotated[
+        Clusters | None,
+        Field(
+            description="Clusters of the points around the peaks of their density, by DADApy, which has to "
+            "be installed. Not looked for if absent; {} for the defaults."
+        ),
+    ] = None
     token_clouds: Annotated[
         Annotated[int, Field(ge=1, le=MAX_INT64)] | None,
         Field(

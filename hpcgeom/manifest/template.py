@@ -205,12 +205,15 @@ geometry:
   local_dimension_k: null        # number of neighbors, such as 20: the dimension around every point
   spectrum: false                # eigenvalues of the covariance, participation ratio, norms, directions
   variance_fractions: [0.8, 0.9, 0.99]      # components are counted for these shares, where spectrum is true
+  clusters: null                 # {z: 1.65, halo: false}: clusters of the points, and how far they are the
+                                 # labels; by DADApy, which has to be installed
   token_clouds: null             # number of singular values kept of each sample's tokens, with their volume
   overlap_k: [1, 2, 5, 10, 20, 50]          # numbers of neighbors of overlaps, at most neighbors.k; or all
   jaccard: false                 # whether Jaccard indices are measured beside overlaps
   cka: false                     # whether the alignment of layers (linear CKA) is measured, from all points
   information_imbalance: false   # whether it is bounded for all pairs of layers, by the lists of neighbors
-  error_splits: 0                # random halves behind errors of overlaps, such as 32; 0 for none
+  error_splits: 0                # random halves behind errors of overlaps, such as 32; with 0 they take
+                                 # points for independent, and are too short
   labels: null                   # names from dataset.labels; all of them when it is null
   exclude_same: {}               # {superfamily: family}: overlap of superfamily again, neighbors of the own
                                  # family left out

@@ -47,6 +47,8 @@ def arrays(plan: Plan) -> list[tuple[str, ...]]:
         ("gride" in estimators, [("n2",)] * 5 + scalar * 5),  # the curve, and where it is flat
         ("levina_bickel" in estimators, [("levina_bickel_k",)] * 3),
         (geometry["local_dimension_k"], [("sample",), ("quantile",), *scalar * 2]),
+        (geometry["clusters"] is not None, [("sample",), *scalar * 4]),
+        (geometry["clusters"] is not None and has_labels, by_label),
         (geometry["token_clouds"], [("sample",)] * 3 + [("sample", "cloud_component")]),
         (geometry["spectrum"], [("component",), ("variance_fraction",), *scalar * 14]),
         (has_labels, by_label_and_k * 4 + by_label * 3),

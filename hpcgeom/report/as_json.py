@@ -36,6 +36,12 @@ EXPORTED: dict[str, dict[str, str]] = {
     "twonn_by_mu_fraction": {"error": "twonn_by_mu_fraction_error"},
     "decimated_dimension": {"error": "decimated_dimension_error"},
     "local_dimension_quantile": {},
+    "n_clusters": {
+        "status": "cluster_status",
+        "n_unclustered_points": "n_unclustered_points",
+        "n_densities_at_limit": "n_densities_at_limit",
+    },
+    "adjusted_rand": {},
     "participation_ratio": {"error": "participation_ratio_error", "status": "spectrum_status"},
     "n_components": {},
     "norm_mean": {"error": "norm_mean_error", "std": "norm_std", "max": "norm_max"},

@@ -18,7 +18,7 @@ from hpcgeom.report.scans import (
     gride,
     gride_by_layer,
 )
-from hpcgeom.report.select import chosen_k, small
+from hpcgeom.report.select import chosen_k, has_value, small
 
 
 class Kind(NamedTuple):
@@ -102,7 +102,7 @@ def _missing(results: xr.Dataset, kind: Kind) -> str:
     present = [variable for variable in kind.variables if variable in results]
     if not present:
         return f"the results hold no {wanted}, as the manifest did not ask for it"
-    if not any(bool(results[variable].notnull().any()) for variable in present):
+    if not any(bool(has_value(results, variable).any()) for variable in present):
         return f"every value of {wanted} is undefined"
     return ""
 

@@ -32,7 +32,8 @@ class Curve(NamedTuple):
     y, lead
         Name of the vertical axis, and the first sentence of the caption.
     dim, chosen
-        The dimension beside those of a layer, and which of its values is drawn of several models.
+        The dimension beside those of a layer, and which of its values is drawn of several models; the first
+        if None.
     """
 
     variable: str
@@ -61,6 +62,18 @@ CURVES = {
         "quantile",
         0.5,
     ),
+    "clusters": Curve(
+        "n_clusters",
+        "clusters",
+        "Number of clusters around peaks of the density of the points of each layer.",
+    ),
+    "cluster_agreement": Curve(
+        "adjusted_rand",
+        "adjusted Rand index",
+        "Agreement of the clusters of each layer with each label set: 1 for the same partition, 0 for one at "
+        "random; of several models with the first label set.",
+        "label",
+    ),
 }
 
 
@@ -69,7 +82,8 @@ def layer_curve(results: xr.Dataset, curve: Curve) -> Figure:
     """One panel for each site and pooling; of one model all values of `dim`, of several a line each."""
     places, models = site_poolings(results, curve.variable), models_by_size(results, curve.variable)
     if curve.dim:
-        series = all_series(models, curve.dim, results[curve.dim].values.tolist(), curve.chosen)
+        values = results[curve.dim].values.tolist()
+        series = all_series(models, curve.dim, values, values[0] if curve.chosen is None else curve.chosen)
     else:
         colors = sequential_colors(len(models)) if len(models) > 1 else category_colors(1)
         series = [Series(model, color, model, {}) for model, color in zip(models, colors, strict=True)]

@@ -25,6 +25,7 @@ from hpcgeom.report.reference_lines import ReferenceLines
 from hpcgeom.report.select import (
     SitePooling,
     chosen_k,
+    error_of,
     models_by_size,
     names,
     number_ranges,
@@ -125,7 +126,7 @@ def consecutive_overlap(
     legend(figure, [*handles, *published.handles])
     lead = (
         "Mean share of the k nearest neighbors that each layer has in common with the next, drawn at the "
-        "shallower of the two; bands are one standard error."
+        f"shallower of the two; bands are {_bands(results, variable)}."
     )
     notes = published.notes
     add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series), notes=notes))
@@ -167,12 +168,21 @@ def label_overlap(
         abscissa.finish(block, columns, "label overlap")
     legend(figure, [*handles, *published.handles])
     lead = (
-        "Mean share of the k nearest neighbors that carry the label of the point itself; bands are one "
-        "standard error, the dashed line is chance."
+        "Mean share of the k nearest neighbors that carry the label of the point itself; the dashed line is "
+        f"chance, and bands are {_bands(results, variable)}."
     )
     notes = published.notes
     add_caption(figure, caption(results, lead, places=places, models=models, k=_ks(series), notes=notes))
     return figure
+
+
+def _bands(results: xr.Dataset, variable: str) -> str:
+    """What the error of an overlap is: that of halves alone counts that points share neighbors."""
+    if error_of(results, variable).endswith("_half_sample_error"):
+        return "one standard error"
+    return (
+        "the standard deviation over points / √N, shorter than a standard error where points share neighbors"
+    )
 
 
 def _overlap_series(results: xr.Dataset, models: Sequence[str], k: int | None) -> list[Series]:

@@ -146,6 +146,20 @@ def _caption(results: xr.Dataset, lead: str, panels: Sequence[_Panel], notes: Se
     return caption(results, lead, places=places, models=models, notes=[note for note in notes if note])
 
 
+def _gride_bands(results: xr.Dataset) -> str:
+    """What the error of GRIDE is: that of halves reaches as far as halves of the lists."""
+    known = np.zeros(results.sizes["n2"], dtype=np.bool_)
+    if "gride_resampling_error" in results:
+        found = results["gride_resampling_error"].notnull()
+        known = found.any([dim for dim in found.dims if dim != "n2"]).values
+    if known.all():
+        return "one standard error"
+    of_ratios = "of independent ratios, which is too short"
+    if not known.any():
+        return f"the standard error {of_ratios}"
+    return f"one standard error, beyond n₂ = {results['n2'].values[known].max()} that {of_ratios}"
+
+
 @style()
 def gride(results: xr.Dataset) -> Figure:
     """Intrinsic dimension against the scale at which GRIDE measures it: rank n2 of the farther neighbor.
@@ -166,7 +180,7 @@ def gride(results: xr.Dataset) -> Figure:
     _depth_bar(figure, axes, panels)
     lead = (
         "Intrinsic dimension by GRIDE from the ratio of the distances to neighbors n₂ and n₁ = n₂/2: "
-        "the larger n₂, the larger the scale. Bands are one standard error."
+        f"the larger n₂, the larger the scale. Bands are {_gride_bands(results)}."
     )
     notes = [_layers_note(panels), _gaps_note(results)]
     add_caption(figure, _caption(results, lead, panels, notes))

@@ -56,9 +56,15 @@ def names(results: xr.Dataset, dim: str) -> list[str]:
     return [str(name) for name in results[dim].values] if dim in results.coords else []
 
 
+def has_value(results: xr.Dataset, variable: str) -> xr.DataArray:
+    """Where `variable` was measured: counts are 0 where none was."""
+    found = results[variable]
+    return found > 0 if found.dtype.kind == "i" else found.notnull()
+
+
 def _known(results: xr.Dataset, variable: str) -> xr.DataArray:
     """Where `variable` has a value, or a status that explains why it has none."""
-    known = results[variable].notnull()
+    known = has_value(results, variable)
     if variable == "intrinsic_dimension" and "status" in results:
         known = known | (results["status"] != Status.ABSENT)
     return known
@@ -132,7 +138,8 @@ def profile(results: xr.Dataset, variable: str, model: str, place: SitePooling, 
     """`variable` and its error along the kept layers of one model, at one value of all other dimensions."""
     where = {"model": model, "site": place.site, "pooling": place.pooling, **at}
     position = np.flatnonzero(kept_layers(results, model, place))
-    value = np.asarray(results[variable].sel(where).values, dtype=np.float64)[position]
+    found = results[variable].where(has_value(results, variable)).sel(where)
+    value = np.asarray(found.values, dtype=np.float64)[position]
     error = np.full(value.shape, np.nan)
     if name := error_of(results, variable):
         error = np.asarray(results[name].sel(where).values, dtype=np.float64)[position]
@@ -154,12 +161,13 @@ def _layers(
 
 
 def scan(results: xr.Dataset, variable: str, dim: str, model: str, place: SitePooling) -> Scan:
-    """`variable` along `dim` for every layer of one model that has a value."""
+    """`variable` along `dim` for every layer of one model that has a value, with the longer of its errors."""
     at = {"model": model, "site": place.site, "pooling": place.pooling}
     value = results[variable].sel(at).transpose("layer", dim).values.astype(np.float64)
     error = np.full(value.shape, np.nan)
-    if f"{variable}_error" in results:
-        error = results[f"{variable}_error"].sel(at).transpose("layer", dim).values.astype(np.float64)
+    for name in (f"{variable}_error", f"{variable}_resampling_error"):
+        if name in results:
+            error = np.fmax(error, results[name].sel(at).transpose("layer", dim).values.astype(np.float64))
     position = np.flatnonzero(np.isfinite(value).any(axis=1))
     x = results[dim].values.astype(np.float64)
     return Scan(*_layers(results, model, position), x, value[position], error[position])

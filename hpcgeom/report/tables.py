@@ -120,6 +120,7 @@ def _columns(results: xr.Dataset, model: str, place: SitePooling, k: int | None)
             columns.append(
                 Column(("overlap", f"{label},", "excluded"), [_share(value) for value in line.value])
             )
+    columns += _clusters(results, model, place)
     for label in names(results, "label") if "retrieval_accuracy" in results else []:
         line = profile(results, "retrieval_accuracy", model, place, label=label, k=1)
         columns.append(Column(("top-1", label), [_share(value) for value in line.value]))
@@ -135,6 +136,19 @@ def _columns(results: xr.Dataset, model: str, place: SitePooling, k: int | None)
         *([Column(("distinct", "points"), distinct)] if distinct else []),
         *([Column(("status",), words, left=True)] if any(words) else []),
     ]
+
+
+def _clusters(results: xr.Dataset, model: str, place: SitePooling) -> list[Column]:
+    """Numbers of clusters, and how far they are the classes of each label."""
+    columns = []
+    if "n_clusters" in results:
+        line = profile(results, "n_clusters", model, place)
+        cells = [f"{value:.0f}" if np.isfinite(value) else UNDEFINED for value in line.value]
+        columns.append(Column(("clusters",), cells))
+    for label in names(results, "label") if "adjusted_rand" in results else []:
+        line = profile(results, "adjusted_rand", model, place, label=label)
+        columns.append(Column(("clusters'", "Rand", label), [_share(value) for value in line.value]))
+    return columns
 
 
 def _dimensions(results: xr.Dataset, model: str, place: SitePooling) -> list[Column]:

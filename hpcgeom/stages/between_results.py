@@ -46,7 +46,7 @@ def empty(name: str, axes: Coordinates) -> npt.NDArray[Any]:
     kind = np.dtype(variable.dtype)
     if name.endswith("status"):
         return np.full(shape, int(Status.ABSENT), dtype=kind)
-    if name == "same_depth_layer":
+    if name in ("same_depth_layer", "cluster"):
         return np.full(shape, -1, dtype=kind)
     return np.full(shape, np.nan if kind.kind == "f" else 0, dtype=kind)
 

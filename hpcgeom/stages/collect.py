@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -169,16 +169,21 @@ def _attributes(run: Run) -> dict[str, Any]:
         "duplicates": "intrinsic dimension over distinct points, overlaps over all points",
         "step": "training step of a checkpoint, -1 where the model is not one of several",
         "references": VALERIANI,
-        **_about_exclusion(run),
+        **about_settings(manifest["geometry"]),
         **_about_queries(run),
         **_not_compared(run),
     }
 
 
-def _about_exclusion(run: Run) -> dict[str, Any]:
-    """Which neighbors are left out of the excluded overlaps; nothing where there are none."""
-    pairs = run.plan.manifest["geometry"]["exclude_same"]
-    return {"exclude_same": ", ".join(f"{label}: {pairs[label]}" for label in sorted(pairs))} if pairs else {}
+def about_settings(geometry: Mapping[str, Any]) -> dict[str, str]:
+    """Which neighbors are left out of the excluded overlaps, and how clusters were found, where they were."""
+    found, pairs, clusters = {}, geometry["exclude_same"], geometry["clusters"]
+    if pairs:
+        found["exclude_same"] = ", ".join(f"{label}: {pairs[label]}" for label in sorted(pairs))
+    if clusters is not None:
+        left_out = "points of a halo left out" if clusters["halo"] else "halos included"
+        found["clusters"] = f"density peaks by DADApy of distinct points, z = {clusters['z']:g}, {left_out}"
+    return found
 
 
 def _about_queries(run: Run) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import Samples
+from hpcgeom.errors import InputError
 from hpcgeom.geometry.exclusion import other_neighbors, other_points
 from hpcgeom.geometry.labels import label_overlap_counts, label_overlap_from_counts
 from hpcgeom.search import RowSource, neighbors_of_rows
@@ -45,20 +46,49 @@ def label_profile(
         for label in dict.fromkeys([*settings["labels"], *settings["exclude_same"].values()])
     }
     is_constant, ks = len(lists.representatives) == 1, settings["overlap_k"]
-    of_labels = [codes[label] for label in settings["labels"]]
-    values = label_overlaps(lists.indices, of_labels, ks, is_constant=is_constant)
+    of_labels = {label: codes[label] for label in settings["labels"]}
+    values = label_overlaps(lists.indices, list(of_labels.values()), ks, is_constant=is_constant)
     if not settings["exclude_same"]:
         return values
     families = {label: codes[family] for label, family in settings["exclude_same"].items()}
+    indices = None if is_constant else lists.indices
+    return values | excluded_overlaps(indices, of_labels, families, ks, points, metric)
+
+
+def excluded_overlaps(
+    indices: Indices | None,
+    codes: Mapping[str, Labels],
+    families: Mapping[str, Labels],
+    ks: Sequence[int],
+    points: RowSource | None,
+    metric: str,
+) -> Values:
+    """Label overlaps beyond the own family, (labels, ks) each, and top-1 accuracies.
+
+    Parameters
+    ----------
+    indices
+        (N, K): lists over all points; None in a constant layer.
+    codes, families
+        (N,): the classes of each label set, and the families of those where they are left out.
+    points
+        Searched again for points whose list has too few neighbors of other families; None where only lists
+        are known.
+
+    Raises
+    ------
+    InputError
+        Lists end too soon, and there are no points.
+    """
     others = {}
     for label, family in families.items():
-        if not is_constant:
-            others[label] = _searched(lists.indices, family, max(ks), points, metric)
+        if indices is not None:
+            others[label] = _searched(indices, family, max(ks), points, metric)
     found = [
-        _beyond_families(others.get(label), codes[label], families.get(label), ks)
-        for label in settings["labels"]
+        _beyond_families(others.get(label), classes, families.get(label), ks)
+        for label, classes in codes.items()
     ]
-    return values | {name: np.stack([each[name] for each in found]) for name in found[0]}
+    return {name: np.stack([each[name] for each in found]) for name in found[0]}
 
 
 def label_overlaps(
@@ -88,7 +118,7 @@ def label_overlaps(
 
 
 def _searched(
-    indices: Indices, families: Labels, k: int, points: RowSource, metric: str
+    indices: Indices, families: Labels, k: int, points: RowSource | None, metric: str
 ) -> npt.NDArray[np.int32]:
     """The k nearest of other families, exactly: lists that end too soon are searched again.
 
@@ -99,7 +129,13 @@ def _searched(
         others = np.flatnonzero(families != family)
         short = np.flatnonzero((families == family) & (found[:, -1] < 0))
         n_wanted = min(k, len(others))
-        if n_wanted:
+        if points is None and (found[short, :n_wanted] < 0).any():
+            raise InputError(
+                f"exclude_same: {len(short)} points of one family have fewer than {n_wanted} neighbors of "
+                f"other families in lists of {indices.shape[1]}; expected as many as the largest overlap_k: "
+                f"pass the points too, search more neighbors, or lower overlap_k"
+            )
+        if n_wanted and points is not None:
             found[short, :n_wanted] = neighbors_of_rows(points, short, others, n_wanted, metric)[1]
     return found
 

@@ -17,6 +17,7 @@ from hpcgeom.plan.assemble import ModelDraft, assemble, refuse_unsearchable
 from hpcgeom.plan.batches import form_batches
 from hpcgeom.plan.dataset import dataset_files, read_dataset, samples_plan
 from hpcgeom.plan.identity import digest
+from hpcgeom.plan.installed import refuse_missing_dadapy
 from hpcgeom.plan.plan import Plan
 from hpcgeom.plan.sequences import Sequences
 from hpcgeom.plan.units import STAGES, units_of
@@ -143,6 +144,7 @@ def _size(path: Path) -> int | None:
 
 def _write_plan(loaded: LoadedManifest, root: Path) -> None:
     manifest, folder = loaded.manifest, loaded.folder
+    refuse_missing_dadapy(manifest.geometry.clusters)
     samples = read_dataset(manifest, folder)
     refuse_unsearchable(manifest, samples.n_base)
     drafted = [draft_model(section, manifest, folder, samples) for section in manifest.all_models]

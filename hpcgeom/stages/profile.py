@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from hpcgeom.data.labels import encode
 from hpcgeom.data.samples import read_samples
 from hpcgeom.geometry.decimation import first_two_within, subsets
 from hpcgeom.geometry.twonn import twonn
 from hpcgeom.plan import paths
+from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.plan.points import are_tokens, n_base_points
 from hpcgeom.search import RowSource, neighbors_of_rows
 from hpcgeom.stages.certificates import account, certificates
 from hpcgeom.stages.clouds import cloud_profile
+from hpcgeom.stages.clusters import agreement, cluster_profile
 from hpcgeom.stages.dimensions import dimensions
 from hpcgeom.stages.label_profile import label_profile
 from hpcgeom.stages.points import sample_of_points
@@ -65,6 +68,8 @@ def measure(run: Run, unit: Unit) -> Values:
         if are_tokens(item):
             del local["local_dimension"]  # tokens of different models are no common axis
         values |= local
+    if settings["clusters"] is not None:
+        values |= _clusters(run, model, item, lists)
     if settings["token_clouds"] and are_tokens(item):
         stored, of_samples = layer_rows(run, model, item, position), sample_of_points(run, model, item)
         n_values = int(settings["token_clouds"])
@@ -79,6 +84,18 @@ def measure(run: Run, unit: Unit) -> Values:
             of_queries = neighbors.read_rows(store, group, "neighbor_index", position, n_base, unit.stop)
             values |= retrieve(run.plan, samples, of_queries, rows, is_constant=n_distinct == 1)
     return values
+
+
+def _clusters(run: Run, model: ModelPlan, item: Representation, lists: Lists) -> Values:
+    settings, samples = run.plan.manifest["geometry"], read_samples(run.sound(paths.SAMPLES))
+    rows, n_base = sample_of_points(run, model, item)[: len(lists.duplicate_of)], samples.n_base
+    found = cluster_profile(lists, settings["clusters"], partial(_status, lists=lists))
+    if settings["labels"]:
+        codes = [encode(samples.labels[label][:n_base])[0][rows] for label in settings["labels"]]
+        found |= agreement(found["cluster"], codes)
+    if are_tokens(item):
+        del found["cluster"]  # as of local_dimension
+    return found
 
 
 def distinct_profile(lists: Lists, rows: RowSource, settings: Mapping[str, Any], metric: str) -> Values:

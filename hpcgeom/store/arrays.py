@@ -133,5 +133,6 @@ def consolidate(store: Path) -> None:
 
 def open_array(store: Path, path: str) -> zarr.Array:
     """One array of a store, to read or to write whole shards of."""
-    found = zarr.open_array(store, path=path, mode="r+", zarr_format=3)
-    return found.with_config({"write_empty_chunks": True})
+    # `Array.with_config` is newer than the oldest Zarr that is allowed.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return zarr.open_array(store, path=path, mode="r+", zarr_format=3)

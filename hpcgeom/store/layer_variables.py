@@ -8,6 +8,8 @@ from hpcgeom.store.variable import DENTI, FACCO, LEVINA_BICKEL, REPRESENTATION, 
 
 GAO = "Gao et al. 2017, doi:10.1101/214262"
 ETHAYARAJH = "Ethayarajh 2019, doi:10.18653/v1/D19-1006"
+DERRICO = "d'Errico et al. 2021, Information Sciences 560, 476"
+HUBERT = "Hubert and Arabie 1985, Journal of Classification 2, 193"
 JACKKNIFE = "standard error by the jackknife over ten groups of points, which are taken for independent"
 _ID = "intrinsic dimension"
 OF_ONE_LAYER: Mapping[str, Variable] = {
@@ -194,6 +196,31 @@ OF_ONE_LAYER: Mapping[str, Variable] = {
     ),
     "direction_status": Variable(
         REPRESENTATION, "int8", "why mean_cosine and anisotropy are what they are (flag_meanings)"
+    ),
+    "cluster": Variable(
+        (*REPRESENTATION, "sample"),
+        "int64",
+        "cluster of every point, from 0, around peaks of the density; -1 for none. Copies have that of the "
+        "first; none where every token is a point",
+        source=DERRICO,
+    ),
+    "n_clusters": Variable(REPRESENTATION, "int64", "clusters around peaks of the density", "clusters"),
+    "n_unclustered_points": Variable(
+        REPRESENTATION, "int64", "points in no cluster: of a halo, or where there is no clustering", "points"
+    ),
+    "n_densities_at_limit": Variable(
+        REPRESENTATION,
+        "int64",
+        "distinct points whose neighborhood of constant density reaches the end of their list",
+        "points",
+    ),
+    "cluster_status": Variable(REPRESENTATION, "int8", "why there are no clusters (flag_meanings)"),
+    "adjusted_rand": Variable(
+        (*REPRESENTATION, "label"),
+        "float64",
+        "adjusted Rand index of clusters and labels, over the points in a cluster: 1 for the same partition, "
+        "0 for one at random",
+        source=HUBERT,
     ),
     "cloud_log_volume": Variable(
         (*REPRESENTATION, "sample"),

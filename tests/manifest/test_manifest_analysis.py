@@ -233,6 +233,14 @@ from hpcgeom.manifest import manifest_digest
             "9: geometry.local_dimension_k: .*neighbors.k = 64, found 65: raise neighbors.k to 65, or lower",
         ),
         (
+            "geometry: {clusters: {z: 0}}",
+            "9: geometry.clusters.z: expected a number greater than 0.0, found the number 0",
+        ),
+        (
+            "neighbors: {k: 3}\ngeometry: {estimators: [twonn], overlap_k: [1], clusters: {}}",
+            "10: geometry.clusters: expected neighbors.k of 4 or more, .* found 3: raise neighbors.k, 64 is",
+        ),
+        (
             "geometry: {token_clouds: 3}",
             r"9: geometry.token_clouds: .*without 'tokens' in representations.pooling, found \[mean\]: add",
         ),

@@ -44,7 +44,7 @@ ARRAYS = {
 }
 ARRAYS_JSON = (
     '{"dataset":{"ids":null,"kind":"arrays","labels":{},"samples":"all"},"extract":{"unit_rows":null},'
-    '"geometry":{"cka":false,"cross_model":true,"data_fractions":[1.0,0.5,0.25,0.125],"error_splits":0,'
+    '"geometry":{"cka":false,"clusters":null,"cross_model":true,"data_fractions":[1.0,0.5,0.25,0.125],"error_splits":0,'
     '"estimators":["twonn","twonn_mle","gride"],"exclude_same":{},"gride_range_max":64,'
     '"information_imbalance":false,"jaccard":false,"labels":[],'
     '"levina_bickel_k":[5,10,20],"local_dimension_k":null,"mu_fraction":0.9,'

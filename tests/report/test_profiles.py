@@ -124,6 +124,15 @@ def test_one_model_has_a_line_for_each_k(one_model, variable):
     assert "k = 1, 2, 5, 10, 20, 50" in caption_of(figure)
 
 
+def test_the_caption_says_of_which_kind_the_bands_are(one_model):
+    short = r"bands are the standard deviation over points / √N, shorter than a standard error"
+    for draw in (consecutive_overlap, label_overlap):
+        assert short in caption_of(draw(one_model)).replace("\n", " ")
+    by_halves = 1.5 * one_model["consecutive_overlap_error"]
+    figure = consecutive_overlap(one_model.assign(consecutive_overlap_half_sample_error=by_halves))
+    assert "bands are one standard error." in caption_of(figure).replace("\n", " ")
+
+
 def test_several_models_are_compared_at_the_k_nearest_to_ten(six_models):
     figure = consecutive_overlap(six_models)
     drawn = reading.lines(reading.panels(figure)[0])

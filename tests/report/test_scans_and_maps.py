@@ -8,6 +8,7 @@ from hpcgeom.report.figures import KINDS, draw_figure, not_drawn
 from hpcgeom.report.layer_curves import CURVES
 from hpcgeom.report.pair_figures import overlap
 from hpcgeom.report.scans import dimension_by_fraction, gride, gride_by_layer, handful
+from hpcgeom.report.select import SitePooling, scan
 from hpcgeom.types import Status
 
 
@@ -43,6 +44,23 @@ def test_a_handful_is_spread_from_end_to_end(n):
     assert chosen[:1] == [0][:n]
     assert chosen[-1:] == [n - 1][:n]
     assert len(set(np.diff(chosen))) <= 2
+
+
+def test_gride_has_the_longer_of_both_errors_and_says_which(one_model):
+    place = SitePooling("resid", "mean")
+    plain = scan(one_model, "gride", "n2", "esm2-8m", place)
+    assert "are the standard error of independent ratios, which is too short" in said(gride(one_model))
+    halves = 3.0 * one_model["gride_error"].where(one_model["n2"] <= 16)
+    both = one_model.assign(gride_resampling_error=halves)
+    found = scan(both, "gride", "n2", "esm2-8m", place)
+    np.testing.assert_allclose(found.error, plain.error * np.where(plain.x <= 16, 3.0, 1.0))
+    assert "are one standard error, beyond n₂ = 16 that of independent ratios" in said(gride(both))
+    whole = one_model.assign(gride_resampling_error=one_model["gride_error"])
+    assert "Bands are one standard error. " in said(gride(whole))
+
+
+def said(figure):
+    return caption_of(figure).replace("\n", " ")
 
 
 def test_points_that_gride_could_not_give_are_explained(one_model):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import reduce
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -20,9 +21,17 @@ from scipy.spatial import cKDTree
 from hpcgeom.geometry import (
     Covariance,
     gride,
-    half_sample_errors,
+    gride_resampling_errors,
+    label_overlap,
+    label_overlap_balanced,
     levina_bickel,
     local_dimension,
+    merge_moments,
+    moment_errors,
+    moment_sums,
+    moments_from_sums,
+    plateau,
+    retrieval,
     spectrum,
     subsets,
     twonn,
@@ -31,7 +40,10 @@ from hpcgeom.geometry import (
     twonn_mle_censored,
 )
 
-K, LOCAL_K, KS = 64, 20, (5, 10, 20)
+K, LOCAL_K, LABEL_K, KS = 64, 20, 10, (5, 10, 20)
+N_GROUPS = 10
+"""Groups of points of the jackknife, as in a run."""
+N_QUERIES = 500
 CLOUDS = [("torus", 2), ("gaussian", 2), ("gaussian", 5), ("gaussian", 10), ("gaussian", 20)]
 
 
@@ -77,9 +89,12 @@ def scale_bars(distances, indices):
     scales = gride(distances, K)
     for n2, value, error in zip(scales.n2, scales.value, scales.error, strict=True):
         bars[f"gride, n2 = {n2}"] = bar(value, error)
-    halves = half_sample_errors(lambda half: gride(half, 16).value, distances, indices, 16)
-    for n2, value, error in zip(scales.n2, scales.value, halves, strict=False):
-        bars[f"gride, n2 = {n2}, halves"] = bar(value, error)
+    halves = gride_resampling_errors(distances, indices, K)
+    for n2, value, error in zip(scales.n2, scales.value, halves, strict=True):
+        if n2 <= 16:
+            bars[f"gride, n2 = {n2}, halves"] = bar(value, error)
+    flat = plateau(scales.value, np.fmax(scales.error, halves), tolerance=0.02)
+    bars["plateau of gride"] = bar(flat.value, flat.error)
     for average in ("inverse", "plain"):
         ks = [k for k in KS if average == "inverse" or k > 5]
         for name, given in (
@@ -101,17 +116,51 @@ def other_bars(kind, points, distances, seed):
         bars[f"decimated, {len(parts)} subsets"] = bar(
             np.mean(values), np.std(values, ddof=1) / np.sqrt(len(parts))
         )
-    for name, scale in (
-        ("equal", np.ones(points.shape[1])),
-        ("unequal", 1.0 / np.arange(1, points.shape[1] + 1)),
-    ):
-        covariance = Covariance(points.shape[1], n_blocks=20)
-        covariance.add(points * np.sqrt(scale))
-        found = spectrum(covariance)
-        bars[f"participation ratio, {name} variances"] = bar(
-            found.participation_ratio, found.participation_ratio_error
-        )
     return bars
+
+
+def point_bars(kind, points):
+    """By the jackknife over groups: of variances, of norms, and of directions on two sides of the origin."""
+    bars, d = {}, points.shape[1]
+    for name, scale in (("equal", np.ones(d)), ("unequal", 1.0 / np.arange(1, d + 1))):
+        for n_groups in (N_GROUPS, 20):
+            covariance = Covariance(d, n_groups)
+            covariance.add(points * np.sqrt(scale))
+            found = spectrum(covariance)
+            bars[f"participation ratio, {name} variances, {n_groups} groups"] = bar(
+                found.participation_ratio, found.participation_ratio_error
+            )
+    around = points - 0.5 if kind == "torus" else points
+    for where, cloud in (("around the origin", around), ("beside the origin", around + 1.0)):
+        groups = [moment_sums(cloud[number::N_GROUPS]) for number in range(N_GROUPS)]
+        value, error = moments_from_sums(reduce(merge_moments, groups)), moment_errors(groups)
+        for name in ("norm_mean", "norm_std", "mean_cosine", "anisotropy"):
+            bars[f"{name}, {where}"] = bar(getattr(value, name), getattr(error, name))
+    return bars
+
+
+def label_bars(kind, points, indices, seed):
+    """Of two classes, the first three times as often, that overlap along the first axis."""
+    rng = np.random.default_rng([seed, 1])
+    queries = drawn(kind, [seed, 2], N_QUERIES, points.shape[1])
+    nearest = cKDTree(points, boxsize=1.0 if kind == "torus" else None).query(queries, k=LABEL_K)[1]
+    classes, classes_of_queries = (_classes(kind, cloud, rng) for cloud in (points, queries))
+    found = {
+        f"label_overlap, k = {LABEL_K}": label_overlap(indices, classes, LABEL_K),
+        f"label_overlap_balanced, k = {LABEL_K}": label_overlap_balanced(indices, classes, LABEL_K),
+    }
+    bars = {name: bar(result.value, result.error) for name, result in found.items()}
+    p = float(np.mean(classes[indices[:, 0]] == classes))
+    bars["top_1_accuracy"] = bar(p, np.sqrt(p * (1 - p) / len(points)))
+    found = retrieval(nearest, classes, classes_of_queries, [1, LABEL_K])
+    bars["retrieval_accuracy, k = 1"] = bar(found.accuracy[0], found.accuracy_error[0])
+    bars[f"retrieval_overlap, k = {LABEL_K}"] = bar(found.overlap[1], found.overlap_error[1])
+    return bars
+
+
+def _classes(kind, points, rng):
+    along = np.cos(2 * np.pi * points[:, 0]) if kind == "torus" else points[:, 0]
+    return (rng.random(len(points)) < 1 / (1 + np.exp(1.5 - 2 * along))).astype(np.int64)
 
 
 def bar(value, error):
@@ -119,10 +168,16 @@ def bar(value, error):
 
 
 def cells(bars):
-    """Coverage of the mean over clouds, and mean half length over spread; a point is as good as a cloud."""
+    """Coverage of the mean over clouds, and mean half length over spread; a point is as good as a cloud.
+
+    Where there is no bar for some of them, their share follows: they are left out.
+    """
     value, low, high = (np.concatenate([np.atleast_1d(b[i]) for b in bars]) for i in range(3))
+    known = ~np.isnan(low)
+    value, low, high = value[known], low[known], high[known]
     covered = ((low <= value.mean()) & (value.mean() <= high)).mean()
-    return f"{covered:.2f} ({(high - low).mean() / 2 / value.std(ddof=1):.2f})"
+    cell = f"{covered:.2f} ({(high - low).mean() / 2 / value.std(ddof=1):.2f})"
+    return cell if known.all() else f"{cell}, {1 - known.mean():.2f} without"
 
 
 def column(kind, d, n_clouds, n_points):
@@ -134,6 +189,8 @@ def column(kind, d, n_clouds, n_points):
             two_neighbor_bars(distances, indices)
             | scale_bars(distances, indices)
             | other_bars(kind, points, distances, seed)
+            | point_bars(kind, points)
+            | label_bars(kind, points, indices, seed)
         )
     return {name: cells([bars[name] for bars in clouds]) for name in clouds[0]}
 
