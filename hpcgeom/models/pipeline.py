@@ -132,7 +132,7 @@ class PipelinedModel:
         batch = probe_batch(self.limits) if probe is None else probe.rows(2)
         own = widths_of(self.part.readings, self._extract(batch, check_finite=False))
         widths: dict[str, int] = {}
-        for each in self.peers.exchange("widths", own):
+        for each in self.peers.board.exchange("widths", own):
             widths |= each
         with torch.inference_mode():
             hidden, _ = first_block_arguments(
@@ -316,5 +316,5 @@ def _load(
 def _share_devices(peers: Peers, device: torch.device) -> bool:
     """Whether two processes run on one GPU, which NCCL does not allow."""
     gpu = str(torch.cuda.get_device_properties(device).uuid)
-    gpus = peers.exchange("gpu", gpu)
+    gpus = peers.board.exchange("gpu", gpu)
     return len(set(gpus)) < len(gpus)

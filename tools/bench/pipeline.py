@@ -72,7 +72,7 @@ def member(n: int, folder: Path) -> None:
         some = batches(n)
         for _ in model.run(some[:1]):
             pass
-        peers.exchange("ready", None)
+        peers.board.exchange("ready", None)
         began = time.monotonic()
         for _ in model.run(some):
             pass
