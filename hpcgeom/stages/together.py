@@ -95,6 +95,10 @@ class Crew:
                 return
             yield order
 
+    def agreed(self, value: Any) -> Any:
+        """What the leader says, JSON; all processes ask at the same time."""
+        return self.peers.board.exchange("agreed", value)[0]
+
     def send(self, unit: Unit, sums: Sums, files: Sequence[FileEntry]) -> None:
         """Tell the leader that this process has written its part of a unit."""
         receipt = Receipt(sums, tuple(files), self.made_by())
