@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hpcgeom import trace
 from hpcgeom.errors import HpcgeomError, InputError
 from hpcgeom.models import ModelRequest, Pieces, Splits, TokenBatch
 from hpcgeom.models import links as links_module
@@ -168,6 +169,18 @@ def _refuse(most_tokens: int, block: torch.nn.Module, arguments: tuple[torch.Ten
     time.sleep(0.002)  # as a block that takes a while: several batches are under way
     if arguments[0].shape[0] * arguments[0].shape[1] > most_tokens:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much")
+
+
+def run_at_a_pace(member: Member, case: Case, seconds: Sequence[float]) -> None:
+    """Run a case with a trace; each block of process i takes so many seconds more."""
+    trace.start(member.folder.parent / f"trace-{member.index}")
+    with meet(member) as peers:
+        model = Pipeline().open_model(case.request, peers)
+        for block in model.layout.blocks_of(model.skeleton.model):
+            block.register_forward_pre_hook(lambda *_: time.sleep(seconds[peers.index]))
+        assert len(list(model.run(case.batches))) == len(case.batches)
+        model.close()
+    trace.stop()
 
 
 def save_details(member: Member, cases: Sequence[Case]) -> None:
