@@ -24,7 +24,8 @@ def reached(moment: str, **about: Any) -> None:
         ``unit-begins``, ``unit-computed`` and ``unit-recorded``, with `stage`, `index` and `key`;
         ``part-written``, with the same, where a process that follows another has written its layers of a
         unit; ``tile``, with `start`, in the loop of a search; ``stream-block``, with `block`, and
-        ``stream-saved``, with `n_steps`, in a pass of the strategy `stream`.
+        ``stream-saved``, with `n_steps`, in a pass of the strategy `stream`; ``pipeline-batch``, with
+        `process` and `shape`, before the blocks of a process of the strategy `pipeline`.
     """
     if name := os.environ.get(VARIABLE):
         _hook(name)(moment, **about)

@@ -8,9 +8,26 @@ from contextlib import contextmanager
 import torch
 
 from hpcgeom.errors import HpcgeomError, InputError
+from hpcgeom.models.sinks import NonFiniteActivation
 
 _DEVICE_FAILURES = ("CUDA error", "cuBLAS", "CUBLAS", "cuDNN", "NCCL")
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class MemoryRanOut(MemoryError):
+    """Memory ran out on a batch somewhere else than here, or on what this process is told of.
+
+    Attributes
+    ----------
+    batch
+        Its number, of those of one `run`.
+    where
+        In words, as they stand behind "memory ran out".
+    """
+
+    def __init__(self, batch: int, where: str, why: str) -> None:
+        super().__init__(why)
+        self.batch, self.where = batch, where
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -18,6 +35,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def of_batch(number: int) -> Iterator[None]:
+    """Let an error about memory, or about a value, say in `batch` which batch of a `run` it is about."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, NonFiniteActivation) or is_out_of_memory(error):
+            error.batch = number  # type: ignore[attr-defined, union-attr]
+        raise
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 
 from hpcgeom import trace
 from hpcgeom.errors import DamagedError, ResourceError
+from hpcgeom.models.failures import of_batch
 from hpcgeom.models.raw_files import bytes_of, crc32c_of, read_at, write_at
 from hpcgeom.models.transfers import transfers_of
 
@@ -104,7 +105,9 @@ class HiddenStates:
         for number in range(len(self._places)):
             here, coming = coming, self._fetch(number + 1) if number + 1 < len(self._places) else None
             assert here is not None
-            yield number, here()
+            with of_batch(number):
+                hidden = here()
+            yield number, hidden
 
     def replace(self, number: int, hidden: torch.Tensor) -> None:
         """Take what the block gave for a batch: its hidden states at the next layer."""
@@ -173,7 +176,8 @@ class HiddenStates:
     def _fetch(self, number: int) -> Callable[[], torch.Tensor]:
         place, layer = self._places[number], self.layer
         if place.kept is not None:
-            return self._transfers.to_device(place.kept)
+            with of_batch(number):
+                return self._transfers.to_device(place.kept)
         reading = self._thread.submit(self._checked, place, layer)
         return lambda: self._transfers.to_device(reading.result())()
 

@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 
 from hpcgeom import trace
-from hpcgeom.errors import InputError
+from hpcgeom.errors import InputError, ResourceError
+from hpcgeom.models.failures import is_out_of_memory
 from hpcgeom.models.peers import Peers
 from hpcgeom.models.transport import TAG_HEADER, TAG_HIDDEN, first_line, wait
 
@@ -42,37 +43,42 @@ class Parcel:
         (B, T, D), contiguous.
     ready
         On a GPU, the event after which `hidden` has its values; None on a CPU.
+    failure
+        What was raised where there was no memory for `hidden`.
     """
 
     number: int
     hidden: torch.Tensor
     ready: Any = None
+    failure: Exception | None = None
 
 
 class Outbox:
-    """Sends hidden states to the next process, in order."""
+    """Sends hidden states to the next process, in order.
 
-    def __init__(self, peers: Peers, device: torch.device, *, through_host: bool) -> None:
-        self._peers, self._to, self._through_host = peers, peers.index + 1, through_host
+    Parameters
+    ----------
+    look
+        Called now and then while the other process is waited for; what it raises ends that.
+    """
+
+    def __init__(
+        self, peers: Peers, device: torch.device, look: Callable[[], None], *, through_host: bool
+    ) -> None:
+        self._peers, self._to, self._through_host, self._look = peers, peers.index + 1, through_host, look
         self._stream = _side_stream(device)
         self._waiting: queue.Queue[Parcel | None] = queue.Queue(AT_ONCE - 1)
         self._thread = _started(self._send_all, "send")
 
     def put(self, number: int, hidden: torch.Tensor) -> None:
-        """Hand over what is to be sent; waits while `AT_ONCE` batches are under way.
-
-        Raises
-        ------
-        OtherFailed
-            A process has failed.
-        """
+        """Hand over what is to be sent; waits while `AT_ONCE` batches are under way."""
         parcel = Parcel(number, hidden.contiguous(), _recorded(self._stream))
         with trace.span("wait", for_="send", batch=number):
-            _patiently(self._peers, lambda: self._waiting.put(parcel, timeout=_LOOK_EVERY_S), queue.Full)
+            _patiently(self._look, lambda: self._waiting.put(parcel, timeout=_LOOK_EVERY_S), queue.Full)
 
     def close(self) -> None:
         """Wait until all has been sent, and say that nothing more comes."""
-        _patiently(self._peers, lambda: self._waiting.put(None, timeout=_LOOK_EVERY_S), queue.Full)
+        _patiently(self._look, lambda: self._waiting.put(None, timeout=_LOOK_EVERY_S), queue.Full)
         while self._thread.is_alive():
             self._peers.check()
             self._thread.join(_LOOK_EVERY_S)
@@ -84,7 +90,7 @@ class Outbox:
                     self._send(parcel)
             wait(dist.isend(_header(_END), self._to, tag=TAG_HEADER))
         except RuntimeError as error:
-            self._peers.lost(self._to, first_line(error))
+            _tell(self._peers, self._to, error)
 
     def _send(self, parcel: Parcel) -> None:
         wait(dist.isend(_header(parcel.number, parcel.hidden), self._to, tag=TAG_HEADER))
@@ -101,11 +107,20 @@ class Outbox:
 
 
 class Inbox:
-    """Receives hidden states from the process before, in order and ahead of their use."""
+    """Receives hidden states from the process before, in order and ahead of their use.
 
-    def __init__(self, peers: Peers, device: torch.device, *, through_host: bool) -> None:
-        self._peers, self._from, self._through_host = peers, peers.index - 1, through_host
+    Parameters
+    ----------
+    look
+        Called now and then while the other process is waited for; what it raises ends that.
+    """
+
+    def __init__(
+        self, peers: Peers, device: torch.device, look: Callable[[], None], *, through_host: bool
+    ) -> None:
+        self._peers, self._from, self._through_host, self._look = peers, peers.index - 1, through_host, look
         self._device, self._stream = device, _side_stream(device)
+        self._first, self._has_room = 0, threading.Event()
         self._arrived: queue.Queue[Parcel] = queue.Queue(AT_ONCE - 1)
         self._thread = _started(self._receive_all, "receive")
 
@@ -114,13 +129,15 @@ class Inbox:
 
         Raises
         ------
-        OtherFailed
-            A process has failed.
         InputError
             Something else came: the processes do not run the same batches.
+        Exception
+            There was no memory for it.
         """
         with trace.span("wait", for_="receive", batch=number):
-            parcel = _patiently(self._peers, lambda: self._arrived.get(timeout=_LOOK_EVERY_S), queue.Empty)
+            parcel = self._next()
+        if parcel.failure is not None:
+            raise parcel.failure
         found = (parcel.number, tuple(parcel.hidden.shape), parcel.hidden.dtype)
         expected = (number, tuple(like.shape), like.dtype)
         if found != expected:
@@ -133,6 +150,18 @@ class Inbox:
             torch.cuda.current_stream().wait_event(parcel.ready)
             parcel.hidden.record_stream(torch.cuda.current_stream())
         return parcel.hidden
+
+    def begin_at(self, number: int) -> None:
+        """Drop the batches before `number`, which may still come."""
+        self._first = number
+        self._has_room.set()
+
+    def _next(self) -> Parcel:
+        while True:
+            parcel = _patiently(self._look, lambda: self._arrived.get(timeout=_LOOK_EVERY_S), queue.Empty)
+            if parcel.number >= self._first:
+                return parcel
+            self._has_room.set()
 
     def close(self) -> None:
         """Wait for the word that nothing more comes."""
@@ -152,22 +181,35 @@ class Inbox:
                     parcel = self._receive(number, shape, dtype)
                 self._arrived.put(parcel)
         except RuntimeError as error:
-            self._peers.lost(self._from, first_line(error))
+            _tell(self._peers, self._from, error)
 
     def _receive(self, number: int, shape: tuple[int, ...], dtype: torch.dtype) -> Parcel:
-        on_host = self._stream is None or self._through_host
-        if on_host:
-            hidden = torch.empty(shape, dtype=dtype)
-            wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
         if self._stream is None:
+            hidden = self._room(number, shape, dtype)
+            wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
             return Parcel(number, hidden)
         with torch.cuda.stream(self._stream):
-            if on_host:
-                hidden = hidden.to(self._device)
+            hidden = self._room(number, shape, dtype)
+            if self._through_host:
+                on_host = torch.empty(shape, dtype=dtype)
+                wait(dist.irecv(on_host, self._from, tag=TAG_HIDDEN))
+                hidden.copy_(on_host)
             else:
-                hidden = torch.empty(shape, dtype=dtype, device=self._device)
                 wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
             return Parcel(number, hidden, self._stream.record_event())
+
+    def _room(self, number: int, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """Memory for a batch that comes; where there is none, whoever takes it is told, and makes room."""
+        try:
+            return _memory(shape, dtype, self._device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = Parcel(number, torch.empty(0), failure=error)
+        self._has_room.clear()
+        self._arrived.put(failure)
+        self._has_room.wait()
+        return _memory(shape, dtype, self._device)
 
 
 def _header(number: int, hidden: torch.Tensor | None = None) -> torch.Tensor:
@@ -184,14 +226,27 @@ def _read_header(header: torch.Tensor) -> tuple[int, tuple[int, ...], torch.dtyp
     return number, tuple(dims[:n_dims]), DTYPES[dtype]
 
 
-def _patiently(peers: Peers, attempt: Callable[[], Item], not_yet: type[Exception]) -> Item:
-    """What `attempt` gives once it does not raise `not_yet`; in between, whether all processes are well."""
+def _patiently(look: Callable[[], None], attempt: Callable[[], Item], not_yet: type[Exception]) -> Item:
+    """What `attempt` gives once it does not raise `not_yet`; in between, `look` is called."""
     while True:
-        peers.check()
         try:
             return attempt()
         except not_yet:
-            continue
+            look()
+
+
+def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+def _tell(peers: Peers, other: int, error: RuntimeError) -> None:
+    """Let all end: a connection to another process is gone, or this one has no memory left for it."""
+    if is_out_of_memory(error):
+        peers.fail(
+            ResourceError(f"{peers.name(peers.index)}: memory ran out between two processes ({error})")
+        )
+    else:
+        peers.lost(other, first_line(error))
 
 
 def _side_stream(device: torch.device) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from hpcgeom import faults, trace
 from hpcgeom.models.blocks import BlockCall, first_block_arguments
 from hpcgeom.models.chain import advance, leave
-from hpcgeom.models.failures import explaining_forward
+from hpcgeom.models.failures import explaining_forward, of_batch
 from hpcgeom.models.hidden_states import HiddenStates
 from hpcgeom.models.hooks import SiteHooks
 from hpcgeom.models.layout import BlockLayout
@@ -21,7 +21,7 @@ from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading
 from hpcgeom.models.request import ModelRequest, TokenBatch
 from hpcgeom.models.scratch import Scratch, SetDigest
-from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
+from hpcgeom.models.sinks import Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 
 CALLS_BYTES = 256 * 2**20
@@ -151,7 +151,7 @@ class Passage:
         check_poolable(masks, self._route.poolings)
         self._pooled.add(len(masks.real), int(masks.ordinary.sum()))
         sink = self._sink(0, masks)
-        with torch.inference_mode(), self._explaining(masks), self._route.hooks.collecting(sink):
+        with torch.inference_mode(), self._explaining(number, masks), self._route.hooks.collecting(sink):
             hidden, call = self._first_call(batch)
         keeps_call = self._calls_bytes + call.n_bytes <= CALLS_BYTES
         self._calls_bytes += call.n_bytes if keeps_call else 0
@@ -167,7 +167,7 @@ class Passage:
         for number, hidden in self.hidden.each():
             traveler = self._travelers[number]
             sink = self._sink(step, traveler.masks)
-            with torch.inference_mode(), self._explaining(traveler.masks):
+            with torch.inference_mode(), self._explaining(number, traveler.masks):
                 call = traveler.call or self._first_call_of(traveler)
                 with trace.span("compute", block=index, batch=number), route.hooks.collecting(sink):
                     after = advance(route.skeleton.model, route.layout, index, call, hidden, sink)
@@ -189,7 +189,7 @@ class Passage:
         for number, hidden in self.hidden.each():
             masks = self._travelers[number].masks
             sink = self._sink(step, masks)
-            with torch.inference_mode(), self._explaining(masks), self._route.hooks.collecting(sink):
+            with torch.inference_mode(), self._explaining(number, masks), self._route.hooks.collecting(sink):
                 readings = self._route.readings[step]
                 leave(self._route.skeleton.model, self._route.layout, step - 1, hidden, readings, sink)
             self._settle(step, number, sink)
@@ -198,11 +198,8 @@ class Passage:
         return PooledSink(self._route.readings[step], masks, self._route.request.dtype)
 
     def _settle(self, step: int, number: int, sink: PooledSink) -> None:
-        try:
+        with of_batch(number):
             self._pooled.put(step, number, sink.finish(self._check_finite))
-        except NonFiniteActivation as error:
-            error.batch = number
-            raise
 
     def _first_call(self, batch: TokenBatch) -> tuple[torch.Tensor, BlockCall]:
         skeleton = self._route.skeleton
@@ -213,5 +210,7 @@ class Passage:
         assert traveler.batch is not None
         return self._first_call(traveler.batch)[1]
 
-    def _explaining(self, masks: BatchMasks) -> AbstractContextManager[None]:
-        return explaining_forward(self._route.request.name, *masks.real.shape)
+    @contextmanager
+    def _explaining(self, number: int, masks: BatchMasks) -> Iterator[None]:
+        with of_batch(number), explaining_forward(self._route.request.name, *masks.real.shape):
+            yield

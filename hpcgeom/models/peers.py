@@ -14,8 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -26,6 +25,7 @@ import torch.distributed as dist
 from hpcgeom.addresses import interface_of
 from hpcgeom.errors import HpcgeomError, IncompleteError, ResourceError
 from hpcgeom.interrupts import TERMINATED, Stopped
+from hpcgeom.models.board import Board
 from hpcgeom.models.meeting import INTERFACE, address_of, find_store, keep_store
 from hpcgeom.models.transport import TAG_END, first_line, wait
 from hpcgeom.this_group import (
@@ -41,7 +41,7 @@ from hpcgeom.this_group import (
     write_note,
 )
 
-LOOK_EVERY_S, POLL_S = 0.5, 0.01
+LOOK_EVERY_S = 0.5
 SILENT_S = 60.0
 """After which a process that says nothing is given up: its machine is gone, or it stands still."""
 END_S = 8.0
@@ -49,22 +49,25 @@ END_S = 8.0
 LINGER_S = 15.0
 """For the first process to end, before the others do."""
 LEFT = "left"
-PIECE_BYTES = 4 * 2**20
-"""The store takes values of up to 8 MiB."""
 
 Failure = dict[str, Any]
 """``index`` of the process that failed, `sentence`, `exit_code`, `details`."""
 
 
 class Peers:
-    """The processes that run one model together; made by `meet`."""
+    """The processes that run one model together; made by `meet`.
+
+    Attributes
+    ----------
+    board
+        Where they leave words for each other.
+    """
 
     def __init__(self, member: Member, store: dist.Store) -> None:
         self.index, self.n_processes = member.index, member.n_processes
         self._member, self._store = member, store
         self._notes: list[dict[str, Any]] = []
-        self._n_exchanges = 0
-        self._n_posted, self._n_collected = Counter[int](), Counter[int]()
+        self.board = Board(self.index, self.n_processes, store, self.check, self._store_is_gone)
         self._failure: Failure | None = None
         self._words = [""] * member.n_processes
         self._is_leaving = threading.Event()
@@ -84,74 +87,11 @@ class Peers:
         """A process in words: its number, its blocks, its machine."""
         return process_in_words(index, self.n_processes, self._notes[index] if self._notes else None)
 
-    def exchange(self, name: str, value: Any) -> list[Any]:
-        """What all processes say under one name, by their number.
-
-        Parameters
-        ----------
-        name
-            All processes use the same names in the same order.
-        value
-            What this process says; JSON.
-        """
-        self._n_exchanges += 1
-        keys = [f"{self._n_exchanges}-{name}/{index}" for index in range(self.n_processes)]
-        self._asked(lambda: self._store.set(keys[self.index], json.dumps(value)))
-        self._wait_for(keys)
-        return [json.loads(text) for text in self._asked(lambda: self._store.multi_get(keys))]
-
-    def put(self, name: str, content: bytes) -> None:
-        """Leave something for one other process; the name is used once."""
-        pieces = [content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES)]
-        for number, piece in enumerate(pieces):
-            self._asked(partial(self._store.set, f"{name}/{number}", piece))
-        self._asked(lambda: self._store.set(name, str(len(pieces))))
-
-    def take(self, name: str) -> bytes:
-        """What another process has left, or will; nobody else takes it.
-
-        Raises
-        ------
-        OtherFailed
-            One has failed meanwhile.
-        """
-        self._wait_for([name])
-        n_pieces = int(self._asked(lambda: self._store.get(name)))
-        keys = [f"{name}/{number}" for number in range(n_pieces)]
-        content = b"".join(self._asked(partial(self._store.get, key)) for key in keys)
-        for key in (name, *keys):
-            self._asked(partial(self._store.delete_key, key))
-        return content
-
-    def post(self, to: int, content: bytes) -> None:
-        """Leave something for another process, behind all that was left for it before."""
-        self._n_posted[to] += 1
-        self.put(f"post-{self.index}-{to}/{self._n_posted[to]}", content)
-
-    def collect(self, sender: int) -> bytes:
-        """What another process has left for this one, or will, in its order."""
-        self._n_collected[sender] += 1
-        return self.take(f"post-{sender}-{self.index}/{self._n_collected[sender]}")
-
-    def _wait_for(self, keys: list[str]) -> None:
-        while not self._asked(lambda: self._store.check(keys)):
-            self.check()
-            time.sleep(POLL_S)
-
-    def _asked(self, question: Callable[[], Any]) -> Any:
-        """The answer of the store, which fails where the process that keeps it has."""
-        try:
-            return question()
-        except RuntimeError:
-            self._store_is_gone()
-            self.check()
-            raise
-
     def introduce(self, about: str) -> None:
         """Tell the others, and whoever started this process, what it does."""
         note = {**self._notes[self.index], "about": about}
         write_note(self._member.folder, process_note(self.index), note)
-        self._notes = self.exchange("about", note)
+        self._notes = self.board.exchange("about", note)
 
     def check(self) -> None:
         """Do nothing as long as all processes are well.

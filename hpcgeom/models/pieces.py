@@ -33,10 +33,13 @@ class Splits:
         By the number of the batch.
     keep
         Called with the number of a batch and its pieces before it is run again.
+    name_of
+        A batch for people, by its number.
     """
 
     n_pieces: dict[int, int] = field(default_factory=dict)
     keep: Callable[[int, int], None] = lambda batch, n_pieces: None
+    name_of: Callable[[int], str] = "batch {}".format
 
     def of(self, batch: int) -> int:
         """Pieces of a batch; 1 where it fits."""
@@ -88,20 +91,19 @@ class Pieces:
     def __init__(
         self, run_all: Callable[[Iterable[TokenBatch]], Iterator[Pooled]], name: str, device: str
     ) -> None:
-        self._run_all, self._name = run_all, name
+        self._run_all, self._name, self._device = run_all, name, device
         self._most_tokens = CPU_TOKENS if torch.device(device).type == "cpu" else None
 
     def run(self, batches: Iterable[TokenBatch], splits: Splits | None = None) -> Iterator[Pooled]:
         """Pooled activations of each batch, in order; see `OpenModel.run`.
 
         A batch on which memory runs out is run again in twice as many pieces: the one that the error's
-        attribute `batch` names, as a strategy sets it that runs several at once, else the first that has
-        not come.
+        attribute `batch` names, and with it all that have not come yet.
 
         Raises
         ------
         ResourceError
-            Memory runs out on a single row.
+            Memory runs out on a single row, or on what is of no batch.
         InputError, NonFiniteActivation
             As `OpenModel.run`.
         """
@@ -114,9 +116,9 @@ class Pieces:
             except NonFiniteActivation as error:
                 raise source.located(error) from error
             except Exception as error:
-                if source.is_broken or not source.waiting or not is_out_of_memory(error):
+                if source.is_broken or not is_out_of_memory(error):
                     raise
-                self._halve(source.blamed(error), known, str(error))
+                self._halve(source.blamed(error), known, error)
             # Only here nothing refers to the failed attempt any more.
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -129,14 +131,21 @@ class Pieces:
                 source.waiting.popleft()
                 yield first.joined()
 
-    def _halve(self, cut: _Cut, splits: Splits, why: str) -> None:
+    def _halve(self, cut: _Cut | None, splits: Splits, error: Exception) -> None:
+        where = getattr(error, "where", f"on {self._device}")
+        if cut is None:
+            raise ResourceError(
+                f"model '{self._name}': memory ran out {where}, whatever the size of a batch ({error}): end "
+                "what else takes memory there, or use a device with more"
+            ) from error
         n_rows, n_tokens = cut.batch.input_ids.shape
         if cut.n_pieces == n_rows:
             raise ResourceError(
-                f"model '{self._name}': memory ran out on a single sequence of {n_tokens} tokens ({why}): "
-                "shorten the samples with dataset.max_length, choose the dtype bfloat16, or run on a device "
-                "with more memory"
-            )
+                f"model '{self._name}': memory ran out {where} on a single sequence of {n_tokens} tokens "
+                f"of {splits.name_of(cut.number)}, which has {n_rows} ({error}): shorten the samples with "
+                "dataset.max_length, choose the dtype bfloat16, or use a device with more memory, or more "
+                "devices with the strategy pipeline"
+            ) from error
         cut.n_pieces = min(2 * cut.n_pieces, n_rows)
         splits.add(cut.number, cut.n_pieces)
 
@@ -179,10 +188,10 @@ class _Source:
             n_pieces = max(n_pieces, -(-n_rows // max(1, self._most_tokens // n_tokens)))
         return _Cut(number, batch, min(n_pieces, n_rows))
 
-    def blamed(self, error: Exception) -> _Cut:
-        """The batch on which memory ran out."""
+    def blamed(self, error: Exception) -> _Cut | None:
+        """The batch on which memory ran out; None where it was on no batch."""
         piece: int | None = getattr(error, "batch", None)
-        return self.waiting[0] if piece is None else self._handed[piece][0]
+        return None if piece is None else self._handed[piece][0]
 
     def located(self, error: NonFiniteActivation) -> NonFiniteActivation:
         """The error about a piece, as one about its batch."""

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from hpcgeom import trace
-from hpcgeom.errors import InputError, ResourceError
+from hpcgeom import faults, trace
+from hpcgeom.errors import InputError
 from hpcgeom.models.blocks import first_block_arguments
 from hpcgeom.models.chain import advance, leave
 from hpcgeom.models.cut import cut
 from hpcgeom.models.details import Details, check_one_row
-from hpcgeom.models.failures import explaining_forward, is_out_of_memory
+from hpcgeom.models.failures import MemoryRanOut, explaining_forward
 from hpcgeom.models.families import build_with_readings, family
 from hpcgeom.models.hooks import Sink, SiteHooks, hook_blocks, hook_embeddings, hook_modules
 from hpcgeom.models.host_memory import keep_freed_memory
@@ -33,8 +33,9 @@ from hpcgeom.models.pipelined_details import read_together
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
+from hpcgeom.models.rounds import Round
 from hpcgeom.models.shapes import shapes_of, widths_of
-from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
+from hpcgeom.models.sinks import Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.steps import readings_by_step
 from hpcgeom.models.weights import fill, place_weights, torch_dtype
@@ -103,6 +104,7 @@ class PipelinedModel:
     _inbox: Inbox | None = field(default=None, init=False)
     _outbox: Outbox | None = field(default=None, init=False)
     _n_batches: int = field(default=0, init=False)
+    _round: Round | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         model, layout = self.skeleton.model, self.layout
@@ -114,9 +116,9 @@ class PipelinedModel:
         device = torch.device(self.device)
         through_host = device.type == "cuda" and _share_devices(self.peers, device)
         if not self.peers.is_first:
-            self._inbox = Inbox(self.peers, device, through_host=through_host)
+            self._inbox = Inbox(self.peers, device, self._look, through_host=through_host)
         if not self.peers.is_last:
-            self._outbox = Outbox(self.peers, device, through_host=through_host)
+            self._outbox = Outbox(self.peers, device, self._look, through_host=through_host)
 
     @property
     def layout(self) -> BlockLayout:
@@ -134,7 +136,7 @@ class PipelinedModel:
         batch = probe_batch(self.limits) if probe is None else probe.rows(2)
         own = widths_of(self.part.readings, self._extract(batch, check_finite=False))
         widths: dict[str, int] = {}
-        for each in self.peers.exchange("widths", own):
+        for each in self.peers.board.exchange("widths", own):
             widths |= each
         with torch.inference_mode():
             hidden, _ = first_block_arguments(
@@ -159,27 +161,21 @@ class PipelinedModel:
             token to pool.
         NonFiniteActivation
             A value is NaN or infinite; carries the number of the batch.
-        ResourceError
-            Memory runs out: a batch is not halved, as all processes run the same ones.
+        MemoryRanOut
+            On a batch, in this process or in another; raised by all of them, which then may begin again with
+            the first batch that has not come.
         OtherFailed
             Another process has failed.
         """
         del scratch  # a batch is yielded when it is found
-        for number, batch in enumerate(batches):
-            try:
-                yield self._extract(batch, check_finite=True)
-            except NonFiniteActivation as error:
-                error.batch = number
-                raise
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                n_rows, n_tokens = batch.input_ids.shape
-                raise ResourceError(
-                    f"model '{self.request.name}': memory ran out on a batch of {n_rows} x {n_tokens} tokens "
-                    f"in {self.peers.name(self.peers.index)} ({error}): use more processes, or a smaller "
-                    "extract.tokens_per_batch"
-                ) from error
+        self._round = Round(self.peers, self.device)
+        try:
+            yield from self._round.run(batches, lambda batch: self._extract(batch, check_finite=True))
+        except MemoryRanOut:
+            self._begin_again()
+            raise
+        finally:
+            self._round = None
 
     def details(self, batch: TokenBatch) -> Details:
         """What is kept whole of one sample; see `hpcgeom.models.details.read_details`.
@@ -252,6 +248,19 @@ class PipelinedModel:
             self._hand_on(hidden)
             return found
 
+    def _begin_again(self) -> None:
+        """Go on with a number that no batch has had; what is still under way is dropped where it arrives."""
+        self._n_batches = max(self.peers.board.exchange("batches", self._n_batches))
+        if self._inbox is not None:
+            self._inbox.begin_at(self._n_batches)
+
+    def _look(self) -> None:
+        """While another process is waited for: whether all are well, and go on."""
+        if self._round is None:
+            self.peers.check()
+        else:
+            self._round.look()
+
     def _run_blocks(
         self, inputs: Mapping[str, Any], readings: Mapping[str, SiteReading], sink: Sink
     ) -> torch.Tensor:
@@ -261,6 +270,7 @@ class PipelinedModel:
         if self._inbox is not None:
             hidden = self._inbox.get(number, like=hidden)
         with trace.span("compute", batch=number):
+            faults.reached("pipeline-batch", process=self.peers.index, shape=tuple(hidden.shape))
             for index in part.blocks:
                 self.peers.check()
                 hidden = advance(model, layout, index, call, hidden, sink)
@@ -318,5 +328,5 @@ def _load(
 def _share_devices(peers: Peers, device: torch.device) -> bool:
     """Whether two processes run on one GPU, which NCCL does not allow."""
     gpu = str(torch.cuda.get_device_properties(device).uuid)
-    gpus = peers.exchange("gpu", gpu)
+    gpus = peers.board.exchange("gpu", gpu)
     return len(set(gpus)) < len(gpus)

@@ -136,7 +136,7 @@ def _send(peers: Peers, to: int, tensors: Mapping[str, torch.Tensor]) -> None:
     about = [
         (name, str(value.dtype).removeprefix("torch."), list(value.shape)) for name, value in tensors.items()
     ]
-    peers.post(to, json.dumps(about).encode())
+    peers.board.post(to, json.dumps(about).encode())
     with _blaming(peers, to):
         for value in tensors.values():
             wait(dist.isend(value.contiguous(), to, tag=TAG_DETAILS))
@@ -144,7 +144,7 @@ def _send(peers: Peers, to: int, tensors: Mapping[str, torch.Tensor]) -> None:
 
 def _receive(peers: Peers, sender: int) -> dict[str, torch.Tensor]:
     found = {}
-    about = json.loads(peers.collect(sender))
+    about = json.loads(peers.board.collect(sender))
     with _blaming(peers, sender):
         for name, dtype, shape in about:
             found[name] = torch.empty(shape, dtype=getattr(torch, dtype))

@@ -14,7 +14,7 @@ from hpcgeom.catalog.sites import is_module_glob
 from hpcgeom.models.blocks import check_chain, first_block_arguments
 from hpcgeom.models.chain import run_chain
 from hpcgeom.models.details import Details, read_details
-from hpcgeom.models.failures import explaining_forward
+from hpcgeom.models.failures import explaining_forward, of_batch
 from hpcgeom.models.families import build_with_readings, family
 from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings, hook_modules
 from hpcgeom.models.host_memory import keep_freed_memory
@@ -24,7 +24,7 @@ from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
 from hpcgeom.models.reused_memory import ReusedMemory
 from hpcgeom.models.shapes import shapes_of, widths_of
-from hpcgeom.models.sinks import NonFiniteActivation, Pooled, PooledSink
+from hpcgeom.models.sinks import Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
 from hpcgeom.models.weights import load_weights, torch_dtype
 
@@ -146,12 +146,8 @@ class ReplicatedModel:
         """Pooled activations of each of some batches, as `extract` gives them; errors say which batch."""
         del scratch  # a batch is yielded when it is found
         for number, batch in enumerate(batches):
-            try:
-                with trace.span("compute", batch=number, shape=batch.input_ids.shape):
-                    pooled = self.extract(batch)
-            except NonFiniteActivation as error:
-                error.batch = number
-                raise
+            with of_batch(number), trace.span("compute", batch=number, shape=batch.input_ids.shape):
+                pooled = self.extract(batch)
             yield pooled
 
     def details(self, batch: TokenBatch) -> Details:

@@ -24,7 +24,7 @@ from hpcgeom.stages.together import Crew
 from hpcgeom.types import WHOLE, Unit
 
 if TYPE_CHECKING:
-    from hpcgeom.models import Encoding, OpenModel, TokenBatch
+    from hpcgeom.models import Encoding, OpenModel, Splits, TokenBatch
     from hpcgeom.models.details import Details
     from hpcgeom.models.pipeline import PipelinedModel
 
@@ -155,7 +155,7 @@ class Forward:
             scratch, whole_set = self._scratch.of(units)
         planned = [(unit, *each) for unit in whole_set for each in enumerate(self._batches(unit))]
         batches = read_ahead(self._padded(members) for _, _, members in planned)
-        known = splits.of_batches(self._run, [(unit, number) for unit, number, _ in planned])
+        known = self._splits([(unit, number) for unit, number, _ in planned])
         pieces = Pieces(partial(self._model.run, scratch=scratch), self.plan.name, self._device)
         try:
             for (unit, _, members), pooled in zip(planned, pieces.run(batches, known), strict=True):
@@ -167,6 +167,14 @@ class Forward:
                 f"model '{self.plan.name}', sample '{self._samples.ids[row]}': {error}: leave it out with "
                 "dataset.exclude, or choose a wider dtype"
             ) from error
+
+    def _splits(self, planned: Sequence[tuple[Unit, int]]) -> Splits:
+        """How batches are cut that did not fit; where there is a leader, it says so, and keeps new cuts."""
+        known = splits.of_batches(self._run, planned)
+        if self.crew is not None:
+            known.n_pieces = dict(self.crew.agreed(list(known.n_pieces.items())))
+            known.keep = known.keep if self.crew.leads else lambda batch, n_pieces: None
+        return known
 
     def work_of(self, unit: Unit) -> dict[str, float]:
         """What the forward passes of a unit are: facts for its record.

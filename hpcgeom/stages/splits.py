@@ -38,7 +38,11 @@ def of_batches(run: Run, batches: Sequence[tuple[Unit, int]]) -> Splits:
         files.write_json(_path(run, unit), known[unit])
 
     found = {batch: known[unit].get(number, 1) for batch, (unit, number) in enumerate(batches)}
-    return Splits({batch: n_pieces for batch, n_pieces in found.items() if n_pieces > 1}, keep)
+    return Splits(
+        {batch: n_pieces for batch, n_pieces in found.items() if n_pieces > 1},
+        keep,
+        lambda batch: f"batch {batches[batch][1]} of unit {batches[batch][0].key}",
+    )
 
 
 def of_unit(run: Run, unit: Unit) -> list[tuple[int, int]]:

@@ -85,25 +85,29 @@ class Crew:
         if self.leads:
             order = json.dumps({"what": what, **about}).encode()
             for index in range(1, self.peers.n_processes):
-                self.peers.post(index, order)
+                self.peers.board.post(index, order)
 
     def orders(self) -> Iterator[dict[str, Any]]:
         """What the leader tells this process to do, until it is to leave."""
         while True:
-            order = json.loads(self.peers.collect(0))
+            order = json.loads(self.peers.board.collect(0))
             if order["what"] == LEAVE:
                 return
             yield order
 
+    def agreed(self, value: Any) -> Any:
+        """What the leader says, JSON; all processes ask at the same time."""
+        return self.peers.board.exchange("agreed", value)[0]
+
     def send(self, unit: Unit, sums: Sums, files: Sequence[FileEntry]) -> None:
         """Tell the leader that this process has written its part of a unit."""
         receipt = Receipt(sums, tuple(files), self.made_by())
-        self.peers.put(f"receipt-{unit.index}/{self.peers.index}", receipt.to_bytes())
+        self.peers.board.put(f"receipt-{unit.index}/{self.peers.index}", receipt.to_bytes())
 
     def receipts(self, unit: Unit) -> list[Receipt]:
         """What the followers wrote for a unit, in their order; waits for them."""
         return [
-            Receipt.from_bytes(self.peers.take(f"receipt-{unit.index}/{index}"))
+            Receipt.from_bytes(self.peers.board.take(f"receipt-{unit.index}/{index}"))
             for index in range(1, self.peers.n_processes)
         ]
 

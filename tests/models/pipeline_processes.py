@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from hpcgeom import trace
 from hpcgeom.errors import HpcgeomError, InputError
-from hpcgeom.models import ModelRequest, TokenBatch
+from hpcgeom.models import ModelRequest, Pieces, Splits, TokenBatch
+from hpcgeom.models import links as links_module
 from hpcgeom.models import peers as peers_module
 from hpcgeom.models.peers import Peers, meet
 from hpcgeom.models.pipeline import Pipeline
+from hpcgeom.models.sinks import Pooled
 from hpcgeom.this_group import Member
 
 # Its import of torch and transformers is done once, and all processes are forked from there.
@@ -68,8 +74,7 @@ def save_all(member: Member, cases: Sequence[Case]) -> None:
 def _save(peers: Peers, case: Case, folder: Path) -> None:
     model = Pipeline().open_model(case.request, peers, threads=case.threads)
     for number, pooled in enumerate(model.run(case.batches)):
-        named = {"|".join(key): rows for key, rows in pooled.items()}
-        np.savez(folder / f"{number}-{peers.index}.npz", **named)
+        _save_pooled(folder / f"{number}-{peers.index}.npz", pooled)
     layers = {site: np.array(model.layers_of(site)) for site in model.readings}
     np.savez(folder / f"layers-{peers.index}.npz", **layers)
     shapes = model.describe()
@@ -118,6 +123,64 @@ def _misbehave(peers: Peers, case: Case, how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "raises" and peers.index == 2:
             time.sleep(1000)  # as a process that looks after nothing
+
+
+def run_short(member: Member, case: Case, most_tokens: Sequence[int], arriving: int) -> None:
+    """Run a case where process i has memory for batches of so many tokens, and save what each one finds.
+
+    In the last process there is no memory for the hidden states of one batch, number `arriving`, at first.
+    """
+    folder, kept = member.folder.parent, []
+    try:
+        with meet(member) as peers:
+            if peers.is_last:
+                links_module._memory = _Full(arriving)
+            model = Pipeline().open_model(case.request, peers)
+            first = model.layout.blocks_of(model.skeleton.model)[model.part.blocks.start]
+            first.register_forward_pre_hook(partial(_refuse, most_tokens[peers.index]))
+            splits = Splits(keep=lambda *cut: kept.append(cut))
+            for number, pooled in enumerate(Pieces(model.run, "m", "cpu").run(case.batches, splits)):
+                _save_pooled(folder / f"{number}-{peers.index}.npz", pooled)
+            model.close()
+    except HpcgeomError as error:
+        (folder / f"error-{member.index}.txt").write_text(str(error))
+        os._exit(error.exit_code)
+    (folder / f"splits-{member.index}.json").write_text(json.dumps(kept))
+
+
+def _save_pooled(path: Path, pooled: Pooled) -> None:
+    np.savez(path, **{"|".join(key): rows for key, rows in pooled.items()})
+
+
+class _Full:
+    """Gives memory for hidden states, but not the first time for one of the batches."""
+
+    def __init__(self, number: int) -> None:
+        self.n_left, self.real = number + 1, links_module._memory
+
+    def __call__(self, *about: Any) -> torch.Tensor:
+        self.n_left -= 1
+        if self.n_left == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory while receiving")
+        return self.real(*about)
+
+
+def _refuse(most_tokens: int, block: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+    time.sleep(0.002)  # as a block that takes a while: several batches are under way
+    if arguments[0].shape[0] * arguments[0].shape[1] > most_tokens:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much")
+
+
+def run_at_a_pace(member: Member, case: Case, seconds: Sequence[float]) -> None:
+    """Run a case with a trace; each block of process i takes so many seconds more."""
+    trace.start(member.folder.parent / f"trace-{member.index}")
+    with meet(member) as peers:
+        model = Pipeline().open_model(case.request, peers)
+        for block in model.layout.blocks_of(model.skeleton.model):
+            block.register_forward_pre_hook(lambda *_: time.sleep(seconds[peers.index]))
+        assert len(list(model.run(case.batches))) == len(case.batches)
+        model.close()
+    trace.stop()
 
 
 def save_details(member: Member, cases: Sequence[Case]) -> None:

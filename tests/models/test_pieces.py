@@ -44,8 +44,7 @@ class Small:
             self.shapes.append(batch.input_ids.shape)
             if batch.input_ids.size > self.most:
                 error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much")
-                if self.ahead:
-                    error.batch = number
+                error.batch = number
                 raise error
             if -1 in batch.input_ids:
                 row = int(np.argwhere(batch.input_ids == -1)[0, 0])
@@ -121,9 +120,26 @@ def test_a_cut_is_kept_before_the_batch_is_run_again():
 
 
 def test_a_single_row_that_does_not_fit_is_refused():
-    expected = "model 'm': memory ran out on a single sequence of 80 tokens (CUDA out of memory. Tried to"
-    with pytest.raises(ResourceError, match=re.escape(expected)):
-        list(Pieces(Small(most=60).run, "m", "cuda").run([batch_of(3, 80)]))
+    expected = (
+        "model 'm': memory ran out on cuda on a single sequence of 80 tokens of batch 1, which has 3 (CUDA "
+        "out of memory. Tried to allocate much): shorten the samples with dataset.max_length, choose the "
+        "dtype bfloat16, or use a device with more memory, or more devices with the strategy pipeline"
+    )
+    with pytest.raises(ResourceError, match=f"^{re.escape(expected)}$"):
+        list(Pieces(Small(most=60).run, "m", "cuda").run([batch_of(2, 20), batch_of(3, 80)]))
+
+
+def test_a_lack_of_memory_that_no_batch_has_to_do_with_is_refused():
+    def full(batches: Iterable[TokenBatch]) -> Iterator[dict]:
+        raise MemoryError("no room for weights")
+        yield
+
+    expected = (
+        "model 'm': memory ran out on cuda:1, whatever the size of a batch (no room for weights): end what "
+        "else takes memory there, or use a device with more"
+    )
+    with pytest.raises(ResourceError, match=f"^{re.escape(expected)}$"):
+        list(Pieces(full, "m", "cuda:1").run([batch_of(2, 10)]))
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory():

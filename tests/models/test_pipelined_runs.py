@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from test_models_end_to_end import write_manifest, write_texts
 from texts_for_tests import save_tokenizer, tiny_config
@@ -38,19 +39,39 @@ def kill_once(moment, **about):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def full_and_killed(moment, **about):
+    """A hook: in the second process there is no memory for more than 24 rows; and the leader dies."""
+    if moment == "pipeline-batch" and about["process"] == 1 and about["shape"][0] > 24:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much")
+    kill_once(moment, **about)
+
+
 def wait_at_the_first(moment, **about):
     """A hook: the leader takes a while where the first unit is recorded."""
     if (moment, about.get("index")) == ("unit-recorded", 0):
         time.sleep(1.0)
 
 
-def extracted(folder: Path, source: Path, strategy: str, **changes: str) -> Path:
+def extracted(
+    folder: Path, source: Path, strategy: str, splits_of: Path | None = None, **changes: str
+) -> Path:
+    """A run, whose batches are cut as those of another one."""
     model = f"{{name: tiny, family: bert, source: '{source}', strategy: {strategy}}}"
     manifest = write_manifest(folder, model, **changes)
     root = folder / strategy
     prepare(load_manifest(manifest), root)
+    for path in splits_of.glob("records/extract/*.splits") if splits_of else ():
+        (root / "records/extract").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, root / "records/extract")
     run_task(root, "extract", resources=Resources(2 if strategy == "pipeline" else 1))
     return root
+
+
+def in_groups(monkeypatch, hook: str) -> None:
+    """The processes of groups call a function of this file."""
+    monkeypatch.setenv("HPCGEOM_TEST_HOOK", f"test_pipelined_runs:{hook}")
+    path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
 
 def record_of(root: Path, index: int) -> dict:
@@ -67,9 +88,7 @@ def replicated(bert_folder, tmp_path_factory):
 @pytest.mark.slow
 def test_a_killed_run_of_two_processes_goes_on_and_is_that_of_one(replicated, bert_folder, monkeypatch):
     folder = replicated.parent
-    monkeypatch.setenv("HPCGEOM_TEST_HOOK", "test_pipelined_runs:kill_once")
-    path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    in_groups(monkeypatch, "kill_once")
     with pytest.raises(
         IncompleteError,
         match=r"1 of 3 units failed: process 0 of 2 \(blocks 0 to 1\) on .* was killed by signal 9 ",
@@ -86,6 +105,31 @@ def test_a_killed_run_of_two_processes_goes_on_and_is_that_of_one(replicated, be
         assert own["files"] == other["files"]
         assert [each["process"] for each in own["facts"]["processes"]] == [0, 1]
     assert not (root / "jobs/groups").exists()
+
+
+@pytest.mark.slow
+def test_batches_that_one_process_has_no_memory_for_are_cut_by_all_and_stay_so(
+    bert_folder, monkeypatch, tmp_path
+):
+    """The run is killed, goes on where there is memory, and is that of one process with the same cuts."""
+    write_texts(tmp_path, N)
+    batches = "{tokens_per_batch: 512, unit_rows: 256}"
+    in_groups(monkeypatch, "full_and_killed")
+    with pytest.raises(
+        IncompleteError, match=r"1 of 3 units failed: process 0 of 2 .* was killed by signal 9 "
+    ):
+        extracted(tmp_path, bert_folder, "pipeline", extract=batches)
+    monkeypatch.delenv("HPCGEOM_TEST_HOOK")
+    root = tmp_path / "pipeline"
+    run_task(root, "extract", resources=Resources(2))
+    cuts = [record_of(root, index)["facts"]["batch_splits"] for index in range(3)]
+    assert all(n_pieces == 2 for of_unit in cuts[:2] for _, n_pieces in of_unit)
+    assert cuts[0]
+    assert cuts[1]
+    one = extracted(tmp_path, bert_folder, "replicate", splits_of=root, extract=batches)
+    assert [record_of(one, index)["facts"]["batch_splits"] for index in range(3)] == cuts
+    assert differences(one, root) == []
+    assert verify(root).damaged == {}
 
 
 @pytest.mark.slow

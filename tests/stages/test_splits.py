@@ -98,7 +98,10 @@ def test_a_single_sequence_that_does_not_fit_ends_as_a_lack_of_memory(run, monke
     monkeypatch.setattr(ReplicatedModel, "extract", extract)
     (receipt,) = do(run)
     assert receipt.exit_code == 4
-    assert "model 'esm': memory ran out on a single sequence of 12 tokens" in receipt.failure
+    assert (
+        "model 'esm': memory ran out on cpu on a single sequence of 12 tokens of batch 0 of unit "
+        f"{run.units('extract')[0].key}, which has 16 (CUDA out of memory): shorten" in receipt.failure
+    )
 
 
 def test_cuts_that_cannot_be_read_are_refused(run):

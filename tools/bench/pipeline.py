@@ -4,7 +4,9 @@
 
 ESM-2 35M with random weights, all layers pooled, one thread a process, batches of 4 x 256 tokens in float32.
 One process and two take turns on the same batches. A process is idle while its main thread waits for hidden
-states to come or to go, as its trace says; counted from its second batch to its last but one.
+states to come or to go, as its trace says; counted from its second batch to its last but one. As several
+batches may be under way, differences between the processes show after some batches only. Beside that stands
+for how much of the whole time its main thread had a core: where that and idleness leave much, others had it.
 """
 
 # ruff: noqa: T201
@@ -72,14 +74,19 @@ def member(n: int, folder: Path) -> None:
         some = batches(n)
         for _ in model.run(some[:1]):
             pass
-        peers.exchange("ready", None)
-        began = time.monotonic()
+        peers.board.exchange("ready", None)
+        began, on_core_s = time.monotonic(), time.thread_time()
         for _ in model.run(some):
             pass
-        times = began, time.monotonic()
+        ended, on_core_s = time.monotonic(), time.thread_time() - on_core_s
         model.close()
     trace.stop()
-    found = {"began": times[0], "ended": times[1], "idle": idle_share(folder / f"trace-{me.index}", n)}
+    found = {
+        "began": began,
+        "ended": ended,
+        "idle": idle_share(folder / f"trace-{me.index}", n),
+        "on_core": on_core_s / (ended - began),
+    }
     (folder / f"found-{me.index}.json").write_text(json.dumps(found))
 
 
@@ -94,8 +101,8 @@ def idle_share(folder: Path, n: int) -> float:
     return float(sum(span["dur"] for span in waits) / (ends - begins))
 
 
-def together(n: int, n_processes: int) -> tuple[float, list[float]]:
-    """Seconds of a group from its first to its last batch, and the idle share of each process."""
+def together(n: int, n_processes: int) -> tuple[float, list[dict[str, float]]]:
+    """Seconds of a group from its first to its last batch, and what each process found."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, __file__, "--batches", str(n), "--member", name]
@@ -104,7 +111,7 @@ def together(n: int, n_processes: int) -> tuple[float, list[float]]:
             json.loads((folder / f"found-{index}.json").read_text()) for index in range(n_processes)
         ]
     seconds = max(each["ended"] for each in found) - min(each["began"] for each in found)
-    return seconds, [each["idle"] for each in found]
+    return seconds, found
 
 
 def main() -> None:
@@ -119,18 +126,21 @@ def main() -> None:
         member(given.batches, given.member)
         return
     one, several = [], []
-    idle: list[list[float]] = []
+    found: list[list[dict[str, float]]] = []
     for _ in range(given.rounds):
         one.append(alone(given.batches))
-        seconds, shares = together(given.batches, given.processes)
+        seconds, of_each = together(given.batches, given.processes)
         several.append(seconds)
-        idle.append(shares)
+        found.append(of_each)
     n_tokens = given.batches * N_ROWS * N_TOKENS
     print(f"one process:  {n_tokens / statistics.median(one):.0f} tokens/s")
     print(f"{given.processes} processes:  {n_tokens / statistics.median(several):.0f} tokens/s")
     print(f"ratio: {statistics.median(one) / statistics.median(several):.2f}")
-    for index, shares in enumerate(zip(*idle, strict=True)):
-        print(f"process {index} idle: {100 * statistics.median(shares):.1f} %")
+    for index, rounds in enumerate(zip(*found, strict=True)):
+        idle, on_core = (
+            100 * statistics.median(each[what] for each in rounds) for what in ("idle", "on_core")
+        )
+        print(f"process {index} idle: {idle:.1f} %, on a core: {on_core:.1f} %")
 
 
 if __name__ == "__main__":
