@@ -10,12 +10,14 @@ import pytest
 from plan_examples import draft, plan_of
 
 from hpcgeom import this_group
-from hpcgeom.api import strategies
+from hpcgeom.api import groups, strategies
 from hpcgeom.api.steps import devices_of_step, devices_of_task, models_together
 from hpcgeom.api.strategies import Resources
 from hpcgeom.errors import ResourceError
 from hpcgeom.plan.units import units_of
+from hpcgeom.stages.task import Task
 from hpcgeom.this_group import Member
+from hpcgeom.types import Means
 
 GIB = 2**30
 BLOCKS = 6
@@ -122,3 +124,18 @@ def test_tasks_share_the_gpus_of_their_node(monkeypatch, tasks, nodes, seen, on_
     assert alone.processes_of("pipeline") == 1
     assert alone.processes_of("replicate") == tasks // nodes
     assert alone.gpu_bytes == found.gpu_bytes
+
+
+@pytest.mark.parametrize(
+    ("seen", "workers", "expected"), [([], 2, 2), (["0", "1", "2"], 1, 3), (["0"] * 9, 1, 6)]
+)
+def test_a_group_of_this_machine_has_a_process_for_each_gpu(monkeypatch, tmp_path, seen, workers, expected):
+    started = []
+    monkeypatch.setattr(groups, "visible", lambda: seen)
+    monkeypatch.setattr(groups, "run_group", lambda command, n, *_, **__: started.append(n))
+    plan = plan_of(drafts=[draft("large", layers=BLOCKS + 1, **SIZES)])
+    units = units_of(plan, "extract")
+    run = SimpleNamespace(plan=plan, root=tmp_path, select=lambda _, indices: [units[i] for i in indices])
+    launch = groups.with_groups(lambda *_: None, run, workers)
+    launch([Task(str(tmp_path), "extract", (0,), Means("pipeline"))], lambda _: None, lambda: False)
+    assert started == [expected]  # of six blocks

@@ -94,8 +94,9 @@ def test_a_killed_process_of_a_job_is_named_and_the_job_submitted_again_goes_on(
 
 
 @pytest.mark.slow
-def test_two_tasks_by_hand_run_a_model_together(lab, reference, tmp_path):
-    root, manifest = tmp_path / "run", write(reference.parent, "pipeline")
+@pytest.mark.parametrize(("wish", "strategy"), [("pipeline", "pipeline"), ("auto", "replicate")])
+def test_two_tasks_by_hand_run_a_model_together_or_share_its_units(lab, reference, tmp_path, wish, strategy):
+    root, manifest = tmp_path / "run", write(reference.parent, wish)
     words = ("slurm/extract.sh", str(manifest), str(root))
     options = ("--mem-per-cpu=1500M", "--nodes=2", "--ntasks=2", f"--output={tmp_path}/%j.out")
     environment = {**user_of(lab), "PYTHONPATH": str(ROOT)}
@@ -105,4 +106,11 @@ def test_two_tasks_by_hand_run_a_model_together(lab, reference, tmp_path):
     found = differences(reference, root)
     assert found
     assert not [line for line in found if "activations" in line]
-    assert [[each["process"] for each in processes] for processes in processes_of(root)] == [[0, 1]] * 3
+    done = Run(root)
+    records = [done.records("extract").load(unit) for unit in done.units("extract")]
+    assert {record.facts["strategy"] for record in records} == {strategy}
+    if strategy == "pipeline":
+        assert [[each["process"] for each in processes] for processes in processes_of(root)] == [[0, 1]] * 3
+    else:
+        assert len({record.made_by["pid"] for record in records}) == 2
+    assert not (root / "jobs" / "groups").exists()
