@@ -91,9 +91,8 @@ def _clusters(run: Run, model: ModelPlan, item: Representation, lists: Lists) ->
     rows, n_base = sample_of_points(run, model, item)[: len(lists.duplicate_of)], samples.n_base
 
     def explain(status: Status) -> Status:
-        return (
-            status if status is Status.NO_SOLUTION else _status(status, lists)
-        )  # equal points are no reason
+        # That some points are equal does not explain what DADApy could not do.
+        return status if status is Status.NO_SOLUTION else _status(status, lists)
 
     found = cluster_profile(lists, settings["clusters"], explain)
     if settings["labels"]:
