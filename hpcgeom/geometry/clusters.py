@@ -46,8 +46,9 @@ class DensityPeaks:
         be larger, and the clusters others.
     status
         ``CONSTANT`` if all points are equal, ``TOO_FEW_POINTS`` with fewer than 10 points,
-        ``TOO_FEW_NEIGHBORS`` with fewer than 4 neighbors each; that of `twonn_mle` where it was to give d
-        and cannot.
+        ``TOO_FEW_NEIGHBORS`` with fewer than 4 neighbors each; ``NO_SOLUTION`` where DADApy ends with an
+        error (of some lists 0.3.4 cannot assign a point to a peak); that of `twonn_mle` where it was to give
+        d and cannot.
     """
 
     assignment: Codes
@@ -208,13 +209,17 @@ def _cluster(
         )
         data.set_id(dimension)
         data.compute_density_PAk()
-        assignment = data.compute_clustering_ADP(Z=z, halo=halo)
+        try:
+            assignment, status = data.compute_clustering_ADP(Z=z, halo=halo), Status.OK
+        except (AssertionError, ValueError):  # a density that is NaN; a point that is assigned to no peak
+            assignment, status = np.full(n_points, HALO), Status.NO_SOLUTION
+    centers = data.cluster_centers if status is Status.OK else ()
     return DensityPeaks(
         assignment=np.asarray(assignment, dtype=np.int64),
-        centers=np.asarray(data.cluster_centers, dtype=np.int64),
+        centers=np.asarray(centers, dtype=np.int64),
         log_density=np.asarray(data.log_den, dtype=np.float64),
         log_density_error=np.asarray(data.log_den_err, dtype=np.float64),
         intrinsic_dimension=float(dimension),
         n_at_limit=int(np.count_nonzero(np.asarray(data.kstar) >= k - 1)),
-        status=Status.OK,
+        status=status,
     )

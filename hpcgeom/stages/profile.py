@@ -89,7 +89,12 @@ def measure(run: Run, unit: Unit) -> Values:
 def _clusters(run: Run, model: ModelPlan, item: Representation, lists: Lists) -> Values:
     settings, samples = run.plan.manifest["geometry"], read_samples(run.sound(paths.SAMPLES))
     rows, n_base = sample_of_points(run, model, item)[: len(lists.duplicate_of)], samples.n_base
-    found = cluster_profile(lists, settings["clusters"], partial(_status, lists=lists))
+
+    def explain(status: Status) -> Status:
+        # That some points are equal does not explain what DADApy could not do.
+        return status if status is Status.NO_SOLUTION else _status(status, lists)
+
+    found = cluster_profile(lists, settings["clusters"], explain)
     if settings["labels"]:
         codes = [encode(samples.labels[label][:n_base])[0][rows] for label in settings["labels"]]
         found |= agreement(found["cluster"], codes)

@@ -108,6 +108,21 @@ def test_gives_lists_that_begin_with_the_point_itself(rng, stand_in):
     assert density_peaks(distances, indices, intrinsic_dimension=3.0).intrinsic_dimension == 3.0
 
 
+@pytest.mark.parametrize(
+    "error", [ValueError("attempt to get argmax of an empty sequence"), AssertionError("nan")]
+)
+def test_where_dadapy_cannot_assign_a_point_nobody_has_a_cluster(rng, stand_in, monkeypatch, error):
+    def fails(self, Z, halo):
+        raise error
+
+    monkeypatch.setattr(StandIn, "compute_clustering_ADP", fails)
+    found = density_peaks(*brute_neighbors(gaussian(rng, 40, 2), 12))
+    assert found.status is Status.NO_SOLUTION
+    assert (found.assignment == -1).all()
+    assert (found.centers.size, found.n_at_limit) == (0, 37)
+    np.testing.assert_array_equal(found.log_density, np.arange(40.0))
+
+
 def lists(points, k=8):
     return brute_neighbors(points, k)
 

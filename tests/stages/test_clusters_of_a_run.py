@@ -134,6 +134,22 @@ def test_a_run_has_them_of_every_layer_and_padding_is_left_empty(tmp_path, stand
     assert {("label",)} <= set(measures.arrays(plan))
 
 
+def test_where_dadapy_fails_the_run_goes_on_and_the_status_says_so(tmp_path, stand_in, monkeypatch):
+    def fails(self, Z, halo):
+        raise ValueError("attempt to get argmax of an empty sequence")
+
+    monkeypatch.setattr(stand_in.Data, "compute_clustering_ADP", fails)
+    arrays_run.write_clouds(tmp_path)
+    root = run_manifest(arrays_run.write_manifest(tmp_path, geometry=ASKED), tmp_path / "run", workers=1)
+    found = hg.open_results(root).load().squeeze(["site", "pooling"])
+    with_copies = found.sel(model="wide", layer=2)
+    assert with_copies.n_distinct_points < with_copies.n_all_points
+    assert with_copies.cluster_status == Status.NO_SOLUTION
+    assert found.cluster_status.sel(model="deep", layer=1) == Status.CONSTANT
+    assert (found.cluster == -1).all()
+    assert np.isnan(found.adjusted_rand).all()
+
+
 def test_without_dadapy_a_manifest_that_asks_for_them_is_refused_before_anything_is_done(tmp_path, no_dadapy):
     arrays_run.write_clouds(tmp_path)
     manifest = arrays_run.write_manifest(tmp_path, geometry=ASKED)
