@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,8 @@ def run_manifest(
     run_dir
         Where the run lives; by default ``runs/<name>-<digest8>`` below the current folder.
     workers
-        Processes; by default one for each core that this process may use. The results do not depend on it.
+        Processes; by default one for each core that this process may use, and one for each GPU in stages
+        that compute there. The results do not depend on it.
     reuse
         Another run; units of equal digest are taken over from it.
     elsewhere
@@ -165,18 +168,21 @@ def complete(
     missing = {stage: run.missing(stage) for stage in STAGES}
     if missing["geometry"]:
         refuse_missing_dadapy(run.plan.manifest["geometry"]["clusters"])
-    processes = resources.processes
     if not any(missing.values()):
-        processes, elsewhere = 1, None
+        resources, elsewhere = Resources(), None
+    if elsewhere:  # the same workers do all of it
+        resources = replace(resources, gpu_processes=None)
     means: dict[str, Means] = {}
     if missing["extract"]:  # memory of other machines is not known here
         devices = Devices() if elsewhere else resources.devices()
         means = means_of(run, missing["extract"], wishes, devices)
-    with heeding() as stop, launcher(processes, run.root, elsewhere) as alone:
-        launch = with_groups(alone, run, processes, allow_code_change=allow_code_change)
-        for stage in STAGES:
-            run.refuse_other_versions(stage, allow=allow_code_change)
-            do_stage(run, stage, run.missing(stage), launch, progress, stop, means)
-            if stop.why:
-                return
-            finalize(run, stage)
+    with heeding() as stop:
+        for processes, stages in groupby(STAGES, resources.processes_of):
+            with launcher(processes, run.root, elsewhere) as alone:
+                launch = with_groups(alone, run, processes, allow_code_change=allow_code_change)
+                for stage in stages:
+                    run.refuse_other_versions(stage, allow=allow_code_change)
+                    do_stage(run, stage, run.missing(stage), launch, progress, stop, means)
+                    if stop.why:
+                        return
+                    finalize(run, stage)

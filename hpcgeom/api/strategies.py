@@ -29,6 +29,8 @@ NANNY_GB = 0.25
 """GiB of what watches a worker."""
 GPU_SHARE = 0.97
 """Of what is said of a GPU: its driver keeps a part for itself."""
+ON_GPUS = frozenset({"extract", "search"})
+"""Stages whose processes compute on GPUs where they were given some."""
 _UNKNOWN_GPU_BYTES = 2**62
 """A GPU of which a profile does not say how large it is: whatever is put there fits."""
 _DEVICES = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
@@ -47,17 +49,24 @@ class Resources:
         GiB of memory that they may take together; what the machine has for None.
     strategy
         Of all models, in place of those that the manifest asks for.
+    gpu_processes
+        As many of the processes do units of the stages that compute on GPUs; all for None.
     """
 
     processes: int = 1
     host_memory_gb: float | None = None
     strategy: str | None = None
+    gpu_processes: int | None = None
 
     def __post_init__(self) -> None:
         if self.strategy not in (None, AUTO, *STRATEGIES):
             raise InputError(
                 f"--strategy '{self.strategy}': expected one of {', '.join((AUTO, *STRATEGIES))}"
             )
+
+    def processes_of(self, stage: str) -> int:
+        """How many processes do units of a stage."""
+        return (self.gpu_processes or self.processes) if stage in ON_GPUS else self.processes
 
     def devices(self, n_gpus: int = 0) -> Devices:
         """What this machine has for these processes.
@@ -70,16 +79,26 @@ class Resources:
         host = this_machine.memory_bytes()
         if self.host_memory_gb is not None:
             host = int(self.host_memory_gb * 2**30)
+        processes = self.processes_of("extract")
         gpus = _gpu_bytes() if visible() else []
         if not gpus:
-            return Devices(self.processes, None, host)
-        each = -(-self.processes // max(n_gpus, len(gpus)))  # processes that share a GPU
-        return Devices(max(self.processes, len(gpus)), min(gpus) // each, host, n_whole=self.processes)
+            return Devices(processes, None, host)
+        each = -(-processes // max(n_gpus, len(gpus)))  # processes that share a GPU
+        return Devices(max(processes, len(gpus)), min(gpus) // each, host, n_whole=processes)
 
 
 def resources_for(workers: int | None, host_memory_gb: float | None, strategy: str | None) -> Resources:
-    """What a command asks for, and by default a process for each core that this process may use."""
-    return Resources(workers or len(os.sched_getaffinity(0)), host_memory_gb, strategy)
+    """What a command asks for.
+
+    Parameters
+    ----------
+    workers
+        Processes; by default one for each core that this process may use, and one for each GPU that it was
+        given in stages that compute there.
+    """
+    if workers is not None:
+        return Resources(workers, host_memory_gb, strategy)
+    return Resources(len(os.sched_getaffinity(0)), host_memory_gb, strategy, len(visible()) or None)
 
 
 def _gpu_bytes() -> list[int]:

@@ -17,7 +17,8 @@ RunDirOption = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, metavar="N", help="Processes [default: the cores].")
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Processes [default: the cores, or the GPUs]."),
 ]
 ReuseOption = Annotated[
     Path | None,

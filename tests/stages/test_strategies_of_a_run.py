@@ -9,6 +9,7 @@ import pytest
 from transformers import EsmConfig, EsmForMaskedLM, set_seed
 
 from hpcgeom.api.job import run_task
+from hpcgeom.api.launchers import launcher
 from hpcgeom.api.running import resume, run_manifest
 from hpcgeom.api.strategies import Resources
 from hpcgeom.errors import InputError
@@ -109,3 +110,24 @@ def test_a_stream_carries_several_units_at_once(manifest, reference, tmp_path, m
 def test_the_plan_says_nothing_of_the_strategy_and_the_records_do(reference):
     assert "replicate" not in (reference / "plan.json").read_text()
     assert strategies_of(reference) == {"replicate": 3}
+
+
+def test_stages_that_compute_on_gpus_have_a_process_for_each(manifest, reference, tmp_path, monkeypatch):
+    asked = []
+
+    def here(processes, *more):
+        asked.append(processes)
+        return launcher(1, *more)
+
+    monkeypatch.setattr("hpcgeom.api.running.launcher", here)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16))
+    run_manifest(manifest, tmp_path / "cores")
+    assert asked == [16]
+    monkeypatch.setattr("hpcgeom.api.strategies.visible", lambda: ["0", "1"])
+    asked.clear()
+    root = run_manifest(manifest, tmp_path / "gpus", strategy="replicate")
+    assert asked == [2, 16]
+    assert differences(root, reference) == []
+    asked.clear()
+    run_manifest(manifest, tmp_path / "as-said", workers=3, strategy="replicate")
+    assert asked == [3]
