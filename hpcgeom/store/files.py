@@ -17,8 +17,8 @@ from hpcgeom.errors import ResourceError
 
 T = TypeVar("T")
 _READ_BYTES = 4 * 2**20
-MAX_THREADS = 4
-"""Files that are written or read at once; more do not make a disk faster."""
+N_THREADS = 4
+"""Files that are written or read at once, however few cores there are: some wait for the disk."""
 
 
 def have_same_bytes(path: Path, other: Path) -> bool:
@@ -82,8 +82,7 @@ def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
 
     Raises what the first of them raises that fails, when all are over.
     """
-    n_threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="hpcgeom-files") as threads:
+    with ThreadPoolExecutor(N_THREADS, thread_name_prefix="hpcgeom-files") as threads:
         return [made.result() for made in [threads.submit(call) for call in calls]]
 
 
