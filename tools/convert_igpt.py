@@ -71,7 +71,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     prefix = path.with_name(_PART.sub("", path.name))
     _check_files(prefix)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name, value in (("TF_CPP_MIN_LOG_LEVEL", "3"), ("TF_ENABLE_ONEDNN_OPTS", "0")):
+        os.environ.setdefault(name, value)  # it tells what it computes with, and nothing is computed
     try:
         import tensorflow as tf
     except ImportError as error:

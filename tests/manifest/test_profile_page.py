@@ -17,6 +17,7 @@ from hpcgeom.manifest.profile_parts import (
     ExtractJobs,
     JobSection,
     NodeSection,
+    RatedJobs,
     SlurmSection,
 )
 from hpcgeom.manifest.profile_sections import Profile
@@ -26,10 +27,10 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "profile.md").read_text(e
 ROWS = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in PAGE.split("\n") if line.startswith("| ")]
 DEFAULTS = {key: row[1] for row in ROWS for key in re.findall(r"`([\w.]+)`", row[0])}
 CODE = {word for span in re.findall(r"`([^`\n]+)`", PAGE) for word in re.findall(r"[\w.-]+", span)}
-OWN = set(ExtractJobs.model_fields) - set(JobSection.model_fields)
+OWN = set(ExtractJobs.model_fields) - set(RatedJobs.model_fields)
 SECTIONS = {
     "slurm.": set(SlurmSection.model_fields),
-    ".": set(JobSection.model_fields),
+    ".": set(RatedJobs.model_fields),
     "extract.": OWN,
     "dask.": set(DaskSection.model_fields),
     "environment.": set(EnvironmentSection.model_fields),
@@ -45,7 +46,7 @@ def test_every_key_is_a_row_of_the_page_and_every_row_is_a_key():
 
 @pytest.mark.parametrize(
     ("start", "section"),
-    [("slurm.", SlurmSection), (".", JobSection), ("extract.", ExtractJobs), ("dask.", DaskSection)],
+    [("slurm.", SlurmSection), (".", RatedJobs), ("extract.", ExtractJobs), ("dask.", DaskSection)],
 )
 def test_defaults_are_those_of_the_page(start, section):
     for key, field in section.model_fields.items():

@@ -61,6 +61,7 @@ def call(python, *arguments):
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
         "CUDA_VISIBLE_DEVICES": "",
     }
     return subprocess.run([python, *arguments], capture_output=True, text=True, check=False, env=environment)
