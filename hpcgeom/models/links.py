@@ -6,11 +6,12 @@ goes a small header: gloo takes whatever comes, and would fill a larger buffer i
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,14 +22,12 @@ from hpcgeom.models.failures import is_out_of_memory
 from hpcgeom.models.peers import Peers
 from hpcgeom.models.transport import TAG_HEADER, TAG_HIDDEN, first_line, wait
 
-AT_ONCE = 2
-"""Batches between two processes: one that travels and one that waits."""
+AT_ONCE = 3
+"""Batches between two processes: one that travels, one that waits, and one that is run."""
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _HEADER_SIZE, _MAX_DIM = 8, 5
 _MARK, _END = 0x6870636765, -1
-_LOOK_EVERY_S = 0.2
-
-Item = TypeVar("Item")
+LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,27 +66,38 @@ class Outbox:
     ) -> None:
         self._peers, self._to, self._through_host, self._look = peers, peers.index + 1, through_host, look
         self._stream = _side_stream(device)
-        self._waiting: queue.Queue[Parcel | None] = queue.Queue(AT_ONCE - 1)
+        self._places, self._has_place = threading.Semaphore(AT_ONCE), False
+        self._waiting: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         self._thread = _started(self._send_all, "send")
+
+    def is_ready(self, timeout_s: float) -> bool:
+        """Whether there is a place for one more batch, within some time; it is kept for the next `put`."""
+        self._has_place = self._has_place or self._places.acquire(blocking=False)
+        if not self._has_place:
+            with trace.span("wait", for_="send"):
+                self._has_place = self._places.acquire(timeout=timeout_s)
+        return self._has_place
 
     def put(self, number: int, hidden: torch.Tensor) -> None:
         """Hand over what is to be sent; waits while `AT_ONCE` batches are under way."""
+        _patiently(self._look, self.is_ready)
         parcel = Parcel(number, hidden.contiguous(), _recorded(self._stream))
-        with trace.span("wait", for_="send", batch=number):
-            _patiently(self._look, lambda: self._waiting.put(parcel, timeout=_LOOK_EVERY_S), queue.Full)
+        self._has_place = False
+        self._waiting.put(parcel)
 
     def close(self) -> None:
         """Wait until all has been sent, and say that nothing more comes."""
-        _patiently(self._look, lambda: self._waiting.put(None, timeout=_LOOK_EVERY_S), queue.Full)
+        self._waiting.put(None)
         while self._thread.is_alive():
             self._peers.check()
-            self._thread.join(_LOOK_EVERY_S)
+            self._thread.join(LOOK_EVERY_S)
 
     def _send_all(self) -> None:
         try:
             while (parcel := self._waiting.get()) is not None:
                 with trace.span("send", batch=parcel.number, bytes=parcel.hidden.nbytes):
                     self._send(parcel)
+                self._places.release()
             wait(dist.isend(_header(_END), self._to, tag=TAG_HEADER))
         except RuntimeError as error:
             _tell(self._peers, self._to, error)
@@ -121,8 +131,19 @@ class Inbox:
         self._peers, self._from, self._through_host, self._look = peers, peers.index - 1, through_host, look
         self._device, self._stream = device, _side_stream(device)
         self._first, self._has_room = 0, threading.Event()
-        self._arrived: queue.Queue[Parcel] = queue.Queue(AT_ONCE - 1)
+        self._arrived: queue.Queue[Parcel] = queue.Queue(1)
+        self._next: Parcel | None = None
         self._thread = _started(self._receive_all, "receive")
+
+    def is_ready(self, timeout_s: float) -> bool:
+        """Whether one more batch has come, within some time; it is kept for the next `get`."""
+        if self._next is None:
+            with trace.span("wait", for_="receive"), contextlib.suppress(queue.Empty):
+                self._next = self._arrived.get(timeout=timeout_s)
+        if self._next is not None and self._next.number < self._first:
+            self._next = None
+            self._has_room.set()
+        return self._next is not None
 
     def get(self, number: int, like: torch.Tensor) -> torch.Tensor:
         """The hidden states of batch `number`, which have the shape and type of `like`.
@@ -134,8 +155,9 @@ class Inbox:
         Exception
             There was no memory for it.
         """
-        with trace.span("wait", for_="receive", batch=number):
-            parcel = self._next()
+        _patiently(self._look, self.is_ready)
+        parcel, self._next = self._next, None
+        assert parcel is not None
         if parcel.failure is not None:
             raise parcel.failure
         found = (parcel.number, tuple(parcel.hidden.shape), parcel.hidden.dtype)
@@ -156,18 +178,11 @@ class Inbox:
         self._first = number
         self._has_room.set()
 
-    def _next(self) -> Parcel:
-        while True:
-            parcel = _patiently(self._look, lambda: self._arrived.get(timeout=_LOOK_EVERY_S), queue.Empty)
-            if parcel.number >= self._first:
-                return parcel
-            self._has_room.set()
-
     def close(self) -> None:
         """Wait for the word that nothing more comes."""
         while self._thread.is_alive():
             self._peers.check()
-            self._thread.join(_LOOK_EVERY_S)
+            self._thread.join(LOOK_EVERY_S)
 
     def _receive_all(self) -> None:
         header = torch.empty(_HEADER_SIZE, dtype=torch.int64)
@@ -226,13 +241,10 @@ def _read_header(header: torch.Tensor) -> tuple[int, tuple[int, ...], torch.dtyp
     return number, tuple(dims[:n_dims]), DTYPES[dtype]
 
 
-def _patiently(look: Callable[[], None], attempt: Callable[[], Item], not_yet: type[Exception]) -> Item:
-    """What `attempt` gives once it does not raise `not_yet`; in between, `look` is called."""
-    while True:
-        try:
-            return attempt()
-        except not_yet:
-            look()
+def _patiently(look: Callable[[], None], is_ready: Callable[[float], bool]) -> None:
+    """Wait until something is ready; in between, `look` is called."""
+    while not is_ready(LOOK_EVERY_S):
+        look()
 
 
 def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

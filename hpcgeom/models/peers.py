@@ -147,7 +147,7 @@ class Peers:
 
     def _look(self, keys: list[str], word: str) -> list[str]:
         try:
-            self._store.set(keys[self.index], LEFT if self._words[self.index] == LEFT else word)
+            self._store.set(keys[self.index], word)
             if self._store.check(["failure"]):
                 self._failure = self._failure or json.loads(self._store.get("failure"))
             return [each.decode() for each in self._store.multi_get(keys)]
@@ -207,15 +207,14 @@ class Peers:
 
     def _leave(self) -> None:
         """End in good order: the process with the store is the last to go."""
-        self._words[self.index] = LEFT
-        while self.is_first and not all(word == LEFT for word in self._words):
+        while self.is_first and not all(word == LEFT for word in self._words[1:]):
             self.check()
             time.sleep(0.01)
         if not self.is_first:
             wait(dist.isend(torch.zeros(1, dtype=torch.uint8), 0, tag=TAG_END))
-        self._store.set(f"alive/{self.index}", LEFT)
         self._is_leaving.set()
-        self._watch.join()
+        self._watch.join()  # first: it says that this process is alive
+        self._store.set(f"alive/{self.index}", LEFT)
         dist.destroy_process_group()
 
     def _give_up(self) -> None:

@@ -168,7 +168,7 @@ class PipelinedModel:
             Another process has failed.
         """
         del scratch  # a batch is yielded when it is found
-        self._round = Round(self.peers, self.device)
+        self._round = Round(self.peers, self.device, self._is_ready)
         try:
             yield from self._round.run(batches, lambda batch: self._extract(batch, check_finite=True))
         except MemoryRanOut:
@@ -253,6 +253,10 @@ class PipelinedModel:
         self._n_batches = max(self.peers.board.exchange("batches", self._n_batches))
         if self._inbox is not None:
             self._inbox.begin_at(self._n_batches)
+
+    def _is_ready(self, timeout_s: float) -> bool:
+        """Whether the next batch has come, and can be handed on, within some time for each."""
+        return all(link.is_ready(timeout_s) for link in (self._inbox, self._outbox) if link is not None)
 
     def _look(self) -> None:
         """While another process is waited for: whether all are well, and go on."""

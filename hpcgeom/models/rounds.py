@@ -17,6 +17,7 @@ from hpcgeom import trace
 from hpcgeom.errors import HpcgeomError
 from hpcgeom.models.board import POLL_S
 from hpcgeom.models.failures import MemoryRanOut, is_out_of_memory, of_batch
+from hpcgeom.models.links import LOOK_EVERY_S
 from hpcgeom.models.peers import Peers
 from hpcgeom.models.request import TokenBatch
 from hpcgeom.models.sinks import Pooled
@@ -35,10 +36,12 @@ class Round:
         All processes, and which one this is.
     device
         That this process runs on, for messages.
+    is_ready
+        Whether the next batch can come and be handed on, within some seconds.
     """
 
-    def __init__(self, peers: Peers, device: str) -> None:
-        self._peers, self._device = peers, device
+    def __init__(self, peers: Peers, device: str, is_ready: Callable[[float], bool]) -> None:
+        self._peers, self._device, self._is_ready = peers, device, is_ready
         name = peers.board.new_name("round")
         self._counted, self._calls = f"{name}/counted", f"{name}/calls"
         self._n_taken, self._n_given = 0, 0
@@ -63,6 +66,9 @@ class Round:
         source = iter(batches)
         for batch in source:
             self._n_taken += 1
+            # While it waits it gives away what counts: who does not hand on may be waiting for just that.
+            while not self._is_ready(LOOK_EVERY_S) and not self._is_called_off():
+                yield from self._give(self._n_counted())
             if not self._is_done(batch, run_one):
                 break
             yield from self._give(self._n_counted())

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def _misbehave(peers: Peers, case: Case, how: str) -> None:
                 raise InputError("this sample cannot be used: leave it out")
         if number == 3 and peers.index == 0 and how == "first killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if how == "raises" and peers.index == 2:
+        if how == "raises" and number == 3 and peers.index == 2:
             time.sleep(1000)  # as a process that looks after nothing
 
 
@@ -181,6 +182,21 @@ def run_at_a_pace(member: Member, case: Case, seconds: Sequence[float]) -> None:
         assert len(list(model.run(case.batches))) == len(case.batches)
         model.close()
     trace.stop()
+
+
+def leave_while_looking(member: Member) -> None:
+    """Leave at a moment at which the thread that looks after the others has just heard of them."""
+    with meet(member) as peers:
+        look, has_looked = peers._look, threading.Event()
+
+        def look_slowly(keys: list[str], word: str) -> list[str]:
+            words = look(keys, word)
+            has_looked.set()
+            time.sleep(0.2)
+            return words
+
+        peers._look = look_slowly
+        has_looked.wait()
 
 
 def save_details(member: Member, cases: Sequence[Case]) -> None:

@@ -63,3 +63,9 @@ def test_processes_with_different_batches_do_not_go_on(case, tmp_path):
     assert "process 0 of 3 (blocks 0 to 0) on " in sentences[0]
     assert "sent batch, shape and type (3, (3, 9, 32), torch.float32), but process 1 of 3" in sentences[0]
     assert "is at (3, (1, 9, 32), torch.float32): they read different samples" in sentences[0]
+
+
+def test_who_leaves_is_not_kept_by_what_it_heard_before(tmp_path):
+    began = time.monotonic()
+    assert processes.run_group(processes.leave_while_looking, 3, tmp_path) == [0, 0, 0]
+    assert time.monotonic() - began < PATIENCE_S

@@ -10,8 +10,8 @@ import pipeline_processes as processes
 import pytest
 from pipeline_processes import Case
 
-N_BATCHES = 40
-FAST_S, SLOW_S = 0.01, 0.03
+N_BATCHES = 30
+FAST_S, SLOW_S = 0.02, 0.06
 
 
 @pytest.fixture(scope="module")
@@ -35,5 +35,5 @@ def test_beside_a_process_that_takes_three_times_as_long_two_thirds_of_the_time_
     assert processes.run_group(processes.run_at_a_pace, 2, tmp_path, case, seconds) == [0, 0]
     idle = [idle_share(tmp_path / f"trace-{index}", N_BATCHES) for index in (0, 1)]
     assert idle[slow] < 0.1
-    # two thirds, less what the first process can be ahead: a few batches of forty
-    assert 0.55 < idle[1 - slow] < 0.69
+    # two thirds, less a few batches of thirty that the first can be ahead, and what the machine takes
+    assert 0.5 < idle[1 - slow] < 0.69

@@ -53,15 +53,16 @@ def batches(n: int) -> list[TokenBatch]:
     ]
 
 
-def alone(n: int) -> float:
-    """Seconds of one process."""
+def alone(n: int) -> tuple[float, float]:
+    """Seconds of one process, and for how much of them it had a core."""
     model = Replicate().open_model(request(), threads=1)
     some = batches(n)
     model.extract(some[0])
-    began = time.monotonic()
+    began, on_core_s = time.monotonic(), time.thread_time()
     for _ in model.run(some):
         pass
-    return time.monotonic() - began
+    seconds = time.monotonic() - began
+    return seconds, (time.thread_time() - on_core_s) / seconds
 
 
 def member(n: int, folder: Path) -> None:
@@ -125,15 +126,20 @@ def main() -> None:
     if given.member is not None:
         member(given.batches, given.member)
         return
-    one, several = [], []
+    one, on_core_alone, several = [], [], []
     found: list[list[dict[str, float]]] = []
     for _ in range(given.rounds):
-        one.append(alone(given.batches))
+        seconds, on_core = alone(given.batches)
+        one.append(seconds)
+        on_core_alone.append(on_core)
         seconds, of_each = together(given.batches, given.processes)
         several.append(seconds)
         found.append(of_each)
     n_tokens = given.batches * N_ROWS * N_TOKENS
-    print(f"one process:  {n_tokens / statistics.median(one):.0f} tokens/s")
+    print(
+        f"one process:  {n_tokens / statistics.median(one):.0f} tokens/s, on a core: "
+        f"{100 * statistics.median(on_core_alone):.1f} %"
+    )
     print(f"{given.processes} processes:  {n_tokens / statistics.median(several):.0f} tokens/s")
     print(f"ratio: {statistics.median(one) / statistics.median(several):.2f}")
     for index, rounds in enumerate(zip(*found, strict=True)):
