@@ -33,7 +33,8 @@ def most_kept(k: int) -> int:
 
 def _own_pages(n_rows: int, n_columns: int) -> npt.NDArray[np.int64]:
     """Memory that goes back to the system when it is let go of, piece by piece as lists are done."""
-    pages = mmap.mmap(-1, max(8 * n_rows * n_columns, 1))
+    n_bytes = max(8 * n_rows * n_columns, 1)
+    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(pages, np.int64, n_rows * n_columns).reshape(n_rows, n_columns)
 
 

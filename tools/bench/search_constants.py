@@ -29,10 +29,10 @@ from hpcgeom.search import (
     propose_pair,
     scan_points,
     search_representation,
-    threads,
 )
 from hpcgeom.search.bounds import float32_bound
 from hpcgeom.search.candidates import Candidates, capacity, offer
+from hpcgeom.search.kernels.base import cpu_multiplier
 from hpcgeom.search.rerank import AUDITED_ROWS, Lists, brute_force
 from hpcgeom.search.scan import scan_rows
 from hpcgeom.search.tiles import norms, round_rows
@@ -79,18 +79,19 @@ def n_appended(n_rows: float, k: int) -> float:
 
 
 def product_constants() -> dict[str, float]:
-    """Products of panels in float32, and what a second thread adds to the first."""
-    rows = gaussian(4 * PANEL, N_FEATURES)
+    """Products of panels in float32 as searches take them, and what a second thread adds to the first."""
+    rows, multiplier = gaussian(4 * PANEL, N_FEATURES), cpu_multiplier()
+    panels = [multiplier.held(rows[first : first + PANEL]) for first in range(0, len(rows), PANEL)]
 
     def products(first: int) -> None:
         for _ in range(4):
-            rows[first : first + PANEL] @ rows[first + PANEL : first + 2 * PANEL].T
+            multiplier.product(panels[first], panels[first + 1])
 
     def both() -> None:
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(products, (0, 2 * PANEL)))
+            list(pool.map(products, (0, 2)))
 
-    with threads.one_blas_thread():
+    with multiplier.one_thread():
         alone, together = seconds(lambda: products(0)), seconds(both)
     return {
         "product_flops_per_s": 4 * 2 * PANEL**2 * N_FEATURES / alone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hpcgeom.errors import HpcgeomError, InputError
 from hpcgeom.search.bounds import LARGEST_N_FEATURES_OF_HALF, ErrorBound
@@ -12,6 +12,9 @@ from hpcgeom.search.candidates import Candidates
 from hpcgeom.search.rows import RowSource
 from hpcgeom.search.scan import Centering
 from hpcgeom.search.tiles import Tile
+
+if TYPE_CHECKING:
+    from hpcgeom.search.kernels.multipliers import Multiplier
 
 KERNELS = ("auto", "float32", "bfloat16", "float16", "faiss")
 """What may be asked for: what is multiplied, or who does it."""
@@ -82,8 +85,14 @@ def _kernel(dtype: str, *, has_gpu: bool) -> Kernel:
         from hpcgeom.search.kernels.device import DeviceKernel
 
         return DeviceKernel(dtype)
-    from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
     from hpcgeom.search.kernels.panels import PanelKernel
+
+    return PanelKernel(cpu_multiplier(dtype))
+
+
+def cpu_multiplier(dtype: str = "float32") -> Multiplier:
+    """The fastest that this CPU has."""
+    from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
 
     if dtype == "bfloat16":
         if not _has_torch():
@@ -91,8 +100,8 @@ def _kernel(dtype: str, *, has_gpu: bool) -> Kernel:
                 "the kernel 'bfloat16' multiplies by torch, and it is not installed here: install torch, or "
                 "choose the kernel auto"
             )
-        return PanelKernel(Bfloat16())
-    return PanelKernel(OneDnn() if host_features().get("avx512f") and _has_torch() else Blas())
+        return Bfloat16()
+    return OneDnn() if host_features().get("avx512f") and _has_torch() else Blas()
 
 
 def _fastest(n_features: int, *, has_gpu: bool) -> str:
