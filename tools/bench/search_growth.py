@@ -26,8 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
-from hpcgeom.search import ArrayRows, Settings, representation, search_memory_bytes, search_representation
+from hpcgeom.search import (
+    ArrayRows,
+    Settings,
+    find_freed_memory_again,
+    representation,
+    search_memory_bytes,
+    search_representation,
+)
 from hpcgeom.store import activations
 from hpcgeom.store.activations import LayerRows
 from hpcgeom.store.axes import Group, PointAxis
@@ -51,6 +59,7 @@ def write_points(store: Path, n_rows: int, n_features: int) -> None:
 
 def search(options: argparse.Namespace) -> dict[str, float]:
     """Search one store; seconds and bytes."""
+    find_freed_memory_again()  # as the stage does
     rows = LayerRows(Path(options.store), [GROUP], 0)
     settings = Settings(options.neighbors, threads=options.threads, tile_rows=options.tile_rows)
     search_representation(ArrayRows(rows.read(0, WARM_ROWS)), settings).collect()
@@ -91,20 +100,23 @@ def timed(work: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
 
 
 def count_wrong(rows: LayerRows, kept: dict[int, tuple[np.ndarray, np.ndarray]]) -> int:
-    """Lists that differ from brute force in float64."""
-    distance = {row: np.empty(rows.shape[0]) for row in kept}
-    query = {row: rows.read(row, row + 1)[0].astype(np.float64) for row in kept}
+    """Lists that differ from brute force in float64, by SciPy."""
+    chosen_R = np.array(sorted(kept))
+    index_RK, exact_RK = (np.stack([kept[row][part] for row in chosen_R.tolist()]) for part in (0, 1))
+    query_RD = np.concatenate([rows.read(row, row + 1) for row in chosen_R.tolist()]).astype(np.float64)
+    nearest_RK, given_RK = np.full(exact_RK.shape, np.inf), np.full(exact_RK.shape, np.nan)
     for start in range(0, rows.shape[0], BLOCK_ROWS):
-        part = rows.read(start, min(start + BLOCK_ROWS, rows.shape[0])).astype(np.float64)
-        for row in kept:
-            distance[row][start : start + len(part)] = np.sqrt(((part - query[row]) ** 2).sum(axis=1))
-    wrong = 0
-    for row, (index, exact) in kept.items():
-        distance[row][row] = np.inf
-        nearest = np.sort(np.partition(distance[row], len(exact) - 1)[: len(exact)])
-        same = np.allclose(nearest, exact, rtol=1e-12, atol=0)
-        wrong += not (same and np.allclose(distance[row][index], exact, rtol=1e-12, atol=0))
-    return wrong
+        stop = min(start + BLOCK_ROWS, rows.shape[0])
+        distance_RB = cdist(query_RD, rows.read(start, stop).astype(np.float64))
+        own_R = np.flatnonzero((chosen_R >= start) & (chosen_R < stop))
+        distance_RB[own_R, chosen_R[own_R] - start] = np.inf
+        r, rank = np.nonzero((index_RK >= start) & (index_RK < stop))
+        given_RK[r, rank] = distance_RB[r, index_RK[r, rank] - start]
+        both = np.concatenate([nearest_RK, distance_RB], axis=1)
+        nearest_RK = np.partition(both, nearest_RK.shape[1] - 1, axis=1)[:, : nearest_RK.shape[1]]
+    same_RK = np.isclose(np.sort(nearest_RK), exact_RK, rtol=1e-12, atol=0)
+    same_RK &= np.isclose(given_RK, exact_RK, rtol=1e-12, atol=0)
+    return int((~same_RK.all(axis=1)).sum())
 
 
 def main() -> None:
