@@ -36,6 +36,10 @@ CONFIG: dict[str, Any] = {
     # A unit may keep the interpreter busy in compiled code for long.
     "distributed.scheduler.worker-ttl": "30 minutes",
     "distributed.admin.tick.limit": "1h",
+    # The cores are for the units: where two workers had two of them, this made a search 9 % faster.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.scheduler.work-stealing": False,  # no task waits at a worker
     # Tasks carry numbers, not arrays: there is nothing to spill, and pausing would only wait for ever.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

@@ -108,20 +108,21 @@ def search_bytes(
         Lists of candidates that are held; by default one of each row.
     """
     stored = max(itemsize, 4)
-    tiles = min(tile_rows, n_rows) * (width * max(3 * 4 + 2 * stored, 4 * stored) + _list_bytes(k))
+    tiles = min(tile_rows, n_rows) * (width * max(3 * 4 + stored + itemsize % 4, 4 * stored) + _list_bytes(k))
     second_look = 8 * 1024 * (2 * width * (8 + 1) + 8 * 1024 + 2 * k)
-    rows = n_rows * (96 + 8 * k)  # hashes and groups of equal rows; lists that equal rows share
+    shared = n_rows * 8 * k  # lists that equal rows share
     held = (n_rows if n_held is None else n_held) * _candidate_bytes(k)
-    return tiles + second_look + rows + held + 8 * k * 16 + 32 * 2**20
+    rows = max(n_rows * 96, n_rows * 40 + held)  # while equal rows are looked for by their hashes, and later
+    return tiles + second_look + shared + rows + 8 * k * 16 + 32 * 2**20
 
 
 def _capacity(k: int) -> int:
     """Candidates that a row has room for."""
-    return k + max(k, 32)
+    return k + max(3 * k // 8, 24)
 
 
 def _candidate_bytes(k: int) -> int:
-    return 8 * _capacity(k) + 40
+    return 8 * _capacity(k) + 28
 
 
 def _list_bytes(k: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,24 @@ FEWEST_THAT_SEED = 16
 
 
 def capacity(k: int) -> int:
-    """Candidates that a row has room for: some more than k, so that lists are seldom cut."""
-    return k + max(k, 32)
+    """Candidates that a row has room for: more than stay, so that lists are seldom cut.
+
+    Where K is 64 or more, they and what else is held of a row take no more than its list does when it is
+    done.
+    """
+    return k + max(3 * k // 8, 24)
 
 
 def most_kept(k: int) -> int:
     """Candidates that stay in a crowded list after it was cut."""
     return k + max(k // 4, 16)
+
+
+def _own_pages(n_rows: int, n_columns: int) -> npt.NDArray[np.int64]:
+    """Memory that goes back to the system when it is let go of, piece by piece as lists are done."""
+    n_bytes = max(8 * n_rows * n_columns, 1)
+    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, np.int64, n_rows * n_columns).reshape(n_rows, n_columns)
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,9 @@ class Candidates:
     def empty(cls, start: int, norm_R: npt.NDArray[np.float64], k: int, bound: ErrorBound) -> Candidates:
         """No candidates yet for rows with these norms."""
         n = len(norm_R)
-        keys, counts = np.empty((n, capacity(k)), np.int64), np.zeros(n, np.int32)
+        keys, counts = _own_pages(n, capacity(k)), np.zeros(n, np.int32)
         halves, bars = (0.5 * norm_R**2).astype(np.float32), np.full(n, -np.inf, np.float32)
-        return cls(start, k, bound, keys, counts, np.full(n, np.inf), norm_R, halves, bars)
+        return cls(start, k, bound, keys, counts, np.full(n, np.inf), norm_R.copy(), halves, bars)
 
     @property
     def stop(self) -> int:

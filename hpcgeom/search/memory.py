@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
+
 from hpcgeom.search.candidates import capacity
 from hpcgeom.search.rerank import AUDITED_ROWS
 from hpcgeom.search.threads import BLOCK_ROWS
 
-BYTES_PER_ROW = 96  # hashes, their order, numbers of equal rows and groups
+HASH_BYTES = 96  # of a row while equal ones are looked for: hashes, their order, and numbers
+GROUP_BYTES = 40  # of a row from then on: numbers of equal rows and groups
+LARGE_PIECE_BYTES = 8 * 2**20  # as tiles are; the products of panels are smaller, and come too often
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # of glibc's mallopt
 PANEL_BYTES = 32 * 2**20  # a product for each thread, and the buffers of BLAS
 
 
 def candidate_bytes(k: int) -> int:
     """What a row holds from its first candidate to its exact list: scores, numbers, norm and thresholds."""
-    return capacity(k) * 8 + 40
+    return capacity(k) * 8 + 28
+
+
+def bytes_per_row(k: int) -> int:
+    """What the memory of a search grows by with every row; its list takes 12 K when it is done."""
+    return max(HASH_BYTES, GROUP_BYTES + candidate_bytes(k))
+
+
+def give_freed_memory_back() -> None:
+    """Let the system have what the last part of a search has freed; does nothing where glibc is not used."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def find_freed_memory_again() -> None:
+    """From now on, let all threads of the process free memory into one pool, and give back large pieces.
+
+    By default each thread has a pool of its own, where the others do not find the tiles that it has freed: a
+    search grew to half as much again. For processes that search and do little else: others may be slower for
+    it.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, LARGE_PIECE_BYTES)
 
 
 def search_memory_bytes(
@@ -32,15 +62,14 @@ def search_memory_bytes(
     Returns
     -------
     int
-        Bytes. Of the rows only candidates, hashes and groups are held, `candidate_bytes` + 96 bytes each; the
-        rest depends on the tile.
+        Bytes. Of the rows only candidates and groups are held, `bytes_per_row`; the rest depends on the tile.
     """
     tile = min(tile_rows, n_rows)
     stored = max(itemsize, 4)
-    # Three tiles in float32 and one as stored, read and selected; or three as stored.
-    tiles = tile * n_features * max(3 * 4 + 2 * stored, 4 * stored)
+    # Three tiles in float32 and one as it is read, half precision being widened; or four in float64.
+    tiles = tile * n_features * max(3 * 4 + stored + itemsize % 4, 4 * stored)
     lists = tile * (capacity(k) * 8 + 6 * k * (8 + 8))  # measured, gathered, expanded, renumbered
     second_look = 8 * BLOCK_ROWS * (2 * n_features * (8 + 1) + 8 * BLOCK_ROWS + 2 * k)
     audit = AUDITED_ROWS * k * 16
-    per_row = (BYTES_PER_ROW + candidate_bytes(k)) * n_rows + n_repeated * k * (8 + 8)
-    return tiles + lists + second_look + audit + per_row + PANEL_BYTES
+    rows = bytes_per_row(k) * n_rows + n_repeated * k * (8 + 8)
+    return tiles + lists + second_look + audit + rows + PANEL_BYTES

@@ -12,6 +12,7 @@ from hpcgeom.errors import HpcgeomError
 from hpcgeom.search.certificate import Certificate, Tally
 from hpcgeom.search.duplicates import GroupLists
 from hpcgeom.search.expand import NeighborTile, expanded
+from hpcgeom.search.memory import give_freed_memory_back
 from hpcgeom.search.points import Points, Settings, scan_points
 from hpcgeom.search.propose import propose
 from hpcgeom.search.rerank import Lists, rerank
@@ -76,21 +77,21 @@ class RepresentationSearch:
 
     def collect(self) -> NeighborLists:
         """Search, and hold the lists of all rows in memory."""
-        tiles = list(self.tiles())
-        distinct_distances = distinct_indices = None
-        if self.has_duplicates:
-            distinct_distances = np.concatenate(
-                [t.distinct_distances for t in tiles if t.distinct_distances is not None]
-            )
-            distinct_indices = np.concatenate(
-                [t.distinct_indices for t in tiles if t.distinct_indices is not None]
-            )
+        shape = len(self.duplicate_of), self._points.settings.k
+        distances, indices = np.empty(shape), np.empty(shape, np.int32)
+        distinct_distances, distinct_indices = np.empty(shape), np.empty(shape, np.int32)
+        for tile in self.tiles():
+            rows = slice(tile.start, tile.stop)
+            distances[rows], indices[rows] = tile.distances, tile.indices
+            if tile.distinct_distances is not None and tile.distinct_indices is not None:
+                distinct_distances[rows] = tile.distinct_distances
+                distinct_indices[rows] = tile.distinct_indices
         return NeighborLists(
-            distances=np.concatenate([t.distances for t in tiles]),
-            indices=np.concatenate([t.indices for t in tiles]),
+            distances=distances,
+            indices=indices,
             duplicate_of=self.duplicate_of,
-            distinct_distances=distinct_distances,
-            distinct_indices=distinct_indices,
+            distinct_distances=distinct_distances if self.has_duplicates else None,
+            distinct_indices=distinct_indices if self.has_duplicates else None,
             certificate=self.certificate,
         )
 
@@ -98,6 +99,7 @@ class RepresentationSearch:
         """Lists over groups, tile by tile."""
         points, settings = self._points, self._points.settings
         ranges = points.ranges(0, len(points.groups.first_row_G))
+        give_freed_memory_back()  # by the scan
         if points.n_ranks == 0:  # one point without others: nothing to propose, and nothing to miss
             tally.certified = 1
             yield 0, 1, Lists.empty(1, 0)
@@ -106,6 +108,7 @@ class RepresentationSearch:
             points.distinct, points.scan.centering, points.kernel, points.n_ranks, points.groups.n_base,
             ranges, None, settings.threads,
         )  # fmt: skip
+        give_freed_memory_back()
         for start, stop in ranges:
             rows_QD = read_rows(points.distinct, start, stop)
             candidates = proposed.pop(start)

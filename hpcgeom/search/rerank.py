@@ -7,7 +7,7 @@ float64 scores, which leave out only what they prove to be too far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ def rerank(
     audited_A = np.unique(np.linspace(0, n - 1, AUDITED_ROWS).astype(np.int64))
     audit = Lists.empty(len(audited_A), candidates.k)
     distance_QC = np.full(candidates.keys.shape, np.nan)
-    for rows, base_BD in zip(base.ranges, read_ahead(base.ranges, base.read), strict=True):
+    for rows, base_BD in zip(base.ranges, _base_rows(base, query_QD, row_Q), strict=True):
 
         def measure(part: slice, rows=rows, base_BD=base_BD) -> None:  # type: ignore[no-untyped-def]
             compiled.measure(
@@ -121,6 +121,19 @@ def rerank(
     tally.recomputed += len(failed_F)
     tally.audited += len(audited_A)
     return lists
+
+
+def _base_rows(
+    base: Base, query_QD: npt.NDArray[Any], row_Q: npt.NDArray[np.int64]
+) -> Iterator[npt.NDArray[Any]]:
+    """All rows that may be neighbors, range by range; those of the queries are at hand."""
+    first, last = int(row_Q[0]), int(row_Q[-1])
+    own = (first, last + 1) if last - first + 1 == len(row_Q) else None
+
+    def read(rows: tuple[int, int]) -> npt.NDArray[Any]:
+        return query_QD if rows == own else base.read(rows)
+
+    return read_ahead(base.ranges, read)
 
 
 def _certify(

@@ -200,10 +200,14 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
         )
 
 
+def largest_usable(dtype: np.dtype[Any]) -> float:
+    """`LARGEST_MAGNITUDE`, or what is finite in float32."""
+    return min(LARGEST_MAGNITUDE, float(np.finfo(dtype).max))
+
+
 def not_usable(rows_BD: npt.NDArray[Any], start: int) -> list[int]:
     """Numbers of the rows with a value that is not finite or is beyond `LARGEST_MAGNITUDE`."""
-    # NaN fails every comparison; float32 cannot exceed the limit except by infinity
-    usable_B = (np.abs(rows_BD) <= min(LARGEST_MAGNITUDE, float(np.finfo(rows_BD.dtype).max))).all(axis=1)
+    usable_B = (np.abs(rows_BD) <= largest_usable(rows_BD.dtype)).all(axis=1)  # NaN fails every comparison
     return [start + int(row) for row in np.flatnonzero(~usable_B)]
 
 

@@ -16,6 +16,7 @@ from hpcgeom.search.moments import Moments
 from hpcgeom.search.rows import (
     LARGEST_MAGNITUDE,
     RowSource,
+    largest_usable,
     not_usable,
     raise_not_usable,
     read_rows,
@@ -110,17 +111,13 @@ def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = No
     hash_N2, sample, bad_rows = np.empty((n_rows, 2), np.uint64), [], list[int]()
     sampled_S = np.unique(np.linspace(0, n_rows - 1, SAMPLED_ROWS).astype(np.int64))
     smallest_D, largest_D = np.full(n_features, np.inf), np.full(n_features, -np.inf)
-    mean_D = np.zeros(n_features) if mean is None else _checked_mean(mean, n_features)
+    mean_D = np.zeros(n_features)
     for start, stop in row_ranges(n_rows, tile_rows):
         rows_TD = read_rows(source, start, stop)
 
         def work(block: slice, start=start, rows_TD=rows_TD) -> _Part:  # type: ignore[no-untyped-def]
-            rows_BD, first = rows_TD[block], start + block.start
-            if bad := not_usable(rows_BD, first):
-                return _Part(bad)
-            hash_N2[first : first + len(rows_BD)] = row_hashes(rows_BD)
-            mean_part = _mean_part(rows_BD, n_rows) if mean is None else 0.0
-            return _Part([], rows_BD.min(axis=0), rows_BD.max(axis=0), mean_part)
+            first = start + block.start
+            return _look_over(rows_TD[block], first, 1.0 / n_rows, hash_N2[first : start + block.stop])
 
         for part in in_blocks(work, stop - start, threads):
             bad_rows += part.bad_rows
@@ -129,6 +126,8 @@ def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = No
             mean_D += part.mean
         sample.append(rows_TD[sampled_S[(sampled_S >= start) & (sampled_S < stop)] - start])
     raise_not_usable(bad_rows)
+    if mean is not None:
+        mean_D = _checked_mean(mean, n_features)
     center_D = _center(mean_D, np.concatenate(sample).astype(np.float64))
     scale = _scale(np.maximum(largest_D - center_D, center_D - smallest_D))
     return Scan(Centering(center_D, scale), first_equal_rows(hash_N2))
@@ -139,19 +138,22 @@ class _Part:
     """Of a block of rows: those that cannot be used, extremes of the features, and a share of their mean."""
 
     bad_rows: list[int]
-    smallest: Any = np.inf
-    largest: Any = -np.inf
-    mean: Any = 0.0
+    smallest: npt.NDArray[Any]
+    largest: npt.NDArray[Any]
+    mean: npt.NDArray[np.float64]
 
 
-def _mean_part(rows_BD: npt.NDArray[Any], n_rows: int) -> npt.NDArray[np.float64]:
-    """Share of these rows in the mean of all."""
-    part_D: npt.NDArray[np.float64]
-    if rows_BD.dtype == np.float32:
-        part_D = rows_BD.sum(axis=0, dtype=np.float64) / n_rows
-    else:
-        part_D = (rows_BD / n_rows).sum(axis=0)  # dividing first keeps sums of huge values finite
-    return part_D
+def _look_over(rows_BD: npt.NDArray[Any], first: int, share: float, hash_B2: npt.NDArray[np.uint64]) -> _Part:
+    """What a block of rows says, and their hashes."""
+    from hpcgeom.search.row_loops import look_over
+
+    kind, n_features = rows_BD.dtype.type, rows_BD.shape[1]
+    smallest_D, largest_D = np.full(n_features, np.inf, kind), np.full(n_features, -np.inf, kind)
+    mean_D = np.zeros(n_features)
+    # Rows are divided by their number before they are summed up: sums of huge values stay finite.
+    n_bad = look_over(rows_BD, kind(largest_usable(rows_BD.dtype)), share, smallest_D, largest_D, mean_D)
+    hash_B2[:] = row_hashes(rows_BD)
+    return _Part(not_usable(rows_BD, first) if n_bad else [], smallest_D, largest_D, mean_D)
 
 
 def _center(mean_D: npt.NDArray[np.float64], sample_SD: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from hpcgeom.search.compiled import farthest, limit_at
+from hpcgeom.search.kth import kth_smallest
 from hpcgeom.search.selection import bar
 
 Array = np.ndarray[Any, Any]
@@ -43,29 +44,27 @@ def seed(
     k, bound
         As for `selection.cut`.
     """
-    threshold_A, norm_A, bar_A = rows[2], rows[3], rows[5]
-    score_AB = np.empty(product_AB.shape, np.float32)
-    _scores(product_AB, np.square(norm_A), np.square(norm_B), score_AB)
-    if is_diagonal:
-        np.fill_diagonal(score_AB, np.inf)
-    score_AB.partition(k - 1, axis=1)
-    _lower(score_AB[:, k - 1].copy(), threshold_A, norm_A, bar_A, bound)
+    _lower(product_AB, rows[2], rows[3], rows[5], np.square(norm_B), is_diagonal, k, bound)
 
 
 @njit(nogil=True, cache=True)
-def _scores(product_AB: Array, square_A: Array, square_B: Array, score_AB: Array) -> None:
-    """Scores as `selection.select` has them; infinity in place of what is not a number."""
-    for a in range(product_AB.shape[0]):
-        for b in range(product_AB.shape[1]):
-            score = square_A[a] + square_B[b] - 2.0 * np.float64(product_AB[a, b])
-            score_AB[a, b] = max(score, 0.0) if score == score else np.inf
-
-
-@njit(nogil=True, cache=True)
-def _lower(kth_A: Array, threshold_A: Array, norm_A: Array, bar_A: Array, bound: Any) -> None:
+def _lower(
+    product_AB: Array, threshold_A: Array, norm_A: Array, bar_A: Array, square_B: Array,
+    is_diagonal: bool, k: int, bound: Any,
+) -> None:  # fmt: skip
     """Thresholds that the K-th smallest scores allow, where there were none."""
-    for a in range(len(kth_A)):
-        if threshold_A[a] == np.inf and kth_A[a] < np.inf:
-            kth = np.float64(kth_A[a])
-            threshold_A[a] = limit_at(farthest(kth, norm_A[a], bound), norm_A[a], bound)
+    score_B = np.empty(len(square_B), np.float32)
+    for a in range(len(threshold_A)):
+        if threshold_A[a] < np.inf:
+            continue
+        square = norm_A[a] * norm_A[a]
+        for b in range(len(square_B)):  # as `selection.select` has them; infinity for what is not a number
+            score = square + square_B[b] - 2.0 * np.float64(product_AB[a, b])
+            score_B[b] = max(score, 0.0) if score == score else np.inf
+        if is_diagonal:
+            score_B[a] = np.inf
+        # Bits of numbers that are not negative are ordered as these are.
+        kth = np.int32(kth_smallest(score_B.view(np.int32), len(score_B), k)).view(np.float32)
+        if kth < np.inf:
+            threshold_A[a] = limit_at(farthest(np.float64(kth), norm_A[a], bound), norm_A[a], bound)
             bar_A[a] = bar(norm_A[a], threshold_A[a])

@@ -22,6 +22,7 @@ from numba import njit
 
 from hpcgeom.search.compiled import farthest, limit_at
 from hpcgeom.search.keys import key_of, score_of
+from hpcgeom.search.kth import kth_smallest
 
 Array = np.ndarray[Any, Any]
 
@@ -43,29 +44,6 @@ def bar(norm: float, threshold: float) -> float:
 
 
 @njit(nogil=True, cache=True)
-def smallest_first(key_C: Array, count: int, wanted: int) -> None:
-    """Partition the first `count` so that the `wanted` smallest come first, the largest of them last."""
-    low, high = 0, count - 1
-    while low < high:
-        pivot, i, j = key_C[(low + high) // 2], low, high
-        while i <= j:
-            while key_C[i] < pivot:
-                i += 1
-            while key_C[j] > pivot:
-                j -= 1
-            if i <= j:
-                key_C[i], key_C[j] = key_C[j], key_C[i]
-                i += 1
-                j -= 1
-        if wanted - 1 <= j:
-            high = j
-        elif wanted - 1 >= i:
-            low = i
-        else:
-            return
-
-
-@njit(nogil=True, cache=True)
 def cut(
     key_C: Array, count: int, k: int, most: int, norm: float, threshold: float, bound: Any
 ) -> tuple[int, float]:
@@ -75,17 +53,20 @@ def cut(
     """
     if count < k:
         return count, threshold
-    smallest_first(key_C, count, k)
-    allowed = limit_at(farthest(score_of(key_C[k - 1]), norm, bound), norm, bound)
-    threshold = min(threshold, allowed)
+    kth = score_of(kth_smallest(key_C, count, k))
+    threshold = min(threshold, limit_at(farthest(kth, norm, bound), norm, bound))
     kept = 0
-    for c in range(count):
-        if score_of(key_C[c]) <= threshold:
-            key_C[kept] = key_C[c]
-            kept += 1
+    for c in range(count):  # without branches: each key is moved, and the next one over it if it goes
+        key = key_C[c]
+        key_C[kept] = key
+        kept += score_of(key) <= threshold
     if kept > most:
-        smallest_first(key_C, kept, most)
-        kept, threshold = most, score_of(key_C[most - 1])
+        last, n_close, kept = kth_smallest(key_C, kept, most), kept, 0
+        for c in range(n_close):
+            key = key_C[c]
+            key_C[kept] = key
+            kept += key <= last and kept < most  # a kernel at fault may have repeated keys
+        threshold = score_of(last)
     return kept, threshold
 
 
@@ -100,23 +81,32 @@ def _cut_row(row: int, lists: Any, k: int, most: int, bound: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def _hits(
-    product_B: Array, half_B: Array, bar_B: Array, half: float, row_bar: float, is_hit_B: Array, hit_B: Array
-) -> int:
-    """Which columns can be near a row, or the row near them, into `hit_B`, ascending; how many they are.
+    product_B: Array, half_B: Array, bar_B: Array, half: float, row_bar: float,
+    hit_B: Array, to_row_B: Array, to_column_B: Array,
+) -> tuple[int, int]:  # fmt: skip
+    """Which columns can be near a row, and to which the row can be, ascending; how many they are.
 
-    `is_hit_B` is for use here, zero beyond the columns. One plain loop for the tests and one that skips eight
+    `hit_B` is for use here, zero beyond the columns. One plain loop for the tests and one that skips eight
     misses at a time: nearly all are.
     """
     for b in range(product_B.shape[0]):  # written so that NaN is a hit
         p = product_B[b]
-        is_hit_B[b] = (not (p - half_B[b] < row_bar)) | (not (p - half < bar_B[b]))
-    n, eight_W = 0, is_hit_B.view(np.uint64)
+        hit_B[b] = (not (p - half_B[b] < row_bar)) + 2 * (not (p - half < bar_B[b]))
+    n_to_row, n_to_column, eight_W = 0, 0, hit_B.view(np.uint64)
     for w in range(eight_W.shape[0]):
         if eight_W[w] != 0:
             for b in range(8 * w, 8 * w + 8):
-                hit_B[n] = b
-                n += is_hit_B[b]
-    return n
+                to_row_B[n_to_row] = to_column_B[n_to_column] = b
+                n_to_row += hit_B[b] & 1
+                n_to_column += hit_B[b] >> 1
+    return n_to_row, n_to_column
+
+
+@njit(nogil=True, cache=True)
+def _score(product: float, square: float, other: float) -> float:
+    """Of a row with this squared norm and another one with this norm, as lists have it."""
+    score = square + other * other - 2.0 * np.float64(product)
+    return max(score, 0.0) if score == score else NOT_A_SCORE
 
 
 @njit(nogil=True, cache=True)
@@ -148,23 +138,26 @@ def select(
     n_rows, n_columns = product_AB.shape
     capacity, never = key_AC.shape[1], np.float32(np.inf)
     least_B = bar_B if to_columns else np.full(n_columns, never)
-    is_hit_B = np.zeros(-(-n_columns // 8) * 8, np.uint8)
-    hit_B = np.empty(len(is_hit_B) + 1, np.int64)
+    hit_B = np.zeros(-(-n_columns // 8) * 8, np.uint8)
+    to_row_B, to_column_B = np.empty(len(hit_B) + 1, np.int64), np.empty(len(hit_B) + 1, np.int64)
     for a in range(n_rows):
         product_B, square = product_AB[a], norm_A[a] * norm_A[a]
         least = bar_A[a] if to_rows else never
-        for h in range(_hits(product_B, half_B, least_B, half_A[a], least, is_hit_B, hit_B)):
-            b = hit_B[h]
-            if is_diagonal and a == b:
-                continue
-            score = square + norm_B[b] * norm_B[b] - 2.0 * np.float64(product_B[b])
-            score = max(score, 0.0) if score == score else NOT_A_SCORE
-            if to_rows and np.float32(score) <= threshold_A[a]:
+        n_to_row, n_to_column = _hits(
+            product_B, half_B, least_B, half_A[a], least, hit_B, to_row_B, to_column_B
+        )
+        for h in range(n_to_row if to_rows else 0):
+            b = to_row_B[h]
+            score = _score(product_B[b], square, norm_B[b])
+            if np.float32(score) <= threshold_A[a] and not (is_diagonal and a == b):
                 key_AC[a, count_A[a]] = key_of(score, column_start + b)
                 count_A[a] += 1
                 if count_A[a] == capacity:
                     _cut_row(a, rows, k, most, bound)
-            if to_columns and np.float32(score) <= threshold_B[b]:
+        for h in range(n_to_column if to_columns else 0):
+            b = to_column_B[h]
+            score = _score(product_B[b], square, norm_B[b])
+            if np.float32(score) <= threshold_B[b]:
                 key_BC[b, count_B[b]] = key_of(score, row_start + a)
                 count_B[b] += 1
                 if count_B[b] == capacity:

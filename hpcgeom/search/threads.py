@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -46,15 +46,25 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def each(work: Callable[[_Key], _Result], keys: Sequence[_Key], threads: int) -> list[_Result]:
+    """What `work` gives for each key, a few at the same time, in order; none may wait for another call."""
+    if threads == 1 or len(keys) <= 1:
+        return [work(key) for key in keys]
+    return list(_pool(threads).map(work, keys))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: what one frees, it finds again, where new ones would each keep some of it."""
+    return ThreadPoolExecutor(threads)
+
+
 def in_blocks(
     work: Callable[[slice], _Result], n_rows: int, threads: int, block_rows: int = BLOCK_ROWS
 ) -> list[_Result]:
     """Do the rows in equal blocks, a few at the same time; what the blocks gave, in order."""
     blocks = [slice(start, stop) for start, stop in row_ranges(n_rows, block_rows)]
-    if threads == 1 or len(blocks) <= 1:
-        return [work(block) for block in blocks]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, blocks))
+    return each(work, blocks, threads)
 
 
 def in_threads(work: Callable[[slice], _Result], n_rows: int, threads: int) -> list[_Result]:
@@ -62,7 +72,4 @@ def in_threads(work: Callable[[slice], _Result], n_rows: int, threads: int) -> l
     if n_rows == 0:
         return []
     slices = [slice(start, stop) for start, stop in row_ranges(n_rows, -(-n_rows // threads))]
-    if len(slices) == 1:
-        return [work(slices[0])]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, slices))
+    return each(work, slices, threads)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom.search.row_loops import center_and_round
 from hpcgeom.search.rows import RowSource, read_rows, row_ranges
 from hpcgeom.search.scan import Centering
 from hpcgeom.search.threads import in_blocks
@@ -60,8 +61,9 @@ def round_rows(
     stored_BD, norm_B = read_rows(source, start, stop), np.empty(stop - start)
 
     def work(block: slice) -> None:
-        rounded_BD[block] = centering.apply(stored_BD[block])
-        norm_B[block] = norms(rounded_BD[block].astype(np.float64))
+        center_and_round(
+            stored_BD[block], centering.center, centering.scale, rounded_BD[block], norm_B[block]
+        )
 
     in_blocks(work, stop - start, threads)
     return norm_B

@@ -17,6 +17,7 @@ from hpcgeom.search import (
     RowSource,
     Scan,
     Settings,
+    find_freed_memory_again,
     propose_pair,
     scan_points,
     scanned_points,
@@ -45,6 +46,7 @@ class Search:
         require_layout(run, "extract")
         require_layout(run, "search")
         require_inputs(run, self)
+        find_freed_memory_again()
         yield each(lambda item: _work(run, item))
 
 

@@ -227,9 +227,10 @@ class Coarse(Blas):
     def bound(self, n_features):
         return bounds.half_bound(n_features, "bfloat16")
 
-    def rounded(self, rows):
-        fraction, exponent = np.frexp(rows)
-        return np.ldexp(np.rint(fraction * 256) / 256, exponent).astype(np.float32)
+    def rounded(self, rows, centering):
+        fraction, exponent = np.frexp(centering.apply(rows))
+        coarse = np.ldexp(np.rint(fraction * 256) / 256, exponent)
+        return coarse.astype(np.float32), np.linalg.norm(coarse, axis=1)
 
 
 class Liar(Coarse):

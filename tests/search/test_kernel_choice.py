@@ -46,6 +46,14 @@ def test_the_fastest_kernel_is_the_default(monkeypatch, asked, gpu, features, na
     assert choose_kernel(asked).name == name
 
 
+def test_without_torch_numpy_multiplies(monkeypatch):
+    given(monkeypatch, gpu=True, features=["avx512f"])
+    monkeypatch.setattr(base, "find_spec", lambda _: None)
+    assert choose_kernel("auto").name == "float32"
+    with pytest.raises(HpcgeomError, match=r"'bfloat16' multiplies by torch, and it is not installed"):
+        choose_kernel("bfloat16")
+
+
 def test_too_many_features_for_halves_are_multiplied_in_float32(monkeypatch):
     given(monkeypatch, gpu=True)
     assert choose_kernel("auto", 2**18).name == "float16-gpu"

@@ -12,7 +12,7 @@ import pytest
 from search_oracle import assert_same_lists, oracle, search
 
 from hpcgeom.search import ArrayRows, Settings, search_memory_bytes, search_representation
-from hpcgeom.search.memory import BYTES_PER_ROW, candidate_bytes
+from hpcgeom.search.memory import bytes_per_row
 
 
 class Generated:
@@ -106,8 +106,9 @@ def test_the_whole_process_grows_no_more_than_was_said():
 
 def test_memory_grows_with_the_tile_and_by_candidates_with_the_rows():
     small, large = search_memory_bytes(10**5, 1024, 64, 4096), search_memory_bytes(10**6, 1024, 64, 4096)
-    assert large - small == (BYTES_PER_ROW + candidate_bytes(64)) * 900_000
-    assert candidate_bytes(64) < 8 * 2 * 64 + 100
+    assert large - small == bytes_per_row(64) * 900_000
+    assert bytes_per_row(64) <= 12 * 64 + 4  # what the list of a row takes, and the number of its equal
+    assert bytes_per_row(500) <= 12 * 500 + 4
     assert search_memory_bytes(10**6, 1024, 64, 8192) > large
     assert search_memory_bytes(10**6, 1024, 64, 4096, itemsize=8) > large
     assert search_memory_bytes(10**6, 1024, 64, 4096, n_repeated=1000) - large == 1000 * 64 * 16
@@ -133,4 +134,4 @@ def test_rows_are_read_in_tiles(rng):
     points = rng.standard_normal((400, 4))
     list(search_representation(Watched(points), Settings(5, tile_rows=100)).tiles())
     assert max(spans) <= 100
-    assert sum(spans) == 400 * 1 + 100 * (4 + 3 + 2 + 1) + 4 * (100 + 400)
+    assert sum(spans) == 400 * 1 + 100 * (4 + 3 + 2 + 1) + 4 * 400

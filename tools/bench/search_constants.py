@@ -29,10 +29,10 @@ from hpcgeom.search import (
     propose_pair,
     scan_points,
     search_representation,
-    threads,
 )
 from hpcgeom.search.bounds import float32_bound
 from hpcgeom.search.candidates import Candidates, capacity, offer
+from hpcgeom.search.kernels.base import cpu_multiplier
 from hpcgeom.search.rerank import AUDITED_ROWS, Lists, brute_force
 from hpcgeom.search.scan import scan_rows
 from hpcgeom.search.tiles import norms, round_rows
@@ -70,26 +70,28 @@ def gaussian(n_rows: int, n_features: int) -> np.ndarray:
 def n_appended(n_rows: float, k: int) -> float:
     """Candidates that enter the list of one row while it meets n rows in random order.
 
-    A list is cut to about k where it is full. Its threshold then is that of the k nearest of all rows so far,
-    so that a share k / n of the next rows passes, and n grows by room / k until it is full again.
+    The first panel gives it a threshold before any enter, so that k do. A threshold is that of the k nearest
+    of all rows so far, and a share k / n of the next rows passes: n grows by room / k until the list is full,
+    and is cut to about k again.
     """
-    room = capacity(k)
-    return min(n_rows, room + (room - k) * math.log(max(n_rows / room, 1.0), room / k))
+    room, first = capacity(k) - k, min(n_rows, PANEL)
+    return min(n_rows, k + room * math.log(n_rows / first, 1 + room / k))
 
 
 def product_constants() -> dict[str, float]:
-    """Products of panels in float32, and what a second thread adds to the first."""
-    rows = gaussian(4 * PANEL, N_FEATURES)
+    """Products of panels in float32 as searches take them, and what a second thread adds to the first."""
+    rows, multiplier = gaussian(4 * PANEL, N_FEATURES), cpu_multiplier()
+    panels = [multiplier.held(rows[first : first + PANEL]) for first in range(0, len(rows), PANEL)]
 
     def products(first: int) -> None:
         for _ in range(4):
-            rows[first : first + PANEL] @ rows[first + PANEL : first + 2 * PANEL].T
+            multiplier.product(panels[first], panels[first + 1])
 
     def both() -> None:
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(products, (0, 2 * PANEL)))
+            list(pool.map(products, (0, 2)))
 
-    with threads.one_blas_thread():
+    with multiplier.one_thread():
         alone, together = seconds(lambda: products(0)), seconds(both)
     return {
         "product_flops_per_s": 4 * 2 * PANEL**2 * N_FEATURES / alone,
@@ -161,19 +163,19 @@ def row_constants() -> dict[str, float]:
 
 def store_constants(folder: Path) -> dict[str, float]:
     """Bytes of activations and of lists that Zarr reads and writes in a second."""
-    n_rows = 4096
+    n_rows = 2048
     block = gaussian(n_rows, N_FEATURES)[None]
     samples = np.array([str(row) for row in range(n_rows)], dtype=object)
-    group = Group("last/mean", (0,), N_FEATURES, PointAxis(samples), 2048)
+    group = Group("last/mean", (0,), N_FEATURES, PointAxis(samples), n_rows)
     activations.create(folder / "activations", [group], "float32", {})
     neighbors.create(folder / "neighbors", [group], K, {})
     wrote = seconds(lambda: activations.write(folder / "activations", "last/mean", 0, block, "here"))
     rows = activations.LayerRows(folder / "activations", ["last/mean"], 0)
     read = seconds(lambda: rows.read(0, n_rows))
     lists = {
-        "neighbor_index": np.zeros((2048, K), np.int32),
-        "neighbor_distance": np.zeros((2048, K)),
-        "duplicate_of": np.zeros(2048, np.int32),
+        "neighbor_index": np.zeros((n_rows, K), np.int32),
+        "neighbor_distance": np.zeros((n_rows, K)),
+        "duplicate_of": np.zeros(n_rows, np.int32),
     }
     listed = seconds(lambda: neighbors.write_rows(folder / "neighbors", "last/mean", 0, 0, lists))
     return {
@@ -209,7 +211,9 @@ def timed_runs(folder: Path) -> dict[str, float]:
     samples = np.array([str(row) for row in range(RUN_ROWS)], dtype=object)
     group = Group("last/mean", (0,), RUN_FEATURES, PointAxis(samples), 4096)
     activations.create(folder / "run", [group], "float32", {})
-    activations.write(folder / "run", "last/mean", 0, surface(RUN_ROWS, RUN_FEATURES)[None], "here")
+    points = surface(RUN_ROWS, RUN_FEATURES)[None]
+    for first in range(0, RUN_ROWS, 4096):
+        activations.write(folder / "run", "last/mean", first, points[:, first : first + 4096], "here")
     rows = activations.LayerRows(folder / "run", ["last/mean"], 0)
     found = {}
     for n_threads, name in ((1, "1_thread"), (2, "2_threads")):

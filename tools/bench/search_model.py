@@ -17,7 +17,7 @@ from search_constants import n_appended
 from hpcgeom.plan.memory import choose_tile_rows
 from hpcgeom.plan.units import MAX_BLOCKS, NEIGHBOR_SHARD_ROWS
 from hpcgeom.search.candidates import most_kept
-from hpcgeom.search.memory import BYTES_PER_ROW, candidate_bytes
+from hpcgeom.search.memory import GROUP_BYTES, HASH_BYTES, candidate_bytes
 from hpcgeom.search.rerank import AUDITED_ROWS
 
 ITEM_BYTES = 4
@@ -82,14 +82,16 @@ class Search:
 
     def merge_memory(self, constants: Constants) -> float:
         """Of one merge: what all pairs say of one block, and as for a pair."""
-        tiles = min(self.tile_rows, self.n_rows) * self.n_features * 5 * ITEM_BYTES
-        return self.n_rows * (self.partial_row(constants) + BYTES_PER_ROW) + tiles
+        tiles = min(self.tile_rows, self.n_rows) * self.n_features * 4 * ITEM_BYTES
+        return self.n_rows * max(HASH_BYTES, self.partial_row(constants) + GROUP_BYTES) + tiles
 
     def pair_memory(self) -> float:
         """Of one pair: lists of the rows of both blocks, hashes and groups of all rows, tiles."""
         rows = min(self.n_rows, 2 * self.n_rows / self.n_blocks)
-        tiles = min(self.tile_rows, rows) * self.n_features * 5 * ITEM_BYTES
-        return rows * candidate_bytes(self.k) + self.n_rows * BYTES_PER_ROW + tiles
+        tiles = min(self.tile_rows, rows) * self.n_features * 4 * ITEM_BYTES
+        return (
+            max(self.n_rows * HASH_BYTES, rows * candidate_bytes(self.k) + self.n_rows * GROUP_BYTES) + tiles
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
 
-from hpcgeom.errors import InputError
+from hpcgeom.errors import HpcgeomError, InputError
 from hpcgeom.search.bounds import LARGEST_N_FEATURES_OF_HALF, ErrorBound
 from hpcgeom.search.candidates import Candidates
 from hpcgeom.search.rows import RowSource
 from hpcgeom.search.scan import Centering
 from hpcgeom.search.tiles import Tile
+
+if TYPE_CHECKING:
+    from hpcgeom.search.kernels.multipliers import Multiplier
 
 KERNELS = ("auto", "float32", "bfloat16", "float16", "faiss")
 """What may be asked for: what is multiplied, or who does it."""
@@ -44,7 +48,8 @@ def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
     ----------
     asked
         One of `KERNELS`. ``auto`` is float16 on a GPU where half precision is proven for so many features,
-        else float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere.
+        else float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere and without
+        torch.
     n_features
         Of the points.
 
@@ -53,7 +58,7 @@ def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
     InputError
         There is no such kernel, it needs a GPU, or it is not proven for so many features.
     HpcgeomError
-        ``faiss`` is asked for, and cannot be imported.
+        ``faiss`` is asked for and cannot be imported, or ``bfloat16`` without torch.
     """
     if asked not in KERNELS:
         raise InputError(
@@ -80,12 +85,23 @@ def _kernel(dtype: str, *, has_gpu: bool) -> Kernel:
         from hpcgeom.search.kernels.device import DeviceKernel
 
         return DeviceKernel(dtype)
-    from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
     from hpcgeom.search.kernels.panels import PanelKernel
 
+    return PanelKernel(cpu_multiplier(dtype))
+
+
+def cpu_multiplier(dtype: str = "float32") -> Multiplier:
+    """The fastest that this CPU has."""
+    from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
+
     if dtype == "bfloat16":
-        return PanelKernel(Bfloat16())
-    return PanelKernel(OneDnn() if host_features().get("avx512f") else Blas())
+        if not _has_torch():
+            raise HpcgeomError(
+                "the kernel 'bfloat16' multiplies by torch, and it is not installed here: install torch, or "
+                "choose the kernel auto"
+            )
+        return Bfloat16()
+    return OneDnn() if host_features().get("avx512f") and _has_torch() else Blas()
 
 
 def _fastest(n_features: int, *, has_gpu: bool) -> str:
@@ -94,11 +110,15 @@ def _fastest(n_features: int, *, has_gpu: bool) -> str:
 
 def _has_gpu() -> bool:
     """Whether this process was given a GPU (``CUDA_VISIBLE_DEVICES``, which SLURM sets) and can use it."""
-    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
+    if not os.environ.get("CUDA_VISIBLE_DEVICES") or not _has_torch():
         return False
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
 
 
 def host_features() -> dict[str, bool]:

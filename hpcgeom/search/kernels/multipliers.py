@@ -11,7 +11,13 @@ import numpy.typing as npt
 from hpcgeom.search.bounds import ErrorBound, float32_bound, half_bound
 from hpcgeom.search.kernels.products import one_torch_thread
 from hpcgeom.search.kernels.rounding import bfloat16_bits, bfloat16_values
+from hpcgeom.search.row_loops import center_and_round
+from hpcgeom.search.scan import Centering
 from hpcgeom.search.threads import one_blas_thread
+from hpcgeom.search.tiles import norms
+
+Rounded = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
+"""Rows and their norms."""
 
 
 class Multiplier(Protocol):
@@ -24,11 +30,11 @@ class Multiplier(Protocol):
     def bound(self, n_features: int) -> ErrorBound:
         """How far scores from its products can be from the true ones."""
 
-    def rounded(self, rows_BD: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """Rows as they are multiplied."""
+    def rounded(self, stored_BD: npt.NDArray[Any], centering: Centering) -> Rounded:
+        """Rows as they are multiplied, and their norms."""
 
     def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
-        """The same in the form that `product` takes."""
+        """The same rows in the form that `product` takes."""
 
     def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
         """(A, B) dot products of two panels, with sums in float32."""
@@ -46,9 +52,11 @@ class Blas:
         """Of the scores."""
         return float32_bound(n_features)
 
-    def rounded(self, rows_BD: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    def rounded(self, stored_BD: npt.NDArray[Any], centering: Centering) -> Rounded:
         """Rounded to the nearest float32."""
-        return rows_BD.astype(np.float32)
+        rounded_BD, norm_B = np.empty(stored_BD.shape, np.float32), np.empty(len(stored_BD))
+        center_and_round(stored_BD, centering.center, centering.scale, rounded_BD, norm_B)
+        return rounded_BD, norm_B
 
     def held(self, rounded_BD: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """As they are."""
@@ -107,9 +115,10 @@ class Bfloat16:
         """Of the scores; raises as `bounds.half_bound`."""
         return half_bound(n_features, "bfloat16")
 
-    def rounded(self, rows_BD: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    def rounded(self, stored_BD: npt.NDArray[Any], centering: Centering) -> Rounded:
         """Rounded to the nearest bfloat16."""
-        return bfloat16_values(bfloat16_bits(rows_BD.astype(np.float32)))
+        rounded_BD = bfloat16_values(bfloat16_bits(centering.apply(stored_BD).astype(np.float32)))
+        return rounded_BD, norms(rounded_BD.astype(np.float64))
 
     def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
         """As a tensor."""
