@@ -16,10 +16,10 @@ from accelerate import infer_auto_device_map
 from accelerate.hooks import attach_align_device_hook_on_blocks
 from accelerate.utils import find_tied_parameters, retie_parameters
 
+from hpcgeom import freed_memory
 from hpcgeom.errors import InputError
 from hpcgeom.models.checkpoint import Stored, open_safetensors
 from hpcgeom.models.families import build_with_readings, family
-from hpcgeom.models.host_memory import return_freed_memory
 from hpcgeom.models.replicate import ReplicatedModel
 from hpcgeom.models.request import ModelRequest
 from hpcgeom.models.skeletons import Skeleton
@@ -62,7 +62,7 @@ class Dispatch:
             The request, the configuration or the weights are wrong; weights without a file need the disk.
         """
         torch.set_num_threads(threads)
-        return_freed_memory()
+        freed_memory.return_it()
         limits = family(request.family).limits(request)
         skeleton, readings = build_with_readings(request)
         gpus = [place for place in self.room if place != HOST]

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from hpcgeom import faults, trace
+from hpcgeom import faults, freed_memory, trace
 from hpcgeom.errors import InputError
 from hpcgeom.models.blocks import first_block_arguments
 from hpcgeom.models.chain import advance, leave
@@ -23,7 +23,6 @@ from hpcgeom.models.details import Details, check_one_row
 from hpcgeom.models.failures import MemoryRanOut, explaining_forward
 from hpcgeom.models.families import build_with_readings, family
 from hpcgeom.models.hooks import Sink, SiteHooks, hook_blocks, hook_embeddings, hook_modules
-from hpcgeom.models.host_memory import keep_freed_memory
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.links import Inbox, Outbox
@@ -72,7 +71,7 @@ class Pipeline:
             Another process has failed.
         """
         torch.set_num_threads(threads)
-        keep_freed_memory()
+        freed_memory.keep_it()
         limits = family(request.family).limits(request)
         skeleton, readings = build_with_readings(request)
         layout = _layout_of(skeleton, request)

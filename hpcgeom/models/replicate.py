@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hpcgeom import trace
+from hpcgeom import freed_memory, trace
 from hpcgeom.catalog.sites import is_module_glob
 from hpcgeom.models.blocks import check_chain, first_block_arguments
 from hpcgeom.models.chain import run_chain
@@ -17,7 +17,6 @@ from hpcgeom.models.details import Details, read_details
 from hpcgeom.models.failures import explaining_forward, of_batch
 from hpcgeom.models.families import build_with_readings, family
 from hpcgeom.models.hooks import SiteHooks, hook_blocks, hook_embeddings, hook_modules
-from hpcgeom.models.host_memory import keep_freed_memory
 from hpcgeom.models.limits import Limits, check_batch, probe_batch
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site
@@ -52,7 +51,7 @@ class Replicate:
             The request, the configuration or the weights are wrong.
         """
         torch.set_num_threads(threads)
-        keep_freed_memory()
+        freed_memory.keep_it()
         limits = family(request.family).limits(request)
         skeleton, readings = build_with_readings(request)
         unused: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpcgeom.search.brute import neighbors_of_rows
     from hpcgeom.search.certificate import Certificate
     from hpcgeom.search.expand import NeighborTile
-    from hpcgeom.search.memory import find_freed_memory_again, search_memory_bytes
+    from hpcgeom.search.memory import search_memory_bytes
     from hpcgeom.search.points import Points, Settings, scan_points, scanned_points
     from hpcgeom.search.representation import (
         NeighborLists,
@@ -37,7 +37,6 @@ _HOMES = {
     "Scan": "scan",
     "Settings": "points",
     "Points": "points",
-    "find_freed_memory_again": "memory",
     "merge_rows": "split",
     "pairs_of_blocks": "split",
     "propose_pair": "split",
@@ -60,7 +59,6 @@ __all__ = [
     "RowSource",
     "Scan",
     "Settings",
-    "find_freed_memory_again",
     "merge_rows",
     "nearest_neighbors",
     "neighbors_of_rows",

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import suppress
-
 from hpcgeom.search.candidates import capacity
 from hpcgeom.search.rerank import AUDITED_ROWS
 from hpcgeom.search.threads import BLOCK_ROWS
 
 HASH_BYTES = 96  # of a row while equal ones are looked for: hashes, their order, and numbers
 GROUP_BYTES = 40  # of a row from then on: numbers of equal rows and groups
-LARGE_PIECE_BYTES = 8 * 2**20  # as tiles are; the products of panels are smaller, and come too often
-_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # of glibc's mallopt
 PANEL_BYTES = 32 * 2**20  # a product for each thread, and the buffers of BLAS
 
 
@@ -24,25 +19,6 @@ def candidate_bytes(k: int) -> int:
 def bytes_per_row(k: int) -> int:
     """What the memory of a search grows by with every row; its list takes 12 K when it is done."""
     return max(HASH_BYTES, GROUP_BYTES + candidate_bytes(k))
-
-
-def give_freed_memory_back() -> None:
-    """Let the system have what the last part of a search has freed; does nothing where glibc is not used."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def find_freed_memory_again() -> None:
-    """From now on, let all threads of the process free memory into one pool, and give back large pieces.
-
-    By default each thread has a pool of its own, where the others do not find the tiles that it has freed: a
-    search grew to half as much again. For processes that search and do little else: others may be slower for
-    it.
-    """
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_ARENA_MAX, 1)
-        libc.mallopt(_M_MMAP_THRESHOLD, LARGE_PIECE_BYTES)
 
 
 def search_memory_bytes(

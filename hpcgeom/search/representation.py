@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom import freed_memory
 from hpcgeom.errors import HpcgeomError
 from hpcgeom.search.certificate import Certificate, Tally
 from hpcgeom.search.duplicates import GroupLists
 from hpcgeom.search.expand import NeighborTile, expanded
-from hpcgeom.search.memory import give_freed_memory_back
 from hpcgeom.search.points import Points, Settings, scan_points
 from hpcgeom.search.propose import propose
 from hpcgeom.search.rerank import Lists, rerank
@@ -99,7 +99,7 @@ class RepresentationSearch:
         """Lists over groups, tile by tile."""
         points, settings = self._points, self._points.settings
         ranges = points.ranges(0, len(points.groups.first_row_G))
-        give_freed_memory_back()  # by the scan
+        freed_memory.return_all()  # by the scan
         if points.n_ranks == 0:  # one point without others: nothing to propose, and nothing to miss
             tally.certified = 1
             yield 0, 1, Lists.empty(1, 0)
@@ -108,7 +108,7 @@ class RepresentationSearch:
             points.distinct, points.scan.centering, points.kernel, points.n_ranks, points.groups.n_base,
             ranges, None, settings.threads,
         )  # fmt: skip
-        give_freed_memory_back()
+        freed_memory.return_all()
         for start, stop in ranges:
             rows_QD = read_rows(points.distinct, start, stop)
             candidates = proposed.pop(start)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from hpcgeom.search import find_freed_memory_again, merge_rows
+from hpcgeom import freed_memory
+from hpcgeom.search import merge_rows
 from hpcgeom.stages import partials
 from hpcgeom.stages.base import Work, each, require_inputs, require_layout
 from hpcgeom.stages.neighbor_shards import write_lists
@@ -36,7 +37,7 @@ class Merge:
         require_layout(run, "extract")
         require_layout(run, "search")
         require_inputs(run, self)
-        find_freed_memory_again()
+        freed_memory.share_it()
         yield each(lambda item: _work(run, item))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from hpcgeom import freed_memory
 from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.plan.points import is_standardized, n_base_points, point_arrays
@@ -17,7 +18,6 @@ from hpcgeom.search import (
     RowSource,
     Scan,
     Settings,
-    find_freed_memory_again,
     propose_pair,
     scan_points,
     scanned_points,
@@ -46,7 +46,7 @@ class Search:
         require_layout(run, "extract")
         require_layout(run, "search")
         require_inputs(run, self)
-        find_freed_memory_again()
+        freed_memory.share_it()
         yield each(lambda item: _work(run, item))
 
 

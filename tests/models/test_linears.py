@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.pytorch_utils import Conv1D
 
+from hpcgeom import freed_memory
 from hpcgeom.models import linears
-from hpcgeom.models.host_memory import keep_freed_memory
 from hpcgeom.models.linears import OneDnnConv1D, OneDnnLinear, ask_onednn, linear_gelu
 
 needs_avx512 = pytest.mark.skipif(
@@ -117,7 +117,7 @@ def test_layers_of_a_class_of_their_own_are_left_alone() -> None:
 
 
 def test_memory_that_is_freed_is_used_again() -> None:
-    keep_freed_memory()
+    freed_memory.keep_it()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(40):
         torch.ones(4 * 2**20)

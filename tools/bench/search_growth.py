@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from hpcgeom import freed_memory
 from hpcgeom.search import (
     ArrayRows,
     Settings,
-    find_freed_memory_again,
     representation,
     search_memory_bytes,
     search_representation,
@@ -59,7 +59,7 @@ def write_points(store: Path, n_rows: int, n_features: int) -> None:
 
 def search(options: argparse.Namespace) -> dict[str, float]:
     """Search one store; seconds and bytes."""
-    find_freed_memory_again()  # as the stage does
+    freed_memory.share_it()  # as the stage does
     rows = LayerRows(Path(options.store), [GROUP], 0)
     settings = Settings(options.neighbors, threads=options.threads, tile_rows=options.tile_rows)
     search_representation(ArrayRows(rows.read(0, WARM_ROWS)), settings).collect()
