@@ -53,18 +53,17 @@ def ask_onednn(model: torch.nn.Module) -> None:
 
 
 def linear_gelu(dense: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
-    """GELU of a linear layer, in one pass unless somebody reads the layer: (..., D) to (..., E).
+    """GELU of a linear layer, in one pass where nobody reads the layer and its weights are here.
 
-    Parameters
-    ----------
-    dense
-        Where oneDNN does both at once, the same bits come out as from one after the other.
+    The bits are those of one after the other: (..., D) to (..., E).
     """
-    if not (isinstance(dense, OneDnnLinear) and _is_for_onednn(hidden, dense.weight)):
+    if not isinstance(dense, OneDnnLinear):
         return gelu(dense(hidden))
-    if dense._forward_hooks or dense._forward_pre_hooks:
-        return gelu(dense(hidden).to_mkldnn()).to_dense()
-    return _multiplied(hidden, dense.weight, dense.bias, "gelu")
+    is_read = dense._forward_hooks or dense._forward_pre_hooks
+    if not is_read and _is_for_onednn(hidden, dense.weight):
+        return _multiplied(hidden, dense.weight, dense.bias, "gelu")
+    output: torch.Tensor = dense(hidden)
+    return gelu(output.to_mkldnn()).to_dense() if _is_for_onednn(output, output) else gelu(output)
 
 
 def _is_for_onednn(hidden: torch.Tensor, weight: torch.Tensor) -> bool:

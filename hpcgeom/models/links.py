@@ -52,20 +52,36 @@ class Parcel:
     failure: Exception | None = None
 
 
-class Outbox:
-    """Sends hidden states to the next process, in order.
+class _Link:
+    """One end of the way between two processes, with a thread that sends or receives.
 
     Parameters
     ----------
+    other
+        Number of the process at the other end.
     look
-        Called now and then while the other process is waited for; what it raises ends that.
+        Called now and then while that one is waited for; what it raises ends that.
     """
+
+    def __init__(
+        self, peers: Peers, other: int, device: torch.device, look: Callable[[], None], *, through_host: bool
+    ) -> None:
+        self._peers, self._other, self._device = peers, other, device
+        self._look, self._through_host, self._stream = look, through_host, _side_stream(device)
+
+    def _join(self, thread: threading.Thread) -> None:
+        while thread.is_alive():
+            self._peers.check()
+            thread.join(LOOK_EVERY_S)
+
+
+class Outbox(_Link):
+    """Sends hidden states to the next process, in order; see `_Link`."""
 
     def __init__(
         self, peers: Peers, device: torch.device, look: Callable[[], None], *, through_host: bool
     ) -> None:
-        self._peers, self._to, self._through_host, self._look = peers, peers.index + 1, through_host, look
-        self._stream = _side_stream(device)
+        super().__init__(peers, peers.index + 1, device, look, through_host=through_host)
         self._places, self._has_place = threading.Semaphore(AT_ONCE), False
         self._waiting: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         self._thread = _started(self._send_all, "send")
@@ -88,9 +104,7 @@ class Outbox:
     def close(self) -> None:
         """Wait until all has been sent, and say that nothing more comes."""
         self._waiting.put(None)
-        while self._thread.is_alive():
-            self._peers.check()
-            self._thread.join(LOOK_EVERY_S)
+        self._join(self._thread)
 
     def _send_all(self) -> None:
         try:
@@ -98,38 +112,31 @@ class Outbox:
                 with trace.span("send", batch=parcel.number, bytes=parcel.hidden.nbytes):
                     self._send(parcel)
                 self._places.release()
-            wait(dist.isend(_header(_END), self._to, tag=TAG_HEADER))
+            wait(dist.isend(_header(_END), self._other, tag=TAG_HEADER))
         except RuntimeError as error:
-            _tell(self._peers, self._to, error)
+            _tell(self._peers, self._other, error)
 
     def _send(self, parcel: Parcel) -> None:
-        wait(dist.isend(_header(parcel.number, parcel.hidden), self._to, tag=TAG_HEADER))
+        wait(dist.isend(_header(parcel.number, parcel.hidden), self._other, tag=TAG_HEADER))
         if self._stream is None:
-            wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
+            wait(dist.isend(parcel.hidden, self._other, tag=TAG_HIDDEN))
             return
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(parcel.ready)
             if self._through_host:
-                wait(dist.isend(parcel.hidden.cpu(), self._to, tag=TAG_HIDDEN))
+                wait(dist.isend(parcel.hidden.cpu(), self._other, tag=TAG_HIDDEN))
             else:
-                wait(dist.isend(parcel.hidden, self._to, tag=TAG_HIDDEN))
+                wait(dist.isend(parcel.hidden, self._other, tag=TAG_HIDDEN))
             self._stream.synchronize()  # until then `parcel` keeps the memory
 
 
-class Inbox:
-    """Receives hidden states from the process before, in order and ahead of their use.
-
-    Parameters
-    ----------
-    look
-        Called now and then while the other process is waited for; what it raises ends that.
-    """
+class Inbox(_Link):
+    """Receives hidden states from the process before, in order and ahead of their use; see `_Link`."""
 
     def __init__(
         self, peers: Peers, device: torch.device, look: Callable[[], None], *, through_host: bool
     ) -> None:
-        self._peers, self._from, self._through_host, self._look = peers, peers.index - 1, through_host, look
-        self._device, self._stream = device, _side_stream(device)
+        super().__init__(peers, peers.index - 1, device, look, through_host=through_host)
         self._first, self._has_room = 0, threading.Event()
         self._arrived: queue.Queue[Parcel] = queue.Queue(1)
         self._next: Parcel | None = None
@@ -164,7 +171,7 @@ class Inbox:
         expected = (number, tuple(like.shape), like.dtype)
         if found != expected:
             raise InputError(
-                f"{self._peers.name(self._from)} sent batch, shape and type {found}, but "
+                f"{self._peers.name(self._other)} sent batch, shape and type {found}, but "
                 f"{self._peers.name(self._peers.index)} is at {expected}: they read different samples, or "
                 "with different versions; make sure that all machines see the same files"
             )
@@ -180,15 +187,13 @@ class Inbox:
 
     def close(self) -> None:
         """Wait for the word that nothing more comes."""
-        while self._thread.is_alive():
-            self._peers.check()
-            self._thread.join(LOOK_EVERY_S)
+        self._join(self._thread)
 
     def _receive_all(self) -> None:
         header = torch.empty(_HEADER_SIZE, dtype=torch.int64)
         try:
             while True:
-                wait(dist.irecv(header, self._from, tag=TAG_HEADER))
+                wait(dist.irecv(header, self._other, tag=TAG_HEADER))
                 number, shape, dtype = _read_header(header)
                 if number == _END:
                     return
@@ -196,21 +201,21 @@ class Inbox:
                     parcel = self._receive(number, shape, dtype)
                 self._arrived.put(parcel)
         except RuntimeError as error:
-            _tell(self._peers, self._from, error)
+            _tell(self._peers, self._other, error)
 
     def _receive(self, number: int, shape: tuple[int, ...], dtype: torch.dtype) -> Parcel:
         if self._stream is None:
             hidden = self._room(number, shape, dtype)
-            wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
+            wait(dist.irecv(hidden, self._other, tag=TAG_HIDDEN))
             return Parcel(number, hidden)
         with torch.cuda.stream(self._stream):
             hidden = self._room(number, shape, dtype)
             if self._through_host:
                 on_host = torch.empty(shape, dtype=dtype)
-                wait(dist.irecv(on_host, self._from, tag=TAG_HIDDEN))
+                wait(dist.irecv(on_host, self._other, tag=TAG_HIDDEN))
                 hidden.copy_(on_host)
             else:
-                wait(dist.irecv(hidden, self._from, tag=TAG_HIDDEN))
+                wait(dist.irecv(hidden, self._other, tag=TAG_HIDDEN))
             return Parcel(number, hidden, self._stream.record_event())
 
     def _room(self, number: int, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

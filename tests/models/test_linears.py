@@ -74,6 +74,22 @@ def test_gelu_at_once_has_the_bits_of_one_after_the_other_and_is_that_of_float64
 
 
 @torch.inference_mode()
+def test_gelu_has_the_same_bits_where_the_weights_are_brought_for_the_call() -> None:
+    layer, rows = OneDnnLinear(96, 200), 4 * rows_of(3, 2, 70, 96)
+    at_once = linear_gelu(layer, rows)
+    here, away = layer.weight, torch.nn.Parameter(layer.weight.to("meta"), requires_grad=False)
+
+    def bring(hidden: torch.Tensor) -> torch.Tensor:  # as a hook of accelerate does
+        layer.weight = here
+        output = OneDnnLinear.forward(layer, hidden)
+        layer.weight = away
+        return output
+
+    layer.weight, layer.forward = away, bring  # type: ignore[method-assign]
+    assert torch.equal(linear_gelu(layer, rows), at_once)
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_dtypes_are_left_to_pytorch(dtype: torch.dtype) -> None:
     layer, plain = OneDnnLinear(24, 16, dtype=dtype), torch.nn.Linear(24, 16, dtype=dtype)
