@@ -10,13 +10,12 @@ import torch
 from accelerate import init_empty_weights
 
 from hpcgeom.errors import InputError
+from hpcgeom.models import attention
 from hpcgeom.models.layout import BlockLayout
 from hpcgeom.models.linears import ask_onednn
 from hpcgeom.models.request import RANDOM_WEIGHTS, ModelRequest, TokenBatch
 from hpcgeom.models.weights import KeyTable, torch_dtype
 
-ATTENTION = "sdpa"
-"""How attention is computed where no maps are read."""
 RUN_SETTINGS = frozenset({
     "torch_dtype", "dtype", "attn_implementation", "_attn_implementation", "output_attentions",
     "output_hidden_states", "return_dict",
@@ -80,7 +79,7 @@ def read_config(
             f"'{found}': expected '{' or '.join(config_classes)}': name the right family or the right source"
         )
     kept = {key: value for key, value in raw.items() if key not in RUN_SETTINGS}
-    settings = {**kept, "attn_implementation": ATTENTION, **(fixed or {})}
+    settings = {**kept, "attn_implementation": attention.NAME, **(fixed or {})}
     if request.weights == RANDOM_WEIGHTS:  # of a smaller vocabulary than that of the tokens named
         n_known = settings.get("vocab_size", 0)
         named = ("bos_token_id", "eos_token_id", "pad_token_id")

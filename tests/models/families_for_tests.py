@@ -13,6 +13,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 from hpcgeom.models import ModelRequest, Reading, Replicate, TokenBatch
+from hpcgeom.models.attention import NAME
 
 N_LAYERS, WIDTH, N_HEADS, N_IDS = 3, 32, 4, 40
 TEXT = {
@@ -106,7 +107,7 @@ def open_model(kind: str, folder: Path | None, *readings: Reading, **more: Any) 
     return Replicate().open_model(request(kind, folder, *readings, **more))
 
 
-def load(kind: str, folder: Path, *, head: bool = False, attention: str = "sdpa", dtype=torch.float32) -> Any:
+def load(kind: str, folder: Path, *, head: bool = False, attention: str = NAME, dtype=torch.float32) -> Any:
     """transformers' own model of a folder."""
     how = "eager" if kind == "igpt" else attention
     entry = KINDS[kind]

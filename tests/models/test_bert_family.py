@@ -14,6 +14,7 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from hpcgeom.errors import InputError
 from hpcgeom.models import ModelRequest, NonFiniteActivation, Reading, Replicate, TokenBatch, model_limits
+from hpcgeom.models.attention import NAME
 
 POOLINGS = ("mean", "mean_all", "last", "first", "max")
 EXACT = ("last", "first", "max")  # poolings that only pick values
@@ -28,7 +29,7 @@ def bert(folder, *readings, dtype="float32", **more) -> ModelRequest:
 
 def run_by_hand(folder, batch: TokenBatch, dtype=torch.float32) -> dict[str, list[torch.Tensor]]:
     """All sites from transformers' model: hidden states by its own option, the rest step by step."""
-    model = AutoModel.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
+    model = AutoModel.from_pretrained(folder, dtype=dtype, attn_implementation=NAME).eval()
     ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
     with torch.inference_mode():
         hidden_states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states

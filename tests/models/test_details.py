@@ -11,6 +11,7 @@ import torch
 
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.models import ModelRequest, Reading, Replicate
+from hpcgeom.models.attention import NAME
 from hpcgeom.models.linears import ask_onednn
 
 ALL = ("attention", "logits", "probabilities", "logit_lens")
@@ -46,7 +47,7 @@ def sample(kind, make_batch, length=11):
     return tiny.images(1) if kind == "vit" else make_batch([length])
 
 
-def own_outputs(kind, folder, batch, attention="sdpa", **more):
+def own_outputs(kind, folder, batch, attention=NAME, **more):
     """Of transformers, but for who multiplies: `test_linears.py` compares the two."""
     model = tiny.load(kind, folder, head=True, attention=attention)
     ask_onednn(model)
@@ -167,7 +168,7 @@ def test_activations_are_the_same_before_and_after_details_and_without(kind, fol
     for key in before:
         np.testing.assert_array_equal(after[key], before[key])
         np.testing.assert_array_equal(without[key], before[key])
-    assert model.skeleton.model.config._attn_implementation == ("eager" if kind == "igpt" else "sdpa")
+    assert model.skeleton.model.config._attn_implementation == ("eager" if kind == "igpt" else NAME)
 
 
 def test_random_activations_are_the_same_with_and_without_a_head(kind, folders, make_batch):

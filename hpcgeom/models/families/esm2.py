@@ -12,12 +12,15 @@ from typing import Any
 
 import torch
 from transformers import EsmConfig, EsmForMaskedLM, EsmModel
+from transformers.models.esm.modeling_esm import EsmSelfAttention
 
 from hpcgeom.errors import InputError
+from hpcgeom.models import attention
 from hpcgeom.models.layout import BlockLayout, Head, SitePath
 from hpcgeom.models.limits import Limits
 from hpcgeom.models.linears import linear_gelu
 from hpcgeom.models.request import ModelRequest
+from hpcgeom.models.rotary import rotated
 from hpcgeom.models.skeletons import Skeleton, build_model, read_config, table_of_keys
 
 LAYOUT = BlockLayout(
@@ -74,6 +77,39 @@ class Intermediate(torch.nn.Module):
         return linear_gelu(self.dense, hidden)
 
 
+class SelfAttention(EsmSelfAttention):  # type: ignore[misc]
+    """Attention of a block; queries and keys are rotated in one pass, where compiled loops do the rest."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        encoder_hidden_states: torch.Tensor | None = None,
+        encoder_attention_mask: torch.Tensor | None = None,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        **more: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, T, D) to (B, T, D), and to maps where the eager attention is asked for."""
+        is_compiled = attention.is_for_loops(hidden_states) and encoder_hidden_states is None
+        if self.config._attn_implementation != attention.NAME or not is_compiled:
+            return super().forward(  # type: ignore[no-any-return]
+                hidden_states, attention_mask, encoder_hidden_states, encoder_attention_mask,
+                position_embeddings, **more,
+            )  # fmt: skip
+        assert position_embeddings is not None  # `_config` takes rotary positions only
+        width = self.attention_head_size
+        query, key, value = (
+            layer(hidden_states).unflatten(-1, (-1, width)) for layer in (self.query, self.key, self.value)
+        )
+        query = rotated(query, *position_embeddings, scale=width**-0.5)
+        key = rotated(key, *position_embeddings)
+        query, key, value = (tokens.transpose(1, 2) for tokens in (query, key, value))
+        output, _ = attention.attention_forward(
+            self, query, key, value, attention_mask, scaling=self.scaling, **more
+        )
+        return output.flatten(-2), None
+
+
 def limits(request: ModelRequest) -> Limits:
     """Vocabulary of the config.json of `request`; rotary positions have no end."""
     return Limits(int(_config(request).vocab_size))
@@ -95,6 +131,7 @@ def build(request: ModelRequest) -> Skeleton:
         base.contact_head = torch.nn.Identity()
         for block in base.encoder.layer:
             block.intermediate = Intermediate(block.intermediate.dense)
+            block.attention.self.__class__ = SelfAttention
         return model  # type: ignore[no-any-return]
 
     heads = config.num_attention_heads
