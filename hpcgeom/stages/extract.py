@@ -26,7 +26,7 @@ from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Part, Pass
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.together import Sums, crew_of, joined
-from hpcgeom.store import activations, files, npz
+from hpcgeom.store import activations, npz
 from hpcgeom.store.records import FileEntry
 from hpcgeom.types import Unit
 
@@ -173,23 +173,17 @@ def _write_layers(
         where = f"model '{model.name}', {site}/{pooling}"
         first = parts[site, pooling].positions.start if parts else 0
         written = activations.write(store, place.group, place.start, block, where, first)
-        entries += [FileEntry(path.relative_to(run.root).as_posix(), found.size, found.hexdigest())
-                    for path, found in written.items()]  # fmt: skip
-        of_layers = files.at_once(partial(_column_sum, layer, model.store_dtype) for layer in block)
-        sums[sums_key(site, pooling)] = np.stack(of_layers)
+        entries += [
+            FileEntry(path.relative_to(run.root).as_posix(), shard.checksum.size, shard.checksum.hexdigest())
+            for path, shard in written.items()
+        ]
+        sums[sums_key(site, pooling)] = np.stack([shard.column_sums for shard in written.values()])
     return sums, entries
 
 
 def sums_key(site: str, pooling: str) -> str:
     """Name of a representation in the files of column sums."""
     return paths.group(site, pooling).replace("/", "|")
-
-
-def _column_sum(layer: npt.NDArray[np.floating], store_dtype: str) -> npt.NDArray[np.float64]:
-    """Of the points as they are stored."""
-    stored = layer.astype(store_dtype, copy=False)
-    total: npt.NDArray[np.float64] = stored.sum(axis=0, dtype=np.float64)
-    return total
 
 
 def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDArray[np.float64]:
