@@ -195,7 +195,7 @@ def _write_layers(
         first = parts[site, pooling].positions.start if parts else 0
         written = activations.write(store, place.group, place.start, block, where, first)
         entries += [
-            FileEntry(path.relative_to(run.root).as_posix(), shard.checksum.size, shard.checksum.hexdigest())
+            FileEntry.written(path.relative_to(run.root).as_posix(), shard.checksum)
             for path, shard in written.items()
         ]
         sums[sums_key(site, pooling)] = np.stack([shard.column_sums for shard in written.values()])

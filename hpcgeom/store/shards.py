@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from hpcgeom.store import files
-from hpcgeom.store.checksums import Checksum
+from hpcgeom.store.checksums import CRC_BYTES, Checksum, crc32c
 from hpcgeom.store.column_sums import add_rows
 
 ABSENT = 2**64 - 1
@@ -56,8 +55,8 @@ def write_shard(path: Path, rows: npt.NDArray[Any], shard_rows: int, chunk_rows:
         Rows of a shard and of a chunk.
     """
     little = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("<"))
-    chunk_bytes = chunk_rows * little.strides[0] if len(little) else 0
-    checksum, index = Checksum(), np.full((shard_rows // chunk_rows, 2), ABSENT, "<u8")
+    chunk_bytes = chunk_rows * little.shape[1] * little.itemsize
+    checksum, index = Checksum(chunk_bytes + CRC_BYTES), np.full((shard_rows // chunk_rows, 2), ABSENT, "<u8")
     sums = np.zeros(little.shape[1])
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
@@ -69,10 +68,10 @@ def write_shard(path: Path, rows: npt.NDArray[Any], shard_rows: int, chunk_rows:
                 if len(chunk) < chunk_rows:
                     missing = np.full((chunk_rows - len(chunk), *chunk.shape[1:]), np.nan, little.dtype)
                     chunk = np.concatenate([chunk, missing])
-                index[number] = checksum.size, chunk_bytes + 4
-                _write_checked(file, chunk, checksum)
+                index[number] = checksum.size, checksum.piece_bytes
+                checksum.add_chunk(_write_checked(file, chunk))
                 files.start_writing(file)
-            _write_checked(file, index, checksum)
+            checksum.add(np.frombuffer(index.tobytes() + _write_checked(file, index), np.uint8))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -81,8 +80,10 @@ def write_shard(path: Path, rows: npt.NDArray[Any], shard_rows: int, chunk_rows:
     return Written(checksum, sums)
 
 
-def _write_checked(file: BinaryIO, values: npt.NDArray[Any], checksum: Checksum) -> None:
+def _write_checked(file: BinaryIO, values: npt.NDArray[Any]) -> bytes:
+    """Write values and then their CRC-32C, which is returned."""
     raw = values.reshape(-1).view(np.uint8)
-    for part in (raw.data, google_crc32c.value(raw).to_bytes(4, "little")):
-        checksum.update(part)
-        file.write(part)
+    crc = crc32c(raw)
+    file.write(raw.data)
+    file.write(crc)
+    return crc
