@@ -41,6 +41,10 @@ class BatchMasks:
         ones = real.to(torch.int8)
         return cls(real, ordinary, ones.argmax(dim=1), n_tokens - 1 - ones.flip(1).argmax(dim=1))
 
+    def n_points(self, pooling: str) -> int:
+        """How many points a pooling makes of the batch."""
+        return int(self.ordinary.sum()) if pooling == TOKENS_POOLING else len(self.real)
+
     def on(self, device: torch.device) -> BatchMasks:
         """The same masks on `device`: parts of a model may be on several."""
         if self.real.device == device:
@@ -79,7 +83,9 @@ def check_poolable(masks: BatchMasks, poolings: frozenset[str]) -> None:
             )
 
 
-def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
+def pool(
+    hidden: torch.Tensor, masks: BatchMasks, pooling: str, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """One point per sequence (or per token), in float32 whatever the dtype of the model.
 
     Parameters
@@ -92,6 +98,8 @@ def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
         ``mean`` (special tokens and padding out), ``mean_all`` (padding out), ``max`` and ``std`` (over the
         tokens of ``mean``; the standard deviation divides by their number), ``first``, ``last`` or
         ``token:<i>`` (real token, special ones included), or ``tokens``.
+    out
+        Where the points go: float32, contiguous, of their shape; None for new memory.
 
     Returns
     -------
@@ -103,12 +111,36 @@ def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
     InputError
         The pooling is unknown.
     """
-    if pooling in ("first", "last"):
-        return _one_token(hidden, masks.first if pooling == "first" else masks.last)
-    if (place := token_position(pooling)) is not None:
-        return _one_token(hidden, masks.first + place if place >= 0 else masks.last + 1 + place)
+    if (positions := _positions(masks, pooling)) is not None:
+        return _chosen(hidden, positions, out)
+    points = _over_tokens(hidden, masks, pooling)
+    return points if out is None else out.copy_(points)
+
+
+def _positions(masks: BatchMasks, pooling: str) -> torch.Tensor | None:
+    """Positions of the tokens that are points themselves, rows of a batch one after the other."""
     if pooling == TOKENS_POOLING:
-        return hidden[masks.ordinary].float()
+        return torch.nonzero(masks.ordinary.flatten())[:, 0]
+    if pooling in ("first", "last"):
+        position = masks.first if pooling == "first" else masks.last
+    elif (place := token_position(pooling)) is not None:
+        position = masks.first + place if place >= 0 else masks.last + 1 + place
+    else:
+        return None
+    n_rows, n_tokens = masks.real.shape
+    return torch.arange(n_rows, device=position.device) * n_tokens + position
+
+
+def _chosen(hidden: torch.Tensor, positions: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+    tokens = hidden.flatten(0, 1)
+    # a row at a time: on a CPU hidden[arange, position] takes three times as long
+    if out is not None and tokens.dtype == torch.float32:
+        return torch.index_select(tokens, 0, positions, out=out)
+    points = tokens.index_select(0, positions).float()
+    return points if out is None else out.copy_(points)
+
+
+def _over_tokens(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
     if pooling == "std":
         return _standard_deviation(hidden, masks.ordinary)
     if pooling in ("mean", "mean_all"):
@@ -119,13 +151,6 @@ def pool(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch.Tensor:
     if pooling == "max":
         return hidden.masked_fill(~masks.ordinary[:, :, None], -torch.inf).amax(dim=1).float()
     raise InputError(f"unknown pooling '{pooling}': expected one of {pooling_words()}")
-
-
-def _one_token(hidden: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    n_rows, n_tokens, _ = hidden.shape
-    rows = torch.arange(n_rows, device=hidden.device) * n_tokens + position
-    # a row at a time: on a CPU hidden[arange, position] takes three times as long
-    return hidden.flatten(0, 1).index_select(0, rows).float()
 
 
 def _standard_deviation(hidden: torch.Tensor, used: torch.Tensor) -> torch.Tensor:

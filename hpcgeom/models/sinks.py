@@ -117,15 +117,22 @@ class PooledSink:
             hidden = reading.of_head(hidden)
         masks = self.masks.on(hidden.device)
         for pooling in reading.poolings:
-            point = hidden.float() if hidden.dim() == 2 else pool(hidden, masks, pooling)
-            self._rows(site, pooling, point, source)[reading.position[layer]] = point
+            n_points = len(hidden) if hidden.dim() == 2 else masks.n_points(pooling)
+            rows = self._rows(site, pooling, hidden, n_points, source)[reading.position[layer]]
+            if hidden.dim() == 2:
+                rows.copy_(hidden)
+            else:
+                pool(hidden, masks, pooling, out=rows)
         self._read_by[site, layer] = source
 
-    def _rows(self, site: str, pooling: str, point: torch.Tensor, source: str) -> torch.Tensor:
-        shape = (len(self.readings[site].layers), *point.shape)
+    def _rows(
+        self, site: str, pooling: str, hidden: torch.Tensor, n_points: int, source: str
+    ) -> torch.Tensor:
+        """Where the points of all layers go."""
+        shape = (len(self.readings[site].layers), n_points, hidden.shape[-1])
         rows = self._pooled.get((site, pooling))
         if rows is None:
-            rows = self._pooled[site, pooling] = self._empty_like(point, shape)
+            rows = self._pooled[site, pooling] = self._empty(shape, hidden.device)
         if rows.shape != shape:
             first = next(name for (known, _), name in self._read_by.items() if known == site)
             raise InputError(
@@ -134,11 +141,10 @@ class PooledSink:
             )
         return rows
 
-    def _empty_like(self, point: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        """A tensor to fill, beside `point`."""
-        if point.device.type == "cpu" and point.dtype == torch.float32:
+    def _empty(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        if device.type == "cpu":
             return torch.from_numpy(self.memory.empty(shape))
-        return point.new_empty(shape)
+        return torch.empty(shape, dtype=torch.float32, device=device)
 
     def _check_shape(self, site: str, hidden: torch.Tensor, source: str) -> None:
         n_rows, n_tokens = self.masks.real.shape

@@ -83,8 +83,8 @@ class Outcome:
 def do_units(run: Run, units: Sequence[Unit], work: Work) -> Outcome:
     """Do some units of one stage, those that are not done; safe to kill at any moment and to repeat.
 
-    While a unit is written, the next one is worked out. Where one fails, the others that are not written yet
-    are left.
+    While a unit is written, the next one is worked out. Where one fails, what is worked out is still written,
+    and the others are left.
     """
     stage = units[0].stage
     records, did, held = run.records(stage), set[Unit](), dict[Unit, LeaseHeld]()

@@ -26,7 +26,7 @@ from hpcgeom.stages.details import write_details
 from hpcgeom.stages.forward import Forward, Part, Pass
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.together import Sums, crew_of, joined
-from hpcgeom.store import activations, files, npz
+from hpcgeom.store import activations, npz
 from hpcgeom.store.records import FileEntry
 from hpcgeom.types import Unit
 
@@ -81,12 +81,10 @@ def values_of(run: Run, forward: Forward, units: Sequence[Unit]) -> Iterator[tup
 def _of_unit(run: Run, forward: Forward, unit: Unit, batches: Iterable[Pass]) -> Values:
     places, sequences = _places(run.plan, forward.plan, unit), forward.sequences
     parts = forward.parts
-    values: Values = {
-        key: forward.memory.empty((len(part.positions), places[key].n_points, part.item.width))
+    points = {
+        key: Points(forward.memory.empty((len(part.positions), places[key].n_points, part.item.width)))
         for key, part in parts.items()
     }
-    for block in values.values():
-        block.fill(np.nan)
     windows: Windows = defaultdict(list)
     n_windows = np.bincount(sequences.row)
     for batch in batches:
@@ -99,11 +97,34 @@ def _of_unit(run: Run, forward: Forward, unit: Unit, batches: Iterable[Pass]) ->
             elif not is_whole.all():
                 _keep_windows(windows, key, sequences, members[~is_whole], pooled[:, ~is_whole])
                 numbers, pooled = rows[is_whole], pooled[:, is_whole]
-            values[key][:, numbers - places[key].first] = pooled
+            points[key].put(numbers - places[key].first, pooled)
     for (site, pooling, row), found in windows.items():
         ordered = [window for _, window in sorted(found, key=lambda part: part[0])]
-        values[site, pooling][:, row - unit.start] = merge_windows(ordered, pooling)
-    return values
+        merged = merge_windows(ordered, pooling)
+        points[site, pooling].put(np.array([row - unit.start]), merged[:, None])
+    return {key: each.whole() for key, each in points.items()}
+
+
+class Points:
+    """Points of a unit, as they come; NaN where none comes.
+
+    Parameters
+    ----------
+    block
+        Memory for them, (layers, points, features), with any numbers in it.
+    """
+
+    def __init__(self, block: npt.NDArray[np.float32]) -> None:
+        self._block, self._is_there = block, np.zeros(block.shape[1], np.bool_)
+
+    def put(self, places: npt.NDArray[np.intp], points: npt.NDArray[np.float32]) -> None:
+        """Put points of all layers in their places."""
+        self._block[:, places], self._is_there[places] = points, True
+
+    def whole(self) -> npt.NDArray[np.float32]:
+        """All points of the unit, (layers, points, features)."""
+        self._block[:, ~self._is_there] = np.nan
+        return self._block
 
 
 def _keep_windows(
@@ -173,23 +194,17 @@ def _write_layers(
         where = f"model '{model.name}', {site}/{pooling}"
         first = parts[site, pooling].positions.start if parts else 0
         written = activations.write(store, place.group, place.start, block, where, first)
-        entries += [FileEntry(path.relative_to(run.root).as_posix(), found.size, found.hexdigest())
-                    for path, found in written.items()]  # fmt: skip
-        of_layers = files.at_once(partial(_column_sum, layer, model.store_dtype) for layer in block)
-        sums[sums_key(site, pooling)] = np.stack(of_layers)
+        entries += [
+            FileEntry.written(path.relative_to(run.root).as_posix(), shard.checksum)
+            for path, shard in written.items()
+        ]
+        sums[sums_key(site, pooling)] = np.stack([shard.column_sums for shard in written.values()])
     return sums, entries
 
 
 def sums_key(site: str, pooling: str) -> str:
     """Name of a representation in the files of column sums."""
     return paths.group(site, pooling).replace("/", "|")
-
-
-def _column_sum(layer: npt.NDArray[np.floating], store_dtype: str) -> npt.NDArray[np.float64]:
-    """Of the points as they are stored."""
-    stored = layer.astype(store_dtype, copy=False)
-    total: npt.NDArray[np.float64] = stored.sum(axis=0, dtype=np.float64)
-    return total
 
 
 def column_means(run: Run, model: ModelPlan, site: str, pooling: str) -> npt.NDArray[np.float64]:

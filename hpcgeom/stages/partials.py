@@ -13,7 +13,7 @@ from hpcgeom.errors import DamagedError
 from hpcgeom.plan import paths
 from hpcgeom.stages.run import Run
 from hpcgeom.store import npz
-from hpcgeom.store.checksums import checksum_of
+from hpcgeom.store.checksums import PIECE_BYTES, checksum_of
 from hpcgeom.store.records import Record
 from hpcgeom.types import Unit
 
@@ -31,7 +31,7 @@ def write_scan(run: Run, unit: Unit, arrays: Mapping[str, npt.NDArray[Any]]) -> 
     """
     path = run.root / unit.owns[0]
     npz.save(path, arrays)
-    mark = checksum_of(path)
+    mark = checksum_of(path, PIECE_BYTES)
     records = run.records(unit.stage)
     for pair in run.units(unit.stage):
         if unit.index in pair.needs and (record := records.load(pair)) and record.facts.get(_SCAN) != mark:

@@ -17,7 +17,6 @@ import zarr
 from hpcgeom.errors import InputError
 from hpcgeom.store import arrays, files, shards
 from hpcgeom.store.axes import Group, create_axes
-from hpcgeom.store.checksums import Checksum
 from hpcgeom.store.records import damaged_store
 from hpcgeom.store.variables import ACTIVATIONS
 
@@ -66,7 +65,7 @@ def create(
 
 def write(
     store: Path, group: str, start: int, block: npt.NDArray[Any], where: str, first_layer: int = 0
-) -> dict[Path, Checksum]:
+) -> dict[Path, shards.Written]:
     """Write a unit's points of layers that follow each other, by default of all: whole shards, and durable.
 
     Parameters
@@ -83,7 +82,7 @@ def write(
     Returns
     -------
     dict
-        Checksums of the files, layer by layer.
+        What was written to which file, layer by layer.
 
     Raises
     ------
@@ -102,7 +101,7 @@ def write(
     folder = store / group / "activations" / "c"
     paths = [folder / f"{first_layer + layer}/{start // shard_rows}/0" for layer in range(len(block))]
 
-    def write_layer(path: Path, layer: npt.NDArray[Any]) -> Checksum:
+    def write_layer(path: Path, layer: npt.NDArray[Any]) -> shards.Written:
         rows = layer.astype(array.dtype, copy=False)
         return shards.write_shard(path, rows, shard_rows, array.chunks[1])
 

@@ -14,24 +14,38 @@ from typing import Any
 
 from hpcgeom.errors import DamagedError, IncompleteError, InputError
 from hpcgeom.store import files
-from hpcgeom.store.checksums import checksum_of
+from hpcgeom.store.checksums import PIECE_BYTES, Checksum, checksum_of
 from hpcgeom.types import Unit
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file that a unit wrote, relative to the run directory, with its `hpcgeom.store.checksums`."""
+    """One file that a unit wrote, relative to the run directory.
+
+    Attributes
+    ----------
+    checksum, piece_bytes
+        See `hpcgeom.store.checksums`; a short file has no pieces.
+    """
 
     path: str
     size: int
     checksum: str
+    piece_bytes: int | None
 
     @classmethod
     def of(cls, root: Path, name: str) -> FileEntry:
         """The entry of a file as it is now."""
-        return cls(name, (root / name).stat().st_size, checksum_of(root / name))
+        size = (root / name).stat().st_size
+        piece_bytes = None if size <= PIECE_BYTES else PIECE_BYTES
+        return cls(name, size, checksum_of(root / name, piece_bytes), piece_bytes)
+
+    @classmethod
+    def written(cls, name: str, checksum: Checksum) -> FileEntry:
+        """The entry of a file whose bytes went into a checksum while they were written."""
+        return cls(name, checksum.size, checksum.hexdigest(), checksum.piece_bytes)
 
     def fault(self, root: Path) -> str:
         """What is wrong with the file below `root`; empty where its bytes are those promised."""
@@ -40,7 +54,7 @@ class FileEntry:
             return f"{self.path} is missing"
         if path.stat().st_size != self.size:
             return f"{self.path} has {path.stat().st_size} bytes, its record says {self.size}"
-        if checksum_of(path) != self.checksum:
+        if checksum_of(path, self.piece_bytes) != self.checksum:
             return f"{self.path} has other bytes than its record says"
         return ""
 

@@ -3,27 +3,45 @@
 Chunks of rows one after the other, each with its CRC-32C behind it, then an index of offsets and lengths with
 its own CRC-32C (Zarr v3, codec `sharding_indexed`). Going through the codec itself copies every chunk several
 times and holds one core; here the array goes to the file as it lies in memory, and several shards at once.
-The checksum for the record is computed on the way, of the bytes in memory, which then are still in a cache.
+What a record says of a shard is computed on the way, chunk by chunk, of bytes that are in a cache then.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from hpcgeom.store.checksums import Checksum
+from hpcgeom.store import files
+from hpcgeom.store.checksums import CRC_BYTES, Checksum, crc32c
+from hpcgeom.store.column_sums import add_rows
 
 ABSENT = 2**64 - 1
 """Offset and length of a chunk that holds no element of the array."""
 
 
-def write_shard(path: Path, rows: npt.NDArray[Any], shard_rows: int, chunk_rows: int) -> Checksum:
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """A shard that was written.
+
+    Attributes
+    ----------
+    checksum
+        Of the whole file.
+    column_sums
+        float64 (features,), of the rows.
+    """
+
+    checksum: Checksum
+    column_sums: npt.NDArray[np.float64]
+
+
+def write_shard(path: Path, rows: npt.NDArray[Any], shard_rows: int, chunk_rows: int) -> Written:
     """Write the one shard that holds `rows`; it appears whole, and its bytes are durable then.
 
     Parameters
@@ -35,37 +53,37 @@ def write_shard(path: Path, rows: npt.NDArray[Any], shard_rows: int, chunk_rows:
         rest of it is NaN, as chunks have one size.
     shard_rows, chunk_rows
         Rows of a shard and of a chunk.
-
-    Returns
-    -------
-    Checksum
-        Of the whole file.
     """
     little = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("<"))
-    chunk_bytes = chunk_rows * little.strides[0] if len(little) else 0
-    checksum, index = Checksum(), np.full((shard_rows // chunk_rows, 2), ABSENT, "<u8")
+    chunk_bytes = chunk_rows * little.shape[1] * little.itemsize
+    checksum, index = Checksum(chunk_bytes + CRC_BYTES), np.full((shard_rows // chunk_rows, 2), ABSENT, "<u8")
+    sums = np.zeros(little.shape[1])
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with beside.open("wb") as file:
             for number, first in enumerate(range(0, len(little), chunk_rows)):
                 chunk = little[first : first + chunk_rows]
+                add_rows(chunk, sums)
                 if len(chunk) < chunk_rows:
                     missing = np.full((chunk_rows - len(chunk), *chunk.shape[1:]), np.nan, little.dtype)
                     chunk = np.concatenate([chunk, missing])
-                index[number] = checksum.size, chunk_bytes + 4
-                _write_checked(file, chunk, checksum)
-            _write_checked(file, index, checksum)
+                index[number] = checksum.size, checksum.piece_bytes
+                checksum.add_chunk(_write_checked(file, chunk))
+                files.start_writing(file)
+            checksum.add(np.frombuffer(index.tobytes() + _write_checked(file, index), np.uint8))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    return checksum
+    return Written(checksum, sums)
 
 
-def _write_checked(file: BinaryIO, values: npt.NDArray[Any], checksum: Checksum) -> None:
+def _write_checked(file: BinaryIO, values: npt.NDArray[Any]) -> bytes:
+    """Write values and then their CRC-32C, which is returned."""
     raw = values.reshape(-1).view(np.uint8)
-    for part in (raw.data, google_crc32c.value(raw).to_bytes(4, "little")):
-        checksum.update(part)
-        file.write(part)
+    crc = crc32c(raw)
+    file.write(raw.data)
+    file.write(crc)
+    return crc

@@ -25,6 +25,19 @@ def test_pooling_equals_numpy_in_float64(padded_batch, pool_in_float64, pooling,
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_points_go_where_they_are_to_be(padded_batch, pooling, dtype):
+    hidden = torch.randn(4, 12, 8, generator=torch.Generator().manual_seed(3)).to(dtype)
+    masks = BatchMasks.of(padded_batch)
+    expected = pool(hidden, masks, pooling)
+    assert len(expected) == masks.n_points(pooling)
+    layers = torch.full((3, *expected.shape), 7.0)
+    pool(hidden, masks, pooling, out=layers[1])
+    assert torch.equal(layers[1], expected)
+    assert bool((layers[[0, 2]] == 7).all())
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf, 1e30])
 def test_values_at_padding_never_count(padded_batch, pooling, poison):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import arrays_run
@@ -35,7 +36,7 @@ def promise(root: Path, name: str) -> None:
     entry = FileEntry.of(root, name)
     for known in record["files"]:
         if known["path"] == name:
-            known.update(size=entry.size, checksum=entry.checksum)
+            known.update(asdict(entry))
     path.write_text(json.dumps(record))
 
 
@@ -145,11 +146,11 @@ def test_data_that_changed_while_the_plan_was_lost_is_refused(own_data):
 def test_another_schema_is_refused_in_the_plan_and_in_a_record(run_copy):
     record = run_copy / "records" / "search" / "000001.json"
     edit_json(record, schema=99, something_new={"a": 1})
-    with pytest.raises(InputError, match=r"000001\.json has schema 99, but this hpcgeom reads up to 2"):
+    with pytest.raises(InputError, match=r"000001\.json has schema 99, but this hpcgeom reads up to 3"):
         run_task(run_copy, "search", [1])
     assert json.loads(record.read_text())["schema"] == 99
     edit_json(record, schema=1, files=[{"path": "a", "size": 1, "crc32c": "0" * 8, "sha256": "0" * 64}])
-    older = r"000001\.json has schema 1, whose checksums .* \(it reads 2\): use the hpcgeom that made the run"
+    older = r"000001\.json has schema 1, whose checksums .* \(it reads 3\): use the hpcgeom that made the run"
     with pytest.raises(InputError, match=older):
         run_task(run_copy, "search", [1])
     edit_json(run_copy / "plan.json", schema_version=99, something_new=1)

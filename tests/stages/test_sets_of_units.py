@@ -78,6 +78,48 @@ def test_the_next_unit_is_worked_out_while_one_is_written(run):
     assert run.records("extract").load(units[0]).facts["waited"]
 
 
+def test_one_is_written_while_another_becomes_durable_and_no_third_is_held():
+    second_begins, first_may_end, events = threading.Event(), threading.Event(), []
+
+    def first():
+        assert first_may_end.wait(20.0)
+        events.append("first is durable")
+
+    def second():
+        second_begins.set()
+
+    def end_the_first():
+        assert second_begins.wait(20.0)
+        events.append("second begins")
+        first_may_end.set()
+
+    ending = threading.Thread(target=end_the_first)
+    ending.start()
+    with Writer() as writer:
+        writer.put(first)
+        writer.put(second)
+        events.append("a third is worked out")
+    ending.join()
+    assert events == ["second begins", "first is durable", "a third is worked out"]
+
+
+def test_what_fails_is_told_by_the_next_one_which_is_written_nonetheless():
+    written = []
+
+    def fail():
+        raise OSError("the test breaks it")
+
+    def hand_over():
+        with Writer() as writer:
+            writer.put(fail)
+            writer.put(lambda: written.append(1))
+            written.append("a third, although one failed")
+
+    with pytest.raises(OSError, match="the test breaks it"):
+        hand_over()
+    assert written == [1]
+
+
 def test_an_interruption_waits_for_what_is_being_written():
     written, begun = [], threading.Event()
 

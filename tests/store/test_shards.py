@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcgeom.store import arrays
+from hpcgeom.store import arrays, files
 from hpcgeom.store.checksums import checksum_of
+from hpcgeom.store.files import start_writing
 from hpcgeom.store.shards import write_shard
 from hpcgeom.store.variables import ACTIVATIONS
 
@@ -40,10 +44,11 @@ def test_every_byte_is_the_one_that_zarr_writes(tmp_path_factory, n_rows, n_chun
     for number, start in enumerate(range(0, n_rows, shard)):
         rows = values[start : start + shard]
         array[1, start : start + shard, :] = rows
-        checksum = write_shard(folder / f"{number}", rows, shard, chunk)
-        assert (checksum.size, checksum.hexdigest()) == (
+        written = write_shard(folder / f"{number}", rows, shard, chunk)
+        np.testing.assert_array_equal(written.column_sums, rows.sum(axis=0, dtype=np.float64))
+        assert (written.checksum.size, written.checksum.hexdigest()) == (
             (folder / f"{number}").stat().st_size,
-            checksum_of(folder / f"{number}"),
+            checksum_of(folder / f"{number}", written.checksum.piece_bytes),
         )
         assert (folder / f"{number}").read_bytes() == (folder / f"zarr/a/c/1/{number}/0").read_bytes()
 
@@ -72,6 +77,32 @@ def test_bytes_are_durable_before_they_have_their_name(tmp_path, monkeypatch):
         synced.append((os.fstat(descriptor).st_size, [path.name for path in tmp_path.glob("0")]))
 
     monkeypatch.setattr(os, "fsync", sync)
-    checksum = write_shard(tmp_path / "0", np.zeros((2, 2), np.float32), 2, 2)
-    assert synced == [(checksum.size, [])]
-    assert (tmp_path / "0").stat().st_size == checksum.size
+    written = write_shard(tmp_path / "0", np.zeros((2, 2), np.float32), 2, 2)
+    assert synced == [(written.checksum.size, [])]
+    assert (tmp_path / "0").stat().st_size == written.checksum.size
+
+
+def test_the_disk_begins_with_each_chunk_and_may_decline(tmp_path, monkeypatch):
+    began = []
+
+    def start(file: BinaryIO) -> bool:
+        began.append(os.fstat(file.fileno()).st_size)
+        return start_writing(file)
+
+    monkeypatch.setattr(files, "start_writing", start)
+    rows = np.ones((4, 2**18), np.float32)
+    write_shard(tmp_path / "0", rows, 4, 2)
+    assert len(began) == 2
+    assert began[0] >= 2**21
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())  # a system without it
+    write_shard(tmp_path / "1", rows, 4, 2)
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux starts to write when asked")
+def test_the_disk_begins_with_a_file_but_not_with_a_pipe(tmp_path):
+    with (tmp_path / "0").open("wb") as file:
+        assert start_writing(file)
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as file:
+        assert not start_writing(file)
