@@ -22,7 +22,7 @@ from numba import njit
 
 from hpcgeom.search.compiled import farthest, limit_at
 from hpcgeom.search.keys import key_of, score_of
-from hpcgeom.search.kth import kth_smallest
+from hpcgeom.search.kth import kth_smallest, put_in_order
 
 Array = np.ndarray[Any, Any]
 
@@ -181,6 +181,7 @@ def pour(key_F: Array, offset_P: Array, row_R: Array, lists: Any, k: int, most: 
 def settle(lists: Any, k: int, most: int, bound: Any) -> None:
     """Cut all lists a last time and put them in order."""
     key_RC, count_R = lists[0], lists[1]
+    spare_C = np.empty(key_RC.shape[1], np.int64)
     for row in range(len(count_R)):
         _cut_row(row, lists, k, most, bound)
-        key_RC[row, : count_R[row]].sort()
+        put_in_order(key_RC[row], count_R[row], spare_C)
