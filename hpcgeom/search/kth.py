@@ -1,8 +1,8 @@
 """The K-th smallest of a few integers, and all in order, by counting how many are smaller.
 
-A count is a plain loop without branches, which compilers turn into vectors. For the K-th about eight pivots are
-enough, unless values are equal; to partition 128 keys takes ten times as long. To sort 64 takes six times as
-long as to count for each.
+A count is a plain loop without branches, which compilers turn into vectors. For the K-th about eight pivots
+are enough, unless values are equal; to partition 128 keys takes ten times as long. To sort 64 takes six times
+as long as to count for each.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def propose(
 def _passes(
     first: Sequence[Range], second: Sequence[Range] | None, n_base: int
 ) -> list[tuple[Range, list[Range]]]:
-    """What is read: a range that is held, and after it those that have something to give to it, or it to them.
+    """What is read: a range that is held, and after it those that give something to it, or it to them.
 
     Where rows of the first meet each other, the first pass reads all of them, and they meet themselves.
     """
