@@ -79,28 +79,6 @@ def _insert(distance_K: Array, index_K: Array, distance: float, index: int) -> b
 
 
 @njit(nogil=True, cache=True)
-def _insert_near_end(
-    distance_K: Array, index_K: Array, n: int, distance: float, index: int
-) -> tuple[int, bool]:
-    """The same for a list of n entries, where rows come in nearly the right order: its new length too."""
-    place = n
-    while place > 0 and (
-        distance_K[place - 1] > distance or (distance_K[place - 1] == distance and index_K[place - 1] > index)
-    ):
-        place -= 1
-    if place > 0 and distance_K[place - 1] == distance and index_K[place - 1] == index:
-        return n, False
-    n = min(n + 1, distance_K.shape[0])
-    for position in range(n - 1, place, -1):
-        distance_K[position] = distance_K[position - 1]
-        index_K[position] = index_K[position - 1]
-    if place < n:
-        distance_K[place] = distance
-        index_K[place] = index
-    return n, True
-
-
-@njit(nogil=True, cache=True)
 def measure(
     query_QD: Array, base_BD: Array, base_start: int, key_QC: Array, count_Q: Array, distance_QC: Array
 ) -> None:
@@ -125,6 +103,52 @@ def measure(
                 for lane in range(n):
                     distance_QC[q, place_L[lane]] = distance_L[lane]
                 n = 0
+
+
+@njit(nogil=True, cache=True)
+def _are_within_bounds(
+    key_C: Array, distance_C: Array, scale: float, norm: float, bound: Any, error_C: Array
+) -> bool:
+    """Whether all scores lie within the bounds of their distances, and the relative error of each, of 0 at 0.
+
+    Scores of what was not measured (NaN) do not. A plain loop, for vectors.
+    """
+    n_within = 0
+    for c in range(len(key_C)):
+        distance, score = distance_C[c], score_of(key_C[c])
+        lowest = least_score(distance, scale, norm, bound)
+        n_within += (lowest <= score) & (score <= score_limit(distance, scale, norm, bound))
+        exact = distance * scale if distance * scale > 0.0 else np.inf
+        error_C[c] = abs(math.sqrt(max(score, 0.0)) / exact - 1.0) if exact < np.inf else 0.0
+    return n_within == len(key_C)
+
+
+@njit(nogil=True, cache=True)
+def _put_in_order(distance_C: Array, index_C: Array, n: int) -> None:
+    """Sort n rows by (distance, index), which nearly are: by exchanging neighbors."""
+    for c in range(1, n):
+        place = c
+        while place > 0 and (
+            distance_C[place - 1] > distance_C[place]
+            or (distance_C[place - 1] == distance_C[place] and index_C[place - 1] > index_C[place])
+        ):
+            before = place - 1
+            distance_C[before], distance_C[place] = distance_C[place], distance_C[before]
+            index_C[before], index_C[place] = index_C[place], index_C[before]
+            place = before
+
+
+@njit(nogil=True, cache=True)
+def _fill(distance_K: Array, index_K: Array, distance_C: Array, index_C: Array, n: int) -> int:
+    """Put the first of n rows in order into an empty list, each once; how many are different."""
+    n_different = 0
+    for c in range(n):
+        if c > 0 and distance_C[c] == distance_C[c - 1] and index_C[c] == index_C[c - 1]:
+            continue
+        if n_different < len(distance_K):
+            distance_K[n_different], index_K[n_different] = distance_C[c], index_C[c]
+        n_different += 1
+    return n_different
 
 
 @njit(nogil=True, cache=True)
@@ -161,27 +185,23 @@ def certify(
     of the list, or a score lies outside its bound, or candidates are repeated, not measured (NaN) or the row
     itself. Lists are empty before. `error_Q` is the largest relative error of a distance that a score means.
     """
+    n_most = key_QC.shape[1]
+    error_C, near_C, index_C = np.empty(n_most), np.empty(n_most), np.empty(n_most, np.int64)
     for q in range(len(count_Q)):
-        distance_K, index_K, norm = distance_QK[q], index_QK[q], norm_Q[q]
-        sound, n = True, 0
-        for c in range(count_Q[q]):
-            distance, index = distance_QC[q, c], key_QC[q, c] & INDEX_BITS
-            score = score_of(key_QC[q, c])
-            if not distance >= 0.0 or index == row_Q[q]:
-                sound = False
-                continue
-            lowest = least_score(distance, scale, norm, bound)
-            if not lowest <= score <= score_limit(distance, scale, norm, bound):
-                sound = False
-            exact = distance * scale
-            if exact > 0.0:
-                error_Q[q] = max(error_Q[q], abs(math.sqrt(max(score, 0.0)) / exact - 1.0))
-            n, is_new = _insert_near_end(distance_K, index_K, n, distance, index)
-            sound = sound and is_new
+        key_C, distance_C, norm = key_QC[q, : count_Q[q]], distance_QC[q], norm_Q[q]
+        sound = _are_within_bounds(key_C, distance_C, scale, norm, bound, error_C)
+        n = 0
+        for c in range(len(key_C)):
+            error_Q[q] = max(error_Q[q], error_C[c])
+            near_C[n], index_C[n] = distance_C[c], key_C[c] & INDEX_BITS
+            n += distance_C[c] >= 0.0 and index_C[n] != row_Q[q]
+        _put_in_order(near_C, index_C, n)
+        n_different = _fill(distance_QK[q], index_QK[q], near_C, index_C, n)
+        sound = sound and n_different == len(key_C)
         if count_Q[q] < n_base - (row_Q[q] < n_base):
-            sound = sound and threshold_Q[q] > score_limit(distance_K[-1], scale, norm, bound)
+            sound = sound and threshold_Q[q] > score_limit(distance_QK[q, -1], scale, norm, bound)
         else:
-            sound = sound and _are_different(key_QC[q], count_Q[q], n_base)
+            sound = sound and _are_different(key_C, count_Q[q], n_base)
         certified_Q[q] = sound
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from hpcgeom import faults
 from hpcgeom.search.candidates import Candidates
@@ -60,36 +60,38 @@ def propose(
             lists[tile.start] = Candidates.empty(tile.start, tile.norms, k, bound)
         return lists[tile.start]
 
-    visits = list(_visits(first, second, n_base))
-    loaded = read_ahead(_loads(visits), load)
-    held: Tile | None = None
-    for one, other in visits:
-        if held is None or held.start != one[0]:
-            held = next(loaded)
-        tile = held if one == other else next(loaded)
-        faults.reached("tile", start=one[0])
-        kernel.meet(held, tile, lists_of(held), lists_of(tile), threads)
+    def meet(one: Tile, other: Tile) -> None:
+        faults.reached("tile", start=one.start)
+        kernel.meet(one, other, lists_of(one), lists_of(other), threads)
+
+    passes = _passes(first, second, n_base)
+    loaded = read_ahead((rows for one, others in passes for rows in (one, *others)), load)
+    for number, (_, others) in enumerate(passes):
+        reads_all = second is None and number == 0
+        held = next(loaded)
+        if reads_all:
+            meet(held, held)
+        for _ in others:
+            tile = next(loaded)
+            if reads_all and tile.is_base:
+                meet(tile, tile)  # first, which gives its rows good thresholds
+            meet(held, tile)
     for candidates in lists.values():
         candidates.settle(threads)
     return lists
 
 
-def _visits(
+def _passes(
     first: Sequence[Range], second: Sequence[Range] | None, n_base: int
-) -> Iterator[tuple[Range, Range]]:
-    """Pairs of ranges that have something to give to each other."""
+) -> list[tuple[Range, list[Range]]]:
+    """What is read: a range that is held, and after it those that give something to it, or it to them.
+
+    Where rows of the first meet each other, the first pass reads all of them, and they meet themselves.
+    """
+    found = []
     for number, one in enumerate(first):
-        for other in first[number:] if second is None else second:
-            if min(one[0], other[0]) < n_base:
-                yield one, other
-
-
-def _loads(visits: Sequence[tuple[Range, Range]]) -> Iterator[Range]:
-    """What `propose` reads, in order: the first range of a pair where it changes, and the other."""
-    held: Range | None = None
-    for one, other in visits:
-        if one != held:
-            held = one
-            yield one
-        if other != one:
-            yield other
+        following = first[number + 1 :] if second is None else second
+        others = [other for other in following if min(one[0], other[0]) < n_base]
+        if others or (second is None and number == 0 and one[0] < n_base):
+            found.append((one, others))
+    return found

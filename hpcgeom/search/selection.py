@@ -22,7 +22,7 @@ from numba import njit
 
 from hpcgeom.search.compiled import farthest, limit_at
 from hpcgeom.search.keys import key_of, score_of
-from hpcgeom.search.kth import kth_smallest
+from hpcgeom.search.kth import kth_smallest, put_in_order
 
 Array = np.ndarray[Any, Any]
 
@@ -82,24 +82,25 @@ def _cut_row(row: int, lists: Any, k: int, most: int, bound: Any) -> None:
 @njit(nogil=True, cache=True)
 def _hits(
     product_B: Array, half_B: Array, bar_B: Array, half: float, row_bar: float,
-    hit_B: Array, to_row_B: Array, to_column_B: Array,
-) -> tuple[int, int]:  # fmt: skip
-    """Which columns can be near a row, and to which the row can be, ascending; how many they are.
+    hit_B: Array, word_W: Array, at_H: Array,
+) -> int:  # fmt: skip
+    """Which columns can be near a row (1), or the row near them (2): how many, ascending in `at_H`.
 
-    `hit_B` is for use here, zero beyond the columns. One plain loop for the tests and one that skips eight
-    misses at a time: nearly all are.
+    `hit_B` says which of the two; it is zero beyond the columns. `word_W` is for use here. Plain loops: the
+    first makes all tests, and nearly all miss, so that the second skips eight at a time.
     """
     for b in range(product_B.shape[0]):  # written so that NaN is a hit
         p = product_B[b]
         hit_B[b] = (not (p - half_B[b] < row_bar)) + 2 * (not (p - half < bar_B[b]))
-    n_to_row, n_to_column, eight_W = 0, 0, hit_B.view(np.uint64)
+    n_words, n_hits, eight_W = 0, 0, hit_B.view(np.uint64)
     for w in range(eight_W.shape[0]):
-        if eight_W[w] != 0:
-            for b in range(8 * w, 8 * w + 8):
-                to_row_B[n_to_row] = to_column_B[n_to_column] = b
-                n_to_row += hit_B[b] & 1
-                n_to_column += hit_B[b] >> 1
-    return n_to_row, n_to_column
+        word_W[n_words] = w
+        n_words += eight_W[w] != 0
+    for word in range(n_words):
+        for b in range(8 * word_W[word], 8 * word_W[word] + 8):
+            at_H[n_hits] = b
+            n_hits += hit_B[b] != 0
+    return n_hits
 
 
 @njit(nogil=True, cache=True)
@@ -138,28 +139,22 @@ def select(
     n_rows, n_columns = product_AB.shape
     capacity, never = key_AC.shape[1], np.float32(np.inf)
     least_B = bar_B if to_columns else np.full(n_columns, never)
-    hit_B = np.zeros(-(-n_columns // 8) * 8, np.uint8)
-    to_row_B, to_column_B = np.empty(len(hit_B) + 1, np.int64), np.empty(len(hit_B) + 1, np.int64)
+    hit_B, asked = np.zeros(-(-n_columns // 8) * 8, np.uint8), to_rows + 2 * to_columns
+    word_W, at_H = np.empty(len(hit_B) // 8 + 1, np.int64), np.empty(len(hit_B) + 1, np.int64)
     for a in range(n_rows):
         product_B, square = product_AB[a], norm_A[a] * norm_A[a]
-        least = bar_A[a] if to_rows else never
-        n_to_row, n_to_column = _hits(
-            product_B, half_B, least_B, half_A[a], least, hit_B, to_row_B, to_column_B
-        )
-        for h in range(n_to_row if to_rows else 0):
-            b = to_row_B[h]
-            score = _score(product_B[b], square, norm_B[b])
-            if np.float32(score) <= threshold_A[a] and not (is_diagonal and a == b):
-                key_AC[a, count_A[a]] = key_of(score, column_start + b)
-                count_A[a] += 1
-                if count_A[a] == capacity:
-                    _cut_row(a, rows, k, most, bound)
-        for h in range(n_to_column if to_columns else 0):
-            b = to_column_B[h]
-            score = _score(product_B[b], square, norm_B[b])
-            if np.float32(score) <= threshold_B[b]:
+        least, own = bar_A[a] if to_rows else never, a if is_diagonal else -1
+        for h in range(_hits(product_B, half_B, least_B, half_A[a], least, hit_B, word_W, at_H)):
+            b = at_H[h]
+            hit, score = hit_B[b] & asked, _score(product_B[b], square, norm_B[b])
+            # Without a branch: a key that does not stay is the place of the next one.
+            key_AC[a, count_A[a]] = key_of(score, column_start + b)
+            count_A[a] += (hit & 1) & (np.float32(score) <= threshold_A[a]) & (b != own)
+            if count_A[a] == capacity:
+                _cut_row(a, rows, k, most, bound)
+            if hit & 2:
                 key_BC[b, count_B[b]] = key_of(score, row_start + a)
-                count_B[b] += 1
+                count_B[b] += np.float32(score) <= threshold_B[b]
                 if count_B[b] == capacity:
                     _cut_row(b, columns, k, most, bound)
 
@@ -181,6 +176,7 @@ def pour(key_F: Array, offset_P: Array, row_R: Array, lists: Any, k: int, most: 
 def settle(lists: Any, k: int, most: int, bound: Any) -> None:
     """Cut all lists a last time and put them in order."""
     key_RC, count_R = lists[0], lists[1]
+    spare_C = np.empty(key_RC.shape[1], np.int64)
     for row in range(len(count_R)):
         _cut_row(row, lists, k, most, bound)
-        key_RC[row, : count_R[row]].sort()
+        put_in_order(key_RC[row], count_R[row], spare_C)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcgeom.search import duplicates, row_loops
-from hpcgeom.search.kth import kth_smallest
+from hpcgeom.search.kth import MOST_COUNTED, kth_smallest, put_in_order
 
 
 @settings(max_examples=200, deadline=None)
@@ -24,6 +24,26 @@ def test_the_kth_smallest_is_that_of_a_sort(values, k):
     assert kth_smallest(array, len(values), k) == sorted(values)[k - 1]
     narrow = (array >> 32).astype(np.int32)
     assert kth_smallest(narrow, len(values), k) == sorted(narrow[:-1].tolist())[k - 1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    values=st.lists(st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1)), max_size=80),
+    repeats=st.sampled_from([1, 4]),
+)
+def test_a_few_are_put_in_order_as_by_a_sort(values, repeats):
+    """With equal ones, and with more than are counted."""
+    array = np.array([*values * repeats, -(2**63)], np.int64)  # the last one does not count
+    put_in_order(array, len(array) - 1, np.empty(len(array), np.int64))
+    assert array.tolist() == [*sorted(values * repeats), -(2**63)]
+
+
+@pytest.mark.parametrize("n", [64, MOST_COUNTED, MOST_COUNTED + 1])
+def test_different_ones_are_put_in_order(rng, n):
+    array = rng.permutation(3 * n)[:n] - n
+    expected = np.sort(array)
+    put_in_order(array, n, np.empty(n, np.int64))
+    np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -149,7 +149,7 @@ def _pair(search: Search, machine: Machine, constants: Constants, n_units: float
     """Candidates of two blocks among each other, or of one; loading is done while the device multiplies."""
     rows = search.n_rows / search.n_blocks
     n_tiles = max(1, -(-int(rows) // search.tile_rows))
-    n_loads = n_tiles + (n_tiles * (n_tiles - 1) // 2 if same else n_tiles**2)
+    n_loads = n_tiles * (n_tiles + 1) // 2 - (n_tiles > 1) if same else n_tiles + n_tiles**2
     loaded = n_loads * rows / n_tiles * search.n_features * ITEM_BYTES
     n_elements = rows**2 / 2 if same else rows**2
     flops = 2 * n_elements * search.n_features

@@ -87,6 +87,7 @@ class OneDnn(Blas):
         """A copy that belongs to oneDNN."""
         import torch
 
+        torch.set_num_threads(1)  # else each thread that reads has threads of its own, which wait by spinning
         return torch.from_numpy(rounded_BD).to_mkldnn()
 
     def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
