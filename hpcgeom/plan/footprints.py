@@ -35,6 +35,8 @@ class Devices:
         Processes that would each run a model of their own, where these are not as many.
     n_hosts
         Hosts over which `pipeline` goes; `host_bytes` are those of one.
+    n_over_gpus
+        Processes of a host that would each lay a model over GPUs of their own (`dispatch`).
     """
 
     n: int = 1
@@ -43,6 +45,7 @@ class Devices:
     where: str = "this machine"
     n_whole: int | None = None
     n_hosts: int = 1
+    n_over_gpus: int = 1
 
     @property
     def has_gpus(self) -> bool:
@@ -52,7 +55,7 @@ class Devices:
     def processes_of(self, strategy: str) -> int:
         """How many processes there are of a strategy."""
         if strategy == "dispatch" and self.has_gpus:
-            return 1
+            return self.n_over_gpus
         return self.n if strategy == "pipeline" or self.n_whole is None else self.n_whole
 
 
