@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hpcgeom import faults
+from hpcgeom.ahead import read_ahead
 from hpcgeom.search.candidates import Candidates
 from hpcgeom.search.kernels import Kernel
 from hpcgeom.search.rows import RowSource
 from hpcgeom.search.scan import Centering
-from hpcgeom.search.threads import read_ahead
 from hpcgeom.search.tiles import Tile
 
 Range = tuple[int, int]
@@ -61,7 +61,7 @@ def propose(
         return lists[tile.start]
 
     visits = list(_visits(first, second, n_base))
-    loaded = read_ahead(_loads(visits), load)
+    loaded = read_ahead(map(load, _loads(visits)))
     held: Tile | None = None
     for one, other in visits:
         if held is None or held.start != one[0]:
