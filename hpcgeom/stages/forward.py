@@ -248,7 +248,7 @@ class Forward:
 
 
 def _facts_of(model: ModelPlan) -> ModelFacts | None:
-    """Sizes of a model of the catalogue; None for a user's module."""
+    """Sizes of a model of the catalog; None for a user's module."""
     if model.family not in FAMILIES:
         return None
     if model.config is not None:
