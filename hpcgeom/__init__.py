@@ -1,7 +1,7 @@
 """The geometry of hidden representations of large transformers.
 
 From one manifest: activations of every layer, exact nearest neighbors, intrinsic dimension and neighborhood
-overlap, in labelled datasets. Names below are imported when they are first used.
+overlap, in labeled datasets. Names below are imported when they are first used.
 
 Examples
 --------

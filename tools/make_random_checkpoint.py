@@ -3,7 +3,7 @@
     python tools/make_random_checkpoint.py facebook/esm2_t48_15B_UR50D /scratch/esm2-15b --dtype bfloat16
     python tools/make_random_checkpoint.py meta-llama/Llama-2-70b-hf /scratch/block num_hidden_layers=1
 
-The model is one of the catalogue, or a config.json. Matrices and tables are normal with the standard
+The model is one of the catalog, or a config.json. Matrices and tables are normal with the standard
 deviation ``initializer_range`` of the configuration, gains are one and biases zero. At most one shard is in
 memory. The numbers are those of the seed, but not those of ``weights: random`` in a manifest, which are drawn
 for the whole model at once.
@@ -23,7 +23,7 @@ MAX_SHARD_BYTES = 2_000_000_000
 
 
 def config_of(model: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Family and configuration of a model of the catalogue, or of a config.json, with other `settings`."""
+    """Family and configuration of a model of the catalog, or of a config.json, with other `settings`."""
     from hpcgeom.catalog.families import FAMILIES
     from hpcgeom.catalog.models import known
 
@@ -49,7 +49,7 @@ def write_checkpoint(
     Parameters
     ----------
     family
-        A family of the catalogue.
+        A family of the catalog.
     config
         What config.json says.
     dtype
@@ -104,7 +104,7 @@ def drawn(name: str, like: Any, scale: float, seed: int) -> Any:
 def main() -> None:
     """Write one checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="name in the catalogue, or path of a config.json")
+    parser.add_argument("model", help="name in the catalog, or path of a config.json")
     parser.add_argument("folder", type=Path)
     parser.add_argument("settings", nargs="*", help="KEY=VALUE, other settings of the configuration")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16")

@@ -3,7 +3,7 @@
     python tools/strategy_tables.py            print the tables
     python tools/strategy_tables.py --write    put them into docs/strategies.md
 
-Nothing is loaded and nothing is downloaded: sizes are those of the catalogue. A test holds the page against
+Nothing is loaded and nothing is downloaded: sizes are those of the catalog. A test holds the page against
 what this prints.
 """
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from hpcgeom.api.cluster_requests import STAGES, Request
+from hpcgeom.api import job_shapes
+from hpcgeom.api.cluster_requests import STAGES
 from hpcgeom.api.doctor import Wrong
 from hpcgeom.data.wording import counted
 from hpcgeom.launch.slurm import commands
@@ -157,7 +158,7 @@ def _hours(seconds: float) -> str:
 
 def check_nodes(facts: Facts, profile: Profile, stage: str) -> str:
     """Whether there are nodes for a job of a stage that are not down, and have what it asks for."""
-    where, request = profile.slurm_of(stage), Request.of(profile, stage)
+    where, shape = profile.slurm_of(stage), job_shapes.largest(profile, stage)
     nodes = nodes_of(facts, where["partition"])
     names = _some([partition.name for partition in _partitions(facts, where["partition"])])
     constraint = where["constraint"]
@@ -169,21 +170,21 @@ def check_nodes(facts: Facts, profile: Profile, stage: str) -> str:
                 f"constraint of {stage}: expected a feature of nodes of {names}, found '{constraint}': "
                 + (_instead(constraint, features) if features else "leave it out, they have none")
             )
-    large = [node for node in nodes if request.fits(node)]
-    needed = f"{counted(request.nodes, 'node')} of {names} with {request}"
-    if len(large) < request.nodes:
+    large = [node for node in nodes if shape.fits(node)]
+    needed = f"{counted(shape.nodes, 'node')} of {names} with {shape}"
+    if len(large) < shape.nodes:
         raise Wrong(
             f"{stage}: expected {needed} for one job, found {len(large)} ({_largest(nodes)}): ask for less "
             f"in {stage}, or name another partition"
         )
     usable = [node for node in large if node.is_usable]
-    if len(usable) < request.nodes:
+    if len(usable) < shape.nodes:
         states = _some([f"{node.name} {node.state}" for node in large if not node.is_usable])
         raise Wrong(
             f"{stage}: expected {needed} that can be used, found {len(usable)} ({states}): wait until they "
             "are back, or name another partition"
         )
-    return f"{len(usable)} of {len(nodes)} nodes of {names} have {request} and can be used"
+    return f"{len(usable)} of {len(nodes)} nodes of {names} have {shape} and can be used"
 
 
 def nodes_of(facts: Facts, partition: str | None) -> list[Node]:

@@ -12,7 +12,7 @@ from typing import Any
 from hpcgeom.api.groups import with_groups
 from hpcgeom.api.launchers import launcher
 from hpcgeom.api.progress import Progress, Silent
-from hpcgeom.api.steps import devices_of_task, models_together, share_of_slurm
+from hpcgeom.api.steps import devices_of_task, models_together, share_of_slurm, take_gpus_of_task
 from hpcgeom.api.strategies import Resources, means_of, wishes_for
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import IncompleteError, InputError, ResourceError
@@ -133,8 +133,10 @@ def run_task(
     if _follows(run):
         return
     means = {} if _is_led(run) else _means(run, units, asked, workers)
-    takes_all = any(each.strategy in ("dispatch", "pipeline") for each in means.values())
-    if workers is None and asked.processes == 1 and not takes_all:
+    takes_several = any(each.strategy in ("dispatch", "pipeline") for each in means.values())
+    if workers is None and (takes_several or asked.processes > 1):
+        take_gpus_of_task()
+    elif workers is None:
         take_one(number_on_node())
     with heeding() as stop:
         _do(run, units, means, asked.processes, workers, progress, stop, allow_code_change)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpcgeom.api import job_shapes
 from hpcgeom.api.groups import n_processes_of
-from hpcgeom.api.strategies import DRIVER_GB, HEADROOM, NANNY_GB, devices_of, job_gb
+from hpcgeom.api.job_shapes import JobShape
+from hpcgeom.api.strategies import HEADROOM, NANNY_GB, devices_of
 from hpcgeom.errors import InputError
-from hpcgeom.launch.slurm.scripts import JobScript, Placement
+from hpcgeom.launch.slurm.scripts import JobScript
 from hpcgeom.manifest.profile import LoadedProfile
-from hpcgeom.manifest.profile_sections import ExtractJobs, JobSection, Profile
+from hpcgeom.manifest.profile_sections import JobSection, Profile
 from hpcgeom.manifest.shell_text import PATH
 from hpcgeom.plan import memory
 from hpcgeom.plan.footprints import Footprint
@@ -27,9 +28,6 @@ from hpcgeom.plan.units import STAGES_OF_JOBS, representations
 from hpcgeom.stages.run import Run
 from hpcgeom.store.jobs import Job
 from hpcgeom.types import Unit
-
-_ROUND_TO = 4
-"""Memory is asked for in quarters of a GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +124,12 @@ class JobLayout:
             each, n = section.memory_gb or _gb(found.host_bytes), min(section.processes, found.n_processes)
             job = replace(job, strategy=found.strategy)
         if job.strategy == "pipeline":
-            job, script = self._of_a_group(job, model, section, each)
+            shape = job_shapes.together(self._profile, each)
+            job = replace(job, tasks=self._tasks_of_a_group(model, shape))
         else:
+            shape = job_shapes.side_by_side(self._profile, n, each)
             job = replace(job, processes=n)
-            needed = each if n == 1 else job_gb(n, each)
-            script = self._script(job, section, needed, cpus=section.processes * section.cpus)
+        script = self._script(job, shape)
         script = replace(script, n_elements=len(elements), at_once=section.jobs_at_once)
         return PlannedJob(replace(job, log=script.log), script)
 
@@ -140,22 +139,17 @@ class JobLayout:
         choice = choose(model.name, needs_of(self.plan, model), self.wishes[model.name], devices)
         return choice.footprint
 
-    def _of_a_group(
-        self, job: Job, model: ModelPlan, section: ExtractJobs, each: float
-    ) -> tuple[Job, JobScript]:
-        """One step whose tasks run a model together, each on a GPU of its own where there are some."""
-        per_node = max(section.processes, section.gpus)
-        n_tasks = section.nodes * per_node
+    def _tasks_of_a_group(self, model: ModelPlan, shape: JobShape) -> int:
+        """Tasks of one step that run a model together; refuses more than it has blocks."""
+        n_tasks = shape.nodes * shape.tasks
         if n_tasks > n_processes_of(model, n_tasks):
             raise InputError(
-                f"profile '{self._profile.name}' asks for {n_tasks} processes of a job ({section.nodes} "
-                f"nodes, {per_node} on each), but only {n_processes_of(model, n_tasks)} blocks of model "
+                f"profile '{self._profile.name}' asks for {n_tasks} processes of a job ({shape.nodes} "
+                f"nodes, {shape.tasks} on each), but only {n_processes_of(model, n_tasks)} blocks of model "
                 f"'{model.name}' are run, and each process has at least one: lower extract.nodes, "
                 "extract.processes or extract.gpus"
             )
-        script = self._script(job, section, per_node * each, section.cpus)
-        script = replace(script, nodes=section.nodes, tasks_per_node=per_node)
-        return replace(job, tasks=n_tasks), script
+        return n_tasks
 
     def _of_workers(self, stage: str, number: int) -> PlannedJob:
         """One job that does whatever its stage lacks: with workers, or, for collect, in one process."""
@@ -168,23 +162,18 @@ class JobLayout:
             max_requeues=self._profile.slurm.max_requeues,
         )
         if stage == "collect":
-            script = self._script(job, section, each, section.cpus)
+            shape = job_shapes.one_process(self._profile, stage, each)
         elif dask.mode == "local":
+            shape = job_shapes.with_workers(self._profile, stage, each)
             job = replace(job, processes=dask.workers)
-            needed = job_gb(dask.workers, each)
-            script = self._script(job, section, needed, cpus=dask.workers * section.cpus)
         else:
+            is_alone = dask.mode == "jobqueue"
+            shape = (
+                job_shapes.only_driver() if is_alone else job_shapes.with_workers(self._profile, stage, each)
+            )
             job = replace(job, workers=self._workers(stage, section, each))
-            script = self._of_many_nodes(job, section, each)
-        return PlannedJob(replace(job, log=script.log), replace(script, is_step=False))
-
-    def _of_many_nodes(self, job: Job, section: JobSection, each: float) -> JobScript:
-        dask = self._profile.dask
-        if dask.mode == "jobqueue":
-            return replace(self._script(job, section, DRIVER_GB, cpus=1), gpus=0)
-        per_node = dask.workers // dask.nodes
-        script = self._script(job, section, job_gb(per_node, each), section.cpus)
-        return replace(script, nodes=dask.nodes, tasks_per_node=per_node)
+        script = self._script(job, shape)
+        return PlannedJob(replace(job, log=script.log), script)
 
     def _workers(self, stage: str, section: JobSection, each: float) -> dict[str, Any]:
         """What the driver of a Dask stage is told: everything that makes its workers."""
@@ -198,9 +187,8 @@ class JobLayout:
             "logs": str(self._logs()),
         }
         if dask.mode == "jobqueue":
-            placement = self._placement(stage)
             found |= {
-                "placement": {name: getattr(placement, name) for name in placement.__slots__},
+                "placement": profile.slurm_of(stage),
                 "walltime_s": section.walltime_s,
                 "memory_gb": round(each + NANNY_GB, 2),
                 "gpus": section.gpus,
@@ -211,38 +199,31 @@ class JobLayout:
             }
         return found
 
-    def _script(self, job: Job, section: JobSection, memory_gb: float, cpus: int) -> JobScript:
-        self._refuse_too_large(job, memory_gb)
-        slurm = self._profile.slurm
+    def _script(self, job: Job, shape: JobShape) -> JobScript:
+        self._refuse_too_large(job, shape)
         python = self._profile.python_command(sys.executable, job.stage)
-        return JobScript(
+        return job_shapes.script_of(
+            self._profile,
+            job.stage,
+            shape,
             name=job.name,
             # -P: the folder of the submission is no place of modules, as it is none for the command itself.
             command=(*python, "-P", "-m", "hpcgeom.cli.main", "task", str(self.root), "--job", job.name),
             setup=(*self._profile.setup_lines(), *_OFFLINE),
             logs=self._logs(),
-            walltime_s=section.walltime_s,
-            memory_gb=_rounded(memory_gb),
-            cpus=cpus,
-            gpus=self._profile.gpus_per_node(job.stage),
-            gpu_type=section.gpu_type,
-            warn_s=slurm.signal_before_end_s,
-            placement=self._placement(job.stage),
         )
 
-    def _refuse_too_large(self, job: Job, memory_gb: float) -> None:
+    def _refuse_too_large(self, job: Job, shape: JobShape) -> None:
         # CPUs and GPUs are held against those of a node when a profile is loaded; memory needs the plan.
         node = self._profile.node_of(job.stage)
         what = f"a job of stage '{job.stage}'" + (f" of model '{job.model}'" if job.model else "")
-        if node.memory_gb is not None and memory_gb > node.memory_gb:
+        needed_gb = shape.memory_gb
+        if needed_gb is not None and node.memory_gb is not None and needed_gb > node.memory_gb:
             raise InputError(
-                f"{what} needs {memory_gb:.2f} GiB on a node, but node.memory_gb of profile "
+                f"{what} needs {needed_gb:.2f} GiB on a node, but node.memory_gb of profile "
                 f"'{self._profile.name}' is {node.memory_gb:g}: use larger nodes, fewer processes or workers "
                 "of a node, smaller extract.tokens_per_batch, or extract.unit_rows of the manifest"
             )
-
-    def _placement(self, stage: str) -> Placement:
-        return Placement(**self._profile.slurm_of(stage))
 
     def _logs(self) -> Path:
         return self.profile.logs or self.root / "logs"
@@ -272,7 +253,3 @@ _OFFLINE = ("export HF_HUB_OFFLINE=1",)
 
 def _gb(n_bytes: float) -> float:
     return HEADROOM * n_bytes / 2**30
-
-
-def _rounded(gb: float) -> float:
-    return math.ceil(gb * _ROUND_TO) / _ROUND_TO

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcgeom.api import node_probe
-from hpcgeom.api.cluster_requests import MEMORY_GB, STAGES, Place, sbatch, what_it_said
+from hpcgeom.api.cluster_requests import STAGES, Place, sbatch, what_it_said
 from hpcgeom.api.doctor import existing
 from hpcgeom.launch.slurm import commands, states
 from hpcgeom.launch.slurm.commands import SchedulerError
@@ -33,6 +33,8 @@ SHARED_WITHIN_S = 5.0
 MAX_UNKNOWN = 4
 """How often in a row the scheduler may not know a job that it has taken."""
 WALLTIME_S = 300
+_MEMORY_GB = 2.0
+"""GiB of a probe."""
 FOLDER = ".hpcgeom-doctor-"
 MAX_LOG_LINES, MAX_LOG_LINE = 4, 200
 _CANNOT_BE_STARTED = ":53"
@@ -276,7 +278,7 @@ def _script(profile: Profile, item: Probe, walltime_s: int) -> JobScript:
         setup=profile.setup_lines(),
         logs=item.log_folder,
         walltime_s=walltime_s,
-        memory_gb=MEMORY_GB,
+        memory_gb=_MEMORY_GB,
         gpus=int(item.place.has_gpus),
         gpu_type=item.place.gpu_type,
         warn_s=1,

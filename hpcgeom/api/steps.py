@@ -10,6 +10,7 @@ from hpcgeom.api.groups import n_processes_of
 from hpcgeom.api.progress import Progress
 from hpcgeom.api.strategies import Resources
 from hpcgeom.errors import InputError
+from hpcgeom.launch.devices import number_on_node, take_share, visible
 from hpcgeom.plan.footprints import Devices
 from hpcgeom.plan.needs import needs_of
 from hpcgeom.plan.strategies import AUTO, choose
@@ -48,7 +49,7 @@ def devices_of_step(resources: Resources) -> Devices:
     n_tasks, n_hosts = _number("STEP_NUM_TASKS", 1), _number("STEP_NUM_NODES", 1)
     if n_tasks == 1:
         return resources.devices()
-    on_host = -(-n_tasks // n_hosts) * resources.processes
+    on_host = _tasks_of_host() * resources.processes
     found = replace(resources, processes=on_host).devices(_number("GPUS_ON_NODE", 0))
     return replace(
         found, n=n_tasks, n_whole=on_host, n_hosts=n_hosts, where=f"the {n_tasks} tasks of this step"
@@ -59,6 +60,20 @@ def devices_of_task(resources: Resources) -> Devices:
     """What one task of this step has, where each of them does units of its own beside the others."""
     found = devices_of_step(resources)
     return found if found.n_whole is None else replace(found, n=resources.processes, n_hosts=1)
+
+
+def take_gpus_of_task() -> None:
+    """Leave to the other tasks of this step their parts of the GPUs that all of them see.
+
+    Where the scheduler gave each task GPUs of its own, a task sees fewer than its node has in this job.
+    """
+    if len(visible()) >= _number("GPUS_ON_NODE", 0):
+        take_share(number_on_node(), _tasks_of_host())
+
+
+def _tasks_of_host() -> int:
+    """Tasks of this step on one of its nodes, at most where they are dealt out evenly."""
+    return -(-_number("STEP_NUM_TASKS", 1) // _number("STEP_NUM_NODES", 1))
 
 
 def models_together(

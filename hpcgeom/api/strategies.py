@@ -84,7 +84,8 @@ class Resources:
         if not gpus:
             return Devices(processes, None, host)
         each = -(-processes // max(n_gpus, len(gpus)))  # processes that share a GPU
-        return Devices(max(processes, len(gpus)), min(gpus) // each, host, n_whole=processes)
+        n = max(processes, len(gpus))
+        return Devices(n, min(gpus) // each, host, n_whole=processes, n_over_gpus=processes)
 
 
 def resources_for(workers: int | None, host_memory_gb: float | None, strategy: str | None) -> Resources:

@@ -58,7 +58,7 @@ def facts_of(config: Mapping[str, Any], family: str, where: str) -> ModelFacts:
     config
         What config.json holds.
     family
-        One of the families of the catalogue.
+        One of the families of the catalog.
     where
         What to call the configuration in messages.
 

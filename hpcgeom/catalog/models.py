@@ -20,7 +20,7 @@ class KnownModel:
     name
         Its hub id; a name of our own where the hub has none.
     family
-        Its row in the catalogue of families.
+        Its row in the catalog of families.
     config
         Keys of its config.json that determine architecture and forward pass.
     published
@@ -67,14 +67,14 @@ class KnownModel:
             )
         if others := [key for key in given if key not in self.unpublished]:
             raise InputError(
-                f"'{self.name}' has {', '.join(others)} in the catalogue already: leave it out, or name a "
+                f"'{self.name}' has {', '.join(others)} in the catalog already: leave it out, or name a "
                 "folder with a config.json of your own"
             )
         return {**self.config, **given}
 
     def facts(self, given: Mapping[str, Any] | None = None) -> ModelFacts:
         """Its sizes; parameters and errors as for `complete_config`."""
-        return facts_of(self.complete_config(given), self.family, f"the catalogue's '{self.name}'")
+        return facts_of(self.complete_config(given), self.family, f"the catalog's '{self.name}'")
 
 
 def known(source: str) -> KnownModel | None:

@@ -35,10 +35,10 @@ def init(name: str, *, is_profile: bool = False) -> str:
 
 
 def models(*, as_json: bool) -> str:
-    """The catalogue."""
-    from hpcgeom.cli import catalogue
+    """The catalog."""
+    from hpcgeom.cli import known_models
 
-    return catalogue.as_json() if as_json else catalogue.as_text()
+    return known_models.as_json() if as_json else known_models.as_text()
 
 
 def schema(of: str) -> str:

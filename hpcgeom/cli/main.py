@@ -34,8 +34,7 @@ from hpcgeom.errors import HpcgeomError, InputError, ResourceError
 app = typer.Typer(
     name="hpcgeom",
     help=(
-        "The geometry of hidden representations of large transformers, "
-        "from one manifest to labelled datasets."
+        "The geometry of hidden representations of large transformers, from one manifest to labeled datasets."
     ),
     no_args_is_help=True,
     add_completion=False,

@@ -66,7 +66,7 @@ def plateau(
         Bars that a value may lie off the mean.
     tolerance
         Relative uncertainty of each value beyond its error: with many points errors are so small that no
-        curve is flat within them, and 0.02 asks for a curve that is flat to some per cent instead.
+        curve is flat within them, and 0.02 asks for a curve that is flat to some percent instead.
 
     Returns
     -------

@@ -25,6 +25,22 @@ def take_one(number: int) -> None:
         os.environ[VISIBLE] = devices[number % len(devices)]
 
 
+def take_share(number: int, n: int) -> None:
+    """Let this process see its part of the GPUs that `n` processes of a node see, before it loads CUDA.
+
+    Where there are more processes than GPUs, each sees one that it shares.
+
+    Parameters
+    ----------
+    number
+        Of the process among those of its node.
+    """
+    devices = visible()
+    if len(devices) > 1:
+        mine = devices[number % n :: n] or [devices[number % len(devices)]]
+        os.environ[VISIBLE] = ",".join(mine)
+
+
 def number_on_node(name: object = None) -> int:
     """The number of this process among those that a launcher started on its node.
 

@@ -1,4 +1,4 @@
-"""The models of a manifest whose family is in the catalogue."""
+"""The models of a manifest whose family is in the catalog."""
 
 from __future__ import annotations
 

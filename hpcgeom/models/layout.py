@@ -91,7 +91,7 @@ class BlockLayout:
 
     @property
     def site_names(self) -> tuple[str, ...]:
-        """Sites that exist in this layout, in the order of the catalogue."""
+        """Sites that exist in this layout, in the order of the catalog."""
         known = {*CHAIN_SITES, *self.sites, *self.embeddings}
         return tuple(site for site in SITES if site in known)
 

@@ -68,7 +68,7 @@ class ModelRequest:
         `module` only.
     config
         What config.json would say, where there is no such file: the configuration of a model of the
-        catalogue. None for the file in `folder`.
+        catalog. None for the file in `folder`.
     details
         Names of `hpcgeom.catalog.sites.DETAIL_SITES` that will be read; a head is built for those that
         need one.

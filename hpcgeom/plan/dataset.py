@@ -56,7 +56,7 @@ def read_dataset(manifest: Manifest, folder: Path, *, with_digests: bool = True)
     else:
         base = _read(dataset, [model.source for model in models], folder, with_digests)
     if dataset.query is None:
-        return _labelled(_without(base, left_out), dataset.labels, folder)
+        return _labeled(_without(base, left_out), dataset.labels, folder)
     asked = query_dataset(dataset)
     arrays = [model.query_source for model in models if model.query_source is not None]
     queries = _behind(asked, _read(asked, arrays, folder, with_digests, PREFIX), len(base))
@@ -64,8 +64,8 @@ def read_dataset(manifest: Manifest, folder: Path, *, with_digests: bool = True)
     base = _without(base, [sample for sample in left_out if sample not in of_queries])
     queries = _without(queries, [sample for sample in left_out if sample in of_queries])
     return with_queries(
-        _labelled(base, dataset.labels, folder),
-        _labelled(queries, asked.labels, folder),
+        _labeled(base, dataset.labels, folder),
+        _labeled(queries, asked.labels, folder),
         getattr(dataset, "path", ""),
         getattr(asked, "path", ""),
     )
@@ -106,7 +106,7 @@ def query_dataset(dataset: Any) -> Any:
     return dataset.model_copy(update=changes)
 
 
-def _labelled(samples: Samples, asked: Mapping[str, Any], folder: Path) -> Samples:
+def _labeled(samples: Samples, asked: Mapping[str, Any], folder: Path) -> Samples:
     """The samples with the labels that lie in files of their own."""
     labels = dict(samples.labels)
     for name, label in asked.items():

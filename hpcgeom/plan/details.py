@@ -138,7 +138,7 @@ def plan_details(
 
 
 def catalog_sites(manifest: Manifest, name: str, family: str, facts: ModelFacts) -> list[DetailSitePlan]:
-    """What is kept at each site of a model of the catalogue.
+    """What is kept at each site of a model of the catalog.
 
     Raises
     ------

@@ -27,7 +27,7 @@ ESM_CHECKPOINT = ".pt"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a model of the catalogue comes from.
+    """Where a model of the catalog comes from.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ def _one_shape(files: Mapping[int, Path]) -> tuple[tuple[int, int], set[str]]:
 
 
 def facts_of_origin(model: CatalogModel, origin: Origin) -> ModelFacts:
-    """Sizes of a model of the catalogue.
+    """Sizes of a model of the catalog.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def facts_of_origin(model: CatalogModel, origin: Origin) -> ModelFacts:
 def draft_catalog(
     model: CatalogModel, manifest: Manifest, origin: Origin, files: tuple[SourceFile, ...] = ()
 ) -> tuple[ModelDraft, ModelFacts]:
-    """Draft a model of the catalogue.
+    """Draft a model of the catalog.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def _refuse_absent_details(model: CatalogModel, manifest: Manifest) -> None:
 def offline_origin(model: CatalogModel, manifest_folder: Path) -> Origin:
     """Where a model comes from, as far as this machine knows; nothing is downloaded or converted.
 
-    Models of the catalogue have a configuration even where nothing of them is here.
+    Models of the catalog have a configuration even where nothing of them is here.
 
     Raises
     ------
@@ -205,17 +205,17 @@ def offline_origin(model: CatalogModel, manifest_folder: Path) -> Origin:
         The source does not exist.
     """
     source = model.source or ""
-    catalogued = known(source) or known(f"facebook/{Path(source).stem}")
-    is_plain_name = catalogued is not None and "/" not in source  # no path and no hub id
+    cataloged = known(source) or known(f"facebook/{Path(source).stem}")
+    is_plain_name = cataloged is not None and "/" not in source  # no path and no hub id
     is_here = not is_plain_name or (manifest_folder / source).exists()
     found = locate(source, manifest_folder) if is_here else None
     if found is None:
         found = cached_hub_folder(source, model.revision)
     if found is not None and found.is_dir():
         return Origin(found, model.revision or "", overridden(model, found))
-    if catalogued is None:
+    if cataloged is None:
         return Origin(None, model.revision or "")
-    return Origin(None, model.revision or "", catalogue_config(model, catalogued))
+    return Origin(None, model.revision or "", catalog_config(model, cataloged))
 
 
 def overridden(model: CatalogModel, folder: Path) -> Mapping[str, Any] | None:
@@ -231,13 +231,13 @@ def overridden(model: CatalogModel, folder: Path) -> Mapping[str, Any] | None:
     return {**read_config(folder), **model.config}
 
 
-def catalogue_config(model: CatalogModel, catalogued: KnownModel) -> Mapping[str, Any]:
-    """The configuration of a model of the catalogue with the manifest's changes.
+def catalog_config(model: CatalogModel, cataloged: KnownModel) -> Mapping[str, Any]:
+    """The configuration of a model of the catalog with the manifest's changes.
 
     Raises
     ------
     InputError
         Something of it was never published, and the manifest does not give it.
     """
-    given = {key: model.config[key] for key in catalogued.unpublished if key in model.config}
-    return {**catalogued.complete_config(given), **model.config}
+    given = {key: model.config[key] for key in cataloged.unpublished if key in model.config}
+    return {**cataloged.complete_config(given), **model.config}

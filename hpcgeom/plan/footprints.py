@@ -35,6 +35,8 @@ class Devices:
         Processes that would each run a model of their own, where these are not as many.
     n_hosts
         Hosts over which `pipeline` goes; `host_bytes` are those of one.
+    n_over_gpus
+        Processes of a host that would each lay a model over GPUs of their own (`dispatch`).
     """
 
     n: int = 1
@@ -43,6 +45,7 @@ class Devices:
     where: str = "this machine"
     n_whole: int | None = None
     n_hosts: int = 1
+    n_over_gpus: int = 1
 
     @property
     def has_gpus(self) -> bool:
@@ -52,7 +55,7 @@ class Devices:
     def processes_of(self, strategy: str) -> int:
         """How many processes there are of a strategy."""
         if strategy == "dispatch" and self.has_gpus:
-            return 1
+            return self.n_over_gpus
         return self.n if strategy == "pipeline" or self.n_whole is None else self.n_whole
 
 
@@ -92,7 +95,7 @@ class _Load:
         Where it computes.
     staged
         Weights that lie in the memory of the host besides, as they are read.
-    travelling
+    traveling
         Hidden states on their way between devices, or between a device and the host, and what goes with them.
     read, pooled
         Points of a batch, where it computes, and of units in the memory of the host.
@@ -100,7 +103,7 @@ class _Load:
 
     weights: int
     staged: int
-    travelling: int
+    traveling: int
     read: int
     pooled: int
 
@@ -119,8 +122,8 @@ def _pipeline(needs: Needs, n: int) -> _Load:
 
 def _stream(needs: Needs, n: int) -> _Load:
     del n
-    weights, travelling = needs.around + IN_FLIGHT * needs.block, 2 * IN_FLIGHT * needs.hidden + CALL_BYTES
-    return _Load(weights, PIECES_BYTES, travelling, needs.read, needs.pooled)
+    weights, traveling = needs.around + IN_FLIGHT * needs.block, 2 * IN_FLIGHT * needs.hidden + CALL_BYTES
+    return _Load(weights, PIECES_BYTES, traveling, needs.read, needs.pooled)
 
 
 def _dispatch(needs: Needs, n: int) -> _Load:
@@ -153,11 +156,11 @@ def _footprint(needs: Needs, strategy: str, devices: Devices) -> Footprint:
     if strategy == "pipeline":
         n = max(1, min(n, needs.n_blocks))  # each has a block at least
     load = _LOADS[strategy](needs, n)
-    computing = load.weights + needs.working + load.travelling + load.read
+    computing = load.weights + needs.working + load.traveling + load.read
     if writes_beside(strategy, devices):
         load = replace(load, pooled=2 * load.pooled)
     if devices.has_gpus:
-        host = HOST_OF_GPU_BYTES + load.pooled + max(load.staged + load.travelling, needs.drawn)
+        host = HOST_OF_GPU_BYTES + load.pooled + max(load.staged + load.traveling, needs.drawn)
         found = Footprint(strategy, n, GPU_BYTES + computing, BYTES_OF_PROCESS + host, load.weights)
     else:
         # Weights that are drawn are cast in place, so that those in use need no room of their own.
@@ -177,7 +180,7 @@ def writes_beside(strategy: str, devices: Devices) -> bool:
 def _cannot(needs: Needs, strategy: str, devices: Devices) -> str:
     """Why a strategy is none for this model or on these devices, however large they are."""
     if strategy in ("pipeline", "stream") and not needs.n_blocks:
-        return "only of the catalogue's families is it known that their blocks are a chain"
+        return "only of the catalog's families is it known that their blocks are a chain"
     if strategy == "stream" and needs.drawn:
         return "random weights are drawn for the whole model at once"
     if strategy == "pipeline" and devices.n == 1:

@@ -20,7 +20,7 @@ from hpcgeom.plan.plan import Representation
 
 
 def family_shapes(name: str, family: str, facts: ModelFacts, sites: Sequence[str]) -> dict[str, SiteShape]:
-    """Shapes of the sites of a model whose family is in the catalogue.
+    """Shapes of the sites of a model whose family is in the catalog.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def family_shapes(name: str, family: str, facts: ModelFacts, sites: Sequence[str
             )
         base, head = split_head(site)
         if base not in known.sites:
-            reason = known.absent_sites.get(base, "it is not in the catalogue")
+            reason = known.absent_sites.get(base, "it is not in the catalog")
             raise InputError(
                 f"model '{name}' of family '{family}' has no site '{site}' ({reason}): "
                 f"choose from {', '.join(known.sites)}"

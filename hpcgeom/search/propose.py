@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpcgeom import faults
+from hpcgeom.ahead import read_ahead
 from hpcgeom.search.candidates import Candidates
 from hpcgeom.search.kernels import Kernel
 from hpcgeom.search.rows import RowSource
 from hpcgeom.search.scan import Centering
-from hpcgeom.search.threads import read_ahead
 from hpcgeom.search.tiles import Tile
 
 Range = tuple[int, int]
@@ -65,7 +65,7 @@ def propose(
         kernel.meet(one, other, lists_of(one), lists_of(other), threads)
 
     passes = _passes(first, second, n_base)
-    loaded = read_ahead((rows for one, others in passes for rows in (one, *others)), load)
+    loaded = read_ahead(load(rows) for one, others in passes for rows in (one, *others))
     for number, (_, others) in enumerate(passes):
         reads_all = second is None and number == 0
         held = next(loaded)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcgeom.ahead import read_ahead
 from hpcgeom.errors import HpcgeomError
 from hpcgeom.search import compiled
 from hpcgeom.search.bounds import float64_bound
@@ -21,7 +22,7 @@ from hpcgeom.search.candidates import Candidates
 from hpcgeom.search.certificate import Tally
 from hpcgeom.search.rows import RowSource, read_rows
 from hpcgeom.search.scan import Centering
-from hpcgeom.search.threads import BLOCK_ROWS, in_threads, one_blas_thread, read_ahead
+from hpcgeom.search.threads import BLOCK_ROWS, in_threads, one_blas_thread
 from hpcgeom.search.tiles import norms
 
 AUDITED_ROWS = 8
@@ -133,7 +134,7 @@ def _base_rows(
     def read(rows: tuple[int, int]) -> npt.NDArray[Any]:
         return query_QD if rows == own else base.read(rows)
 
-    return read_ahead(base.ranges, read)
+    return read_ahead(map(read, base.ranges))
 
 
 def _certify(
@@ -195,7 +196,7 @@ def _look_again(
     centered_FD = base.centering.apply(stored_FD)
     norm_F = norms(centered_FD)
     part = Lists(lists.distances[rows_F], lists.indices[rows_F])
-    for rows, base_BD in zip(base.ranges, read_ahead(base.ranges, base.read), strict=True):
+    for rows, base_BD in zip(base.ranges, read_ahead(map(base.read, base.ranges)), strict=True):
         for low in range(0, len(base_BD), BLOCK_ROWS):
             block_BD = base_BD[low : low + BLOCK_ROWS]
             other_BD = base.centering.apply(block_BD)

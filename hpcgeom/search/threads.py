@@ -1,9 +1,9 @@
-"""A few threads at a time: over rows, ahead of use, and none inside BLAS."""
+"""A few threads at a time: over rows, and none inside BLAS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
@@ -16,21 +16,7 @@ BLOCK_ROWS = 1024
 """Rows held in float64 at a time, by each thread."""
 
 _Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
-
-
-def read_ahead(keys: Iterable[_Key], read: Callable[[_Key], _Value]) -> Iterator[_Value]:
-    """What `read` gives for each key, read by another thread while the one before is used."""
-    with ThreadPoolExecutor(1) as pool:
-        pending: Future[_Value] | None = None
-        for key in keys:
-            following = pool.submit(read, key)
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
 
 
 @contextmanager

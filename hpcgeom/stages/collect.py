@@ -28,7 +28,7 @@ from hpcgeom.types import Unit
 
 
 class Collect:
-    """Turns partial results into one labelled dataset."""
+    """Turns partial results into one labeled dataset."""
 
     name = "collect"
     inputs = ("geometry",)

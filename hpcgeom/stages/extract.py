@@ -30,7 +30,7 @@ from hpcgeom.store import activations, npz
 from hpcgeom.store.records import FileEntry
 from hpcgeom.types import Unit
 
-Values = dict[tuple[str, str], npt.NDArray[np.floating]]
+Activations = dict[tuple[str, str], npt.NDArray[np.floating]]
 """(site, pooling) -> (layers, points, features)."""
 Windows = dict[tuple[str, str, int], list[tuple[int, Window]]]
 """(site, pooling, row) -> numbers of windows, and what the forward passes gave for them."""
@@ -71,18 +71,18 @@ def _places(plan: Plan, model: ModelPlan, unit: Unit) -> dict[tuple[str, str], B
     return {(item.site, item.pooling): blocks(plan, model, item)[number] for item in model.representations}
 
 
-def values_of(run: Run, forward: Forward, units: Sequence[Unit]) -> Iterator[tuple[Unit, Values]]:
+def values_of(run: Run, forward: Forward, units: Sequence[Unit]) -> Iterator[tuple[Unit, Activations]]:
     """Activations of the units' points, at the layers that this process has, in the points' order."""
     passes = forward.run(units)
     for unit, batches in groupby(passes, key=lambda each: each.unit):
         yield unit, _of_unit(run, forward, unit, batches)
 
 
-def _of_unit(run: Run, forward: Forward, unit: Unit, batches: Iterable[Pass]) -> Values:
+def _of_unit(run: Run, forward: Forward, unit: Unit, batches: Iterable[Pass]) -> Activations:
     places, sequences = _places(run.plan, forward.plan, unit), forward.sequences
     parts = forward.parts
     points = {
-        key: Points(forward.memory.empty((len(part.positions), places[key].n_points, part.item.width)))
+        key: UnitPoints(forward.memory.empty((len(part.positions), places[key].n_points, part.item.width)))
         for key, part in parts.items()
     }
     windows: Windows = defaultdict(list)
@@ -105,7 +105,7 @@ def _of_unit(run: Run, forward: Forward, unit: Unit, batches: Iterable[Pass]) ->
     return {key: each.whole() for key, each in points.items()}
 
 
-class Points:
+class UnitPoints:
     """Points of a unit, as they come; NaN where none comes.
 
     Parameters
@@ -154,7 +154,7 @@ def _write_copy(run: Run, model: ModelPlan, unit: Unit) -> dict[str, Any]:
 
 
 def _write(
-    run: Run, forward: Forward, unit: Unit, values: Values, work: Mapping[str, float]
+    run: Run, forward: Forward, unit: Unit, values: Activations, work: Mapping[str, float]
 ) -> dict[str, Any]:
     """Write a unit; where others have layers of it, together with them."""
     sums, entries = _write_layers(run, forward.plan, unit, values, forward.parts)
@@ -175,7 +175,7 @@ def _write(
     }
 
 
-def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:
+def write_part(run: Run, forward: Forward, unit: Unit, values: Activations) -> None:
     """Write the layers that this process has of a unit, and tell the leader."""
     assert forward.crew is not None
     forward.crew.send(unit, *_write_layers(run, forward.plan, unit, values, forward.parts))
@@ -183,7 +183,7 @@ def write_part(run: Run, forward: Forward, unit: Unit, values: Values) -> None:
 
 
 def _write_layers(
-    run: Run, model: ModelPlan, unit: Unit, values: Values, parts: Mapping[tuple[str, str], Part]
+    run: Run, model: ModelPlan, unit: Unit, values: Activations, parts: Mapping[tuple[str, str], Part]
 ) -> tuple[Sums, list[FileEntry]]:
     """Write points of layers; their column sums, and what was written."""
     store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)

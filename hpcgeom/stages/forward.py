@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcgeom import trace
+from hpcgeom.ahead import read_ahead
 from hpcgeom.catalog.families import FAMILIES, ModelFacts, facts_of, read_facts
 from hpcgeom.errors import InputError
 from hpcgeom.plan.plan import ModelPlan, Representation
@@ -146,7 +147,7 @@ class Forward:
         InputError
             A sample does not suit the model, has changed, or gives a value that is not finite.
         """
-        from hpcgeom.models import NonFiniteActivation, Pieces, read_ahead
+        from hpcgeom.models import NonFiniteActivation, Pieces
 
         self._order("run", units=[unit.index for unit in units])
         scratch, whole_set = None, list(units)
@@ -247,7 +248,7 @@ class Forward:
 
 
 def _facts_of(model: ModelPlan) -> ModelFacts | None:
-    """Sizes of a model of the catalogue; None for a user's module."""
+    """Sizes of a model of the catalog; None for a user's module."""
     if model.family not in FAMILIES:
         return None
     if model.config is not None:

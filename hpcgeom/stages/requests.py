@@ -45,7 +45,7 @@ def catalog_request(
     readings: Sequence[Reading],
     details: DetailPlan | None = None,
 ) -> ModelRequest:
-    """The request of a model of the catalogue whose origin is known."""
+    """The request of a model of the catalog whose origin is known."""
     from hpcgeom.models import ModelRequest
 
     return ModelRequest(

@@ -12,7 +12,7 @@ from hpcgeom.plan.drafts import ESM_CHECKPOINT, Origin, offline_origin, overridd
 
 
 def origin_of(model: CatalogModel, manifest_folder: Path, kind: str) -> Origin:
-    """Find, fetch or convert a model of the catalogue.
+    """Find, fetch or convert a model of the catalog.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def _weights(model: CatalogModel, manifest_folder: Path) -> Origin:
 
 
 def _random(model: CatalogModel, manifest_folder: Path) -> Origin:
-    """A folder's configuration, else the catalogue's, else the hub's."""
+    """A folder's configuration, else the catalog's, else the hub's."""
     from hpcgeom.models import fetch
 
     origin = offline_origin(model, manifest_folder)

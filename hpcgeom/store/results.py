@@ -1,4 +1,4 @@
-"""``results.zarr``: one labelled dataset, built beside its place and renamed in."""
+"""``results.zarr``: one labeled dataset, built beside its place and renamed in."""
 
 from __future__ import annotations
 

@@ -129,14 +129,14 @@ def test_what_was_never_published_must_be_given():
         known_facts("igpt-xl")
     assert known_facts("igpt-xl", {"n_head": 24}).head_dim == 128
     with pytest.raises(
-        InputError, match=r"the catalogue's 'igpt-xl' has n_embd 3072, expected a multiple of n_h"
+        InputError, match=r"the catalog's 'igpt-xl' has n_embd 3072, expected a multiple of n_h"
     ):
         known_facts("igpt-xl", {"n_head": 7})
 
 
 def test_what_is_published_cannot_be_given():
     with pytest.raises(
-        InputError, match="'openai-community/gpt2' has n_head in the catalogue already: leave it"
+        InputError, match="'openai-community/gpt2' has n_head in the catalog already: leave it"
     ):
         known_facts("gpt2", {"n_head": 6})
 

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from hpcgeom.launch.devices import number_on_node, take_one
+from hpcgeom.launch.devices import number_on_node, take_one, take_share
 from hpcgeom.models import chosen_device
 
 
@@ -21,9 +21,30 @@ def test_a_process_sees_one_of_the_gpus_of_its_job(monkeypatch, visible, number,
     assert os.environ["CUDA_VISIBLE_DEVICES"] == left
 
 
-def test_where_there_is_no_gpu_none_is_named(monkeypatch):
+@pytest.mark.parametrize(
+    ("visible", "n", "shares"),
+    [
+        ("0,1,2,3", 2, ["0,2", "1,3"]),
+        ("GPU-a,GPU-b,GPU-c", 2, ["GPU-a,GPU-c", "GPU-b"]),
+        ("0,1", 3, ["0", "1", "0"]),
+        ("5,6", 1, ["5,6"]),
+        ("3", 2, ["3", "3"]),
+        ("", 2, ["", ""]),
+    ],
+)
+def test_processes_of_a_node_share_its_gpus_out(monkeypatch, visible, n, shares):
+    left = []
+    for number in range(n):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        take_share(number, n)
+        left.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert left == shares
+
+
+@pytest.mark.parametrize("take", [take_one, lambda number: take_share(number, 2)])
+def test_where_there_is_no_gpu_none_is_named(monkeypatch, take):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    take_one(3)
+    take(3)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 

@@ -33,7 +33,7 @@ models:
 
 
 def catalog(family: str, *more: str) -> str:
-    """A model of the catalogue from the hub: name, family and source are lines 6 to 8, `more` follows."""
+    """A model of the catalog from the hub: name, family and source are lines 6 to 8, `more` follows."""
     lines = [f"  - name: {family}", f"    family: {family}", "    source: org/name"]
     return "\n".join(["models:", *lines, *(f"    {line}" for line in more), ""])
 

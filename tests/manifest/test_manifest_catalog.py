@@ -1,4 +1,4 @@
-"""Models of the catalogue: one sentence with its line for all that is wrong with them."""
+"""Models of the catalog: one sentence with its line for all that is wrong with them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def reading(family: str) -> str:
 
 
 @pytest.mark.parametrize(("family", "kind"), READS)
-def test_every_family_reads_what_the_catalogue_says(load, family, kind):
+def test_every_family_reads_what_the_catalog_says(load, family, kind):
     manifest = load(DATASETS[kind] + catalog(family))
     assert (manifest.dataset.kind, manifest.models[0].family) == (kind, family)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_site_and_detail_of_the_catalogue_is_accepted(load, family):
+def test_every_site_and_detail_of_the_catalog_is_accepted(load, family):
     known = FAMILIES[family]
     sites = [site for site in known.sites if (family, site) != ("igpt", "pos_embed")]
     details = f"{{sites: [{', '.join(known.detail_sites)}], samples: [a]}}"

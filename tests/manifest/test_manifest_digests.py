@@ -140,7 +140,7 @@ def test_no_key_is_forgotten_below(section, changes):
 
 
 @pytest.mark.parametrize(("base", "key", "value"), cases(OF_MODELS))
-def test_every_key_of_a_model_of_the_catalogue_changes_the_digest(base, key, value):
+def test_every_key_of_a_model_of_the_catalog_changes_the_digest(base, key, value):
     dataset = IMAGES if base is IGPT else TEXTS if key == "tokenizer" else TOKENS
     check(manifest(base, dataset), manifest({**base, key: value}, dataset), f"models[a].{key}")
 

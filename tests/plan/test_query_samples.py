@@ -1,4 +1,4 @@
-"""Samples of a manifest with queries: every kind is read, named apart, labelled and excluded."""
+"""Samples of a manifest with queries: every kind is read, named apart, labeled and excluded."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ from plan_examples import draft, plan_of
 
 from hpcgeom import this_group
 from hpcgeom.api import groups, strategies
-from hpcgeom.api.steps import devices_of_step, devices_of_task, models_together
+from hpcgeom.api.steps import devices_of_step, devices_of_task, models_together, take_gpus_of_task
 from hpcgeom.api.strategies import Resources
 from hpcgeom.errors import ResourceError
+from hpcgeom.plan.needs import needs_of
+from hpcgeom.plan.strategies import choose
 from hpcgeom.plan.units import units_of
 from hpcgeom.stages.task import Task
 from hpcgeom.this_group import Member
@@ -123,7 +126,37 @@ def test_tasks_share_the_gpus_of_their_node(monkeypatch, tasks, nodes, seen, on_
     alone = devices_of_task(Resources(1, 64))
     assert alone.processes_of("pipeline") == 1
     assert alone.processes_of("replicate") == tasks // nodes
+    assert alone.processes_of("dispatch") == tasks // nodes  # each over its own share, of the host too
     assert alone.gpu_bytes == found.gpu_bytes
+
+
+@pytest.mark.parametrize(
+    ("seen", "on_node", "left"),
+    [
+        ("0,1,2,3", 4, "1,3"),  # those of the node, which both tasks see
+        ("0,1", 4, "0,1"),  # its own alone: SLURM numbers them from 0 for each task
+        ("0,1", None, "1"),  # a SLURM that does not say how many the node has
+        ("0", 1, "0"),
+    ],
+)
+def test_a_task_leaves_the_gpus_of_others_to_them(monkeypatch, seen, on_node, left):
+    step(monkeypatch, 4, 2, **({} if on_node is None else {"GPUS_ON_NODE": on_node}))
+    monkeypatch.setenv("SLURM_LOCALID", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    take_gpus_of_task()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == left
+
+
+def test_two_tasks_that_dispatch_keep_to_half_of_the_host_each(monkeypatch):
+    step(monkeypatch, 2, GPUS_ON_NODE=2)
+    monkeypatch.setattr(strategies, "visible", lambda: ["0", "1"])
+    monkeypatch.setattr(strategies, "_gpu_bytes", lambda: [12 * GIB] * 2)
+    plan = plan_of(drafts=[draft("large", layers=BLOCKS + 1, **SIZES)])
+    choice = choose(
+        "large", needs_of(plan, plan.model("large")), "dispatch", devices_of_task(Resources(1, 64))
+    )
+    each = choice.footprint.host_bytes + choice.means().host_bytes
+    assert each == 32 * GIB
 
 
 @pytest.mark.parametrize(

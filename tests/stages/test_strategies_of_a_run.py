@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 
@@ -75,6 +76,17 @@ def test_a_run_goes_on_with_another_strategy(manifest, reference, tmp_path):
     resume(run.root, workers=1)
     assert differences(run.root, reference) == []
     assert strategies_of(run.root) == {"stream": 1, "dispatch": 1, "replicate": 1}
+
+
+@pytest.mark.parametrize(("strategy", "left"), [("dispatch", "1,3"), ("stream", "1")])
+def test_a_task_of_several_takes_its_own_gpus(manifest, tmp_path, monkeypatch, strategy, left):
+    run = prepare(load_manifest(manifest), tmp_path / "run")
+    settings = {"STEP_NUM_TASKS": 2, "STEP_NUM_NODES": 1, "GPUS_ON_NODE": 4, "LOCALID": 1}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    run_task(run.root, "extract", [0], resources=Resources(strategy=strategy))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == left
 
 
 def test_the_manifest_may_ask_for_another_strategy_later(manifest, reference, tmp_path):

@@ -75,7 +75,7 @@ def test_a_finished_folder_is_left_and_an_unfinished_one_written_again(tool, tmp
     assert len(tensors_of(tmp_path)) > 20
 
 
-def test_a_model_of_the_catalogue_with_other_settings(tool):
+def test_a_model_of_the_catalog_with_other_settings(tool):
     family, config = tool.config_of("facebook/esm2_t6_8M_UR50D", {"num_hidden_layers": 1})
     assert (family, config["num_hidden_layers"], config["hidden_size"]) == ("esm2", 1, 320)
     with pytest.raises(InputError, match="published without n_head"):

@@ -100,7 +100,8 @@ def encode(encoder: Any, sequences: dict[str, str], members: np.ndarray) -> Any:
 
 def by_hpcgeom(_: Path, folder: Path, threads: int) -> Run:
     """As the stage `extract` does it, without the files."""
-    from hpcgeom.models import Pieces, Replicate, read_ahead
+    from hpcgeom.ahead import read_ahead
+    from hpcgeom.models import Pieces, Replicate
 
     request, encoder = request_of(folder)
     pieces = Pieces(Replicate().open_model(request, threads=threads).run, "esm2", "cpu")

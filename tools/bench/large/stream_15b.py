@@ -195,7 +195,7 @@ def main() -> None:
         os.execv(sys.executable, [sys.executable, *sys.argv])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the weights are, or will be")
-    parser.add_argument("--model", default=MODEL, help="another ESM-2 of the catalogue, for a shorter run")
+    parser.add_argument("--model", default=MODEL, help="another ESM-2 of the catalog, for a shorter run")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--extract", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -20,3 +20,4 @@ def read_ahead(items: Iterable[T]) -> Iterator[T]:
         while (item := following.result()) is not end:
             following = thread.submit(next, source, end)
             yield item  # type: ignore[misc]
+            del item  # it may be large, and is not needed while the next one is waited for

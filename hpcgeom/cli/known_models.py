@@ -36,7 +36,7 @@ _LEGEND = (
 
 
 def as_json() -> str:
-    """All of the catalogue, with exact numbers."""
+    """All of the catalog, with exact numbers."""
     families = {
         "arrays": _ARRAYS,
         **{name: _family(row) for name, row in FAMILIES.items()},
@@ -49,7 +49,7 @@ def as_json() -> str:
 
 
 def as_text() -> str:
-    """The catalogue for people, at most `COLUMNS` wide."""
+    """The catalog for people, at most `COLUMNS` wide."""
     lines = [*_entry("arrays", _ARRAYS)]
     for name, family in FAMILIES.items():
         lines += _entry(name, _family(family))
