@@ -13,8 +13,8 @@ STEMS = """
 """
 VERBS = """
     categor character emphas equal factor final general initial linear local maxim memor minim normal optim
-    organ parallel param parametr penal prior quant random recogn regular serial special stabil standard summar
-    synchron token util vector visual
+    organ parallel param parametr penal prior quant random recogn regular serial special stabil standard
+    summar synchron token util vector visual
 """
 BRITISH = re.compile(
     rf"(un|re|de)?({'|'.join(STEMS.split())})|({'|'.join(VERBS.split())})is(e[sdr]?$|ing$|ation)"

@@ -20,6 +20,7 @@ MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 5 * 2**30
 MIN_MEMORY_BYTES = 4 * 2**30
 MIN_TMP_BYTES = 2**28
+_ELSEWHERE = "name a --run-dir on another file system"
 MODULES = (
     ("torch", "pip install torch"),
     ("transformers", "pip install transformers"),
@@ -196,10 +197,13 @@ def _file_system(folder: Path) -> str:
             except FileExistsError:
                 pass
             else:
-                raise Wrong(f"{folder}: a name can be created twice; leases need exclusive creation")
+                raise Wrong(
+                    f"{folder}: a name can be created twice; leases need exclusive creation: {_ELSEWHERE}"
+                )
             if first.read_text() != "new":
                 raise Wrong(
-                    f"{folder}: a replaced file keeps its old content; records need atomic replacement"
+                    f"{folder}: a replaced file keeps its old content; records need atomic replacement: "
+                    f"{_ELSEWHERE}"
                 )
     except OSError as error:
         raise Wrong(

@@ -206,7 +206,7 @@ def read_json(file: Path) -> dict[str, Any]:
             f"there is no {file.name} in {file.parent}: expected the folder of a model"
         ) from None
     except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}") from error
+        raise InputError(f"{file} is not JSON ({error}): fetch it again") from error
     if not isinstance(value, dict):
         raise InputError(f"{file}: expected a JSON object, found {type(value).__name__}")
     return value

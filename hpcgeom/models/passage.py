@@ -20,6 +20,7 @@ from hpcgeom.models.pooled_parts import PooledInFiles, PooledInMemory, PooledPar
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading
 from hpcgeom.models.request import ModelRequest, TokenBatch
+from hpcgeom.models.reused_memory import ReusedMemory
 from hpcgeom.models.scratch import Scratch, SetDigest
 from hpcgeom.models.sinks import Pooled, PooledSink
 from hpcgeom.models.skeletons import Skeleton
@@ -96,6 +97,7 @@ class Passage:
         self._route, self._check_finite = route, check_finite
         self._travelers: list[_Traveler] = []
         self._calls_bytes = 0
+        self._memory = ReusedMemory()
         self.width = 0
         self.hidden = HiddenStates(scratch, host_memory_bytes, route.device)
         self._pooled: PooledParts
@@ -195,7 +197,7 @@ class Passage:
             self._settle(step, number, sink)
 
     def _sink(self, step: int, masks: BatchMasks) -> PooledSink:
-        return PooledSink(self._route.readings[step], masks, self._route.request.dtype)
+        return PooledSink(self._route.readings[step], masks, self._route.request.dtype, self._memory)
 
     def _settle(self, step: int, number: int, sink: PooledSink) -> None:
         with of_batch(number):

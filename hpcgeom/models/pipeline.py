@@ -32,6 +32,7 @@ from hpcgeom.models.pipelined_details import read_together
 from hpcgeom.models.pooling import BatchMasks, check_poolable
 from hpcgeom.models.readings import SiteReading, layers_by_site
 from hpcgeom.models.request import ModelRequest, ModelShapes, TokenBatch
+from hpcgeom.models.reused_memory import ReusedMemory
 from hpcgeom.models.rounds import Round
 from hpcgeom.models.shapes import shapes_of, widths_of
 from hpcgeom.models.sinks import Pooled, PooledSink
@@ -104,6 +105,7 @@ class PipelinedModel:
     _outbox: Outbox | None = field(default=None, init=False)
     _n_batches: int = field(default=0, init=False)
     _round: Round | None = field(default=None, init=False)
+    _memory: ReusedMemory = field(default_factory=ReusedMemory, init=False)
 
     def __post_init__(self) -> None:
         model, layout = self.skeleton.model, self.layout
@@ -238,7 +240,7 @@ class PipelinedModel:
             torch.set_num_threads(self.threads)
         masks = BatchMasks.of(batch, self.device)
         check_poolable(masks, frozenset(p for reading in self.readings.values() for p in reading.poolings))
-        sink = PooledSink(self.part.readings, masks, self.request.dtype)
+        sink = PooledSink(self.part.readings, masks, self.request.dtype, self._memory)
         with torch.inference_mode(), explaining_forward(self.request.name, *batch.input_ids.shape):
             inputs = self.skeleton.inputs_of(batch, self.device)
             with self._hooks.collecting(sink):

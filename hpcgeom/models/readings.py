@@ -257,7 +257,9 @@ def _check_head(head: int, n_heads: int | None, site: str, name: str) -> None:
             f"'{split_head(site)[0]}', all heads together"
         )
     if head >= n_heads:
-        raise InputError(f"model '{name}', site '{site}': its heads are 0 to {n_heads - 1}")
+        raise InputError(
+            f"model '{name}', site '{site}': its heads are 0 to {n_heads - 1}: name one of these"
+        )
 
 
 def _checked_layers(reading: Reading, available: tuple[int, ...], name: str) -> tuple[int, ...]:

@@ -46,7 +46,8 @@ class Tokenizer:
         except Exception as error:  # the library raises whatever its formats raise
             reason = " ".join(str(error).split())
             raise InputError(
-                f"the tokenizer in {folder} cannot be loaded: {type(error).__name__}: {reason}"
+                f"the tokenizer in {folder} cannot be loaded: {type(error).__name__}: {reason}: fetch its "
+                "files again, or name another folder as tokenizer"
             ) from error
         self._backend.truncation_side = "right"
         # ESM's splits a sequence along all of its tokens, or not at all; special ones in it are refused below

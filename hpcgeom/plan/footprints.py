@@ -14,7 +14,9 @@ GPU_BYTES, HOST_OF_GPU_BYTES = 2**30, 2**30
 CALL_BYTES, PIECES_BYTES = 2**28, 2**27
 """Of `stream`: masks and tables of positions of all batches, and pieces through which weights are read."""
 IN_FLIGHT = 2
-"""Blocks that are held while one is computed with, and batches that come or go beside the one at hand."""
+"""Of `stream`: blocks that are held while one is computed with, and batches that come or go meanwhile."""
+ON_A_SIDE = 3
+"""Of `pipeline`: batches on each side of the way between two processes (`hpcgeom.models.links`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class _Load:
         Hidden states on their way between devices, or between a device and the host, and what goes with them.
     read, pooled
         Points of a batch, where it computes, and of units in the memory of the host.
+    held_back
+        Points of batches, in the memory of the host, that do not count yet: other processes have them.
     """
 
     weights: int
@@ -106,6 +110,7 @@ class _Load:
     traveling: int
     read: int
     pooled: int
+    held_back: int = 0
 
 
 def _replicate(needs: Needs, n: int) -> _Load:
@@ -117,7 +122,9 @@ def _pipeline(needs: Needs, n: int) -> _Load:
     n_blocks = -(-needs.n_blocks // n)
     weights = needs.around + n_blocks * needs.block
     read, pooled = (needs.of_blocks(n_bytes, n_blocks) for n_bytes in (needs.read, needs.pooled))
-    return _Load(weights, 0, 2 * IN_FLIGHT * needs.hidden, read, pooled)
+    # A batch counts once the last process has it: the first one waits for all that are in the links.
+    held_back = 2 * ON_A_SIDE * (n - 1) * read
+    return _Load(weights, 0, 2 * ON_A_SIDE * needs.hidden, read, pooled, held_back)
 
 
 def _stream(needs: Needs, n: int) -> _Load:
@@ -159,12 +166,13 @@ def _footprint(needs: Needs, strategy: str, devices: Devices) -> Footprint:
     computing = load.weights + needs.working + load.traveling + load.read
     if writes_beside(strategy, devices):
         load = replace(load, pooled=2 * load.pooled)
+    points = load.pooled + load.held_back
     if devices.has_gpus:
-        host = HOST_OF_GPU_BYTES + load.pooled + max(load.staged + load.traveling, needs.drawn)
+        host = HOST_OF_GPU_BYTES + points + max(load.staged + load.traveling, needs.drawn)
         found = Footprint(strategy, n, GPU_BYTES + computing, BYTES_OF_PROCESS + host, load.weights)
     else:
         # Weights that are drawn are cast in place, so that those in use need no room of their own.
-        host = computing + load.pooled + max(load.staged, needs.drawn - load.weights)
+        host = computing + points + max(load.staged, needs.drawn - load.weights)
         found = Footprint(strategy, n, None, BYTES_OF_PROCESS + host, load.weights)
     return replace(found, problem=_cannot(needs, strategy, devices) or _does_not_fit(found, devices))
 

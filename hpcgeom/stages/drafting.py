@@ -222,6 +222,7 @@ def _source_digest(factory: str) -> str:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise InputError(
-            f"factory '{factory}': the source of '{module}' is not a file, so it has no identity"
+            f"factory '{factory}': the source of '{module}' is not a file, so it has no identity: put the "
+            "factory into a .py file"
         )
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()

@@ -30,7 +30,9 @@ def take_over(run: Run, other: Path) -> list[str]:
         `other` is not a run, or is this run.
     """
     if not (other / paths.PLAN).exists():
-        raise InputError(f"--reuse {other} is not a prepared run (it has no {paths.PLAN})")
+        raise InputError(
+            f"--reuse {other} is not a prepared run (it has no {paths.PLAN}): name the directory of a run"
+        )
     if other.resolve() == run.root.resolve():
         raise InputError(f"--reuse {other} is the run itself: leave --reuse out, what is done is kept")
     lines: dict[str, str] = {}

@@ -108,7 +108,11 @@ class Run:
         units = self.units(stage)
         wrong = [index for index in indices if not 0 <= index < len(units)]
         if wrong:
-            raise InputError(f"stage '{stage}' has units 0 to {len(units) - 1}, but {wrong[0]} was asked for")
+            there = f"units 0 to {len(units) - 1}" if units else "no units"
+            raise InputError(
+                f"stage '{stage}' has {there}, but {wrong[0]} was asked for: correct "
+                "--indices, or leave it out"
+            )
         return [units[index] for index in indices]
 
     def refuse_other_versions(self, stage: str, *, allow: bool) -> None:

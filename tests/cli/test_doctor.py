@@ -147,12 +147,16 @@ def test_a_file_system_without_hard_links(says, monkeypatch):
 
 def test_a_file_system_on_which_a_name_can_be_made_twice(says, monkeypatch):
     monkeypatch.setattr(os, "link", shutil.copyfile)
-    assert says("file system").endswith("a name can be created twice; leases need exclusive creation")
+    assert says("file system").endswith(
+        "a name can be created twice; leases need exclusive creation: name a --run-dir on another file system"
+    )
 
 
 def test_a_file_system_on_which_a_replaced_file_stays_old(says, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda self, target: self.unlink())
-    assert says("file system").endswith("keeps its old content; records need atomic replacement")
+    assert says("file system").endswith(
+        "keeps its old content; records need atomic replacement: name a --run-dir on another file system"
+    )
 
 
 def test_a_flipped_bit_that_is_read_as_data(says, monkeypatch):

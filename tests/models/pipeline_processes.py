@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from hpcgeom.errors import HpcgeomError, InputError
 from hpcgeom.models import ModelRequest, Pieces, Splits, TokenBatch
 from hpcgeom.models import links as links_module
 from hpcgeom.models import peers as peers_module
+from hpcgeom.models import rounds as rounds_module
 from hpcgeom.models.peers import Peers, meet
 from hpcgeom.models.pipeline import Pipeline
 from hpcgeom.models.sinks import Pooled
@@ -213,3 +215,24 @@ def save_details(member: Member, cases: Sequence[Case]) -> None:
                     f"{site}|{name}": value for site, each in found.items() for name, value in each.items()
                 }
                 np.savez(member.folder.parent / f"{number}.npz", **named)
+
+
+def count_held_back(member: Member, case: Case, seconds: Sequence[float]) -> None:
+    """Run a case at a pace, as `run_at_a_pace`; write how many results this process held at most."""
+    most = 0
+
+    class Watched(deque):
+        def append(self, item: Any) -> None:
+            nonlocal most
+            super().append(item)
+            most = max(most, len(self))
+
+    rounds_module.deque = Watched
+    with meet(member) as peers:
+        model = Pipeline().open_model(case.request, peers)
+        for block in model.layout.blocks_of(model.skeleton.model):
+            block.register_forward_pre_hook(lambda *_: time.sleep(seconds[peers.index]))
+        n_found = sum(1 for _ in model.run(case.batches))
+        model.close()
+    found = {"most": most, "n_batches": n_found}
+    (member.folder.parent / f"held-{member.index}.json").write_text(json.dumps(found))

@@ -187,7 +187,9 @@ def test_a_config_of_another_architecture_is_refused(tmp_path):
 
 def test_relative_positions_are_refused(bert_folder, tmp_path):
     folder = changed_config(bert_folder, tmp_path, position_embedding_type="relative_key")
-    with pytest.raises(InputError, match=r"position_embedding_type is 'relative_key'.*only 'absolute'"):
+    with pytest.raises(
+        InputError, match=r"position_embedding_type is 'relative_key'.*only 'absolute'.*: use the"
+    ):
         model_limits(bert(folder))
 
 
@@ -208,7 +210,7 @@ def test_a_missing_config_is_refused(tmp_path):
 
 def test_a_broken_config_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match=r"config.json is not JSON"):
+    with pytest.raises(InputError, match=r"config.json is not JSON \(.*\): fetch it again"):
         model_limits(bert(tmp_path))
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(InputError, match=r"expected a JSON object, found list"):

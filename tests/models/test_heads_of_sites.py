@@ -61,7 +61,9 @@ def test_keys_and_values_have_the_heads_of_grouped_queries(kind, folder):
     n_heads = {"q": 4, "z": 4, "k": tiny.KINDS[kind].n_kv_heads, "v": tiny.KINDS[kind].n_kv_heads}
     for site, n in n_heads.items():
         tiny.open_model(kind, folder, Reading(f"{site}.{n - 1}", ("mean",)))
-        with pytest.raises(InputError, match=rf"site '{site}.{n}': its heads are 0 to {n - 1}"):
+        with pytest.raises(
+            InputError, match=rf"site '{site}.{n}': its heads are 0 to {n - 1}: name one of these"
+        ):
             tiny.open_model(kind, folder, Reading(f"{site}.{n}", ("mean",)))
 
 

@@ -133,7 +133,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
 
 def test_a_broken_tokenizer_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match=r"the tokenizer in .* cannot be loaded: "):
+    with pytest.raises(InputError, match=r"the tokenizer in .* cannot be loaded: .*: fetch its files"):
         Tokenizer(tmp_path, None)
 
 
@@ -142,7 +142,7 @@ def test_code_in_the_folder_of_a_tokenizer_is_not_run(tmp_path):
     (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
     config = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"the tokenizer in .* cannot be loaded: "):
+    with pytest.raises(InputError, match=r"the tokenizer in .* cannot be loaded: .*: fetch its files"):
         Tokenizer(tmp_path, None)
 
 

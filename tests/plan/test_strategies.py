@@ -147,6 +147,17 @@ PLACES = st.builds(
 )
 
 
+@pytest.mark.parametrize("gpu_bytes", [None, 24 * GIB])
+def test_a_pipeline_reckons_with_results_that_are_held_back(gpu_bytes):
+    def host_bytes(n, read):
+        return choose("m", replace(LARGE, read=read), "pipeline", Devices(n, gpu_bytes)).footprint.host_bytes
+
+    for n, n_blocks in ((2, 5), (5, 2)):
+        of_a_batch = 11 * GIB * (n_blocks + 1) // 11  # a GiB a layer
+        n_held = 6 * (n - 1) + (0 if gpu_bytes else 1)  # that of the batch at hand is on the GPU
+        assert host_bytes(n, 11 * GIB) - host_bytes(n, 0) == n_held * of_a_batch
+
+
 @given(SIZES, PLACES, st.sampled_from(("auto", *STRATEGIES)))
 @settings(max_examples=300)
 def test_more_memory_never_takes_a_strategy_away_and_budgets_stay_within_what_there_is(needs, devices, wish):

@@ -168,7 +168,9 @@ def test_units_of_other_settings_are_left_and_counted(finished, own_clouds):
 
 def test_what_cannot_be_reused_is_refused(finished, own_clouds, run_copy):
     manifest = write_manifest(own_clouds)
-    with pytest.raises(InputError, match=r"--reuse .*nowhere is not a prepared run \(it has no plan\.json\)"):
+    with pytest.raises(
+        InputError, match=r"--reuse .*nowhere is not a prepared run \(it has no plan\.json\): name the dir"
+    ):
         run_manifest(manifest, own_clouds / "run", workers=1, reuse=own_clouds / "nowhere")
     with pytest.raises(InputError, match=r"--reuse .*copy is the run itself: leave --reuse out"):
         run_manifest(finished.manifest, run_copy, workers=1, reuse=run_copy.parent / "." / "copy")

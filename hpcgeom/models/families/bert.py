@@ -77,6 +77,6 @@ def _config(request: ModelRequest) -> Any:
     if kind != "absolute":
         raise InputError(
             f"config.json of '{request.name}': position_embedding_type is '{kind}': only 'absolute' is "
-            "supported"
+            "supported: use the family module, with a factory that makes this model"
         )
     return config

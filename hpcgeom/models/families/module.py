@@ -76,7 +76,8 @@ def _import_factory(request: ModelRequest) -> Callable[..., Any]:
         ) from error
     except Exception as error:
         raise InputError(
-            f"{where}: importing '{module_name}' failed: {type(error).__name__}: {error}"
+            f"{where}: importing '{module_name}' failed: {type(error).__name__}: {error}: mend it, until "
+            f"python -c 'import {module_name}' ends well"
         ) from error
     factory = getattr(module, function_name, None)
     if not callable(factory):
@@ -96,7 +97,7 @@ def _call_factory(factory: Callable[..., Any], request: ModelRequest) -> torch.n
     except Exception as error:
         raise InputError(
             f"{where} failed with the arguments {dict(request.factory_kwargs)}: {type(error).__name__}: "
-            f"{error}"
+            f"{error}: correct factory_kwargs, or the factory"
         ) from error
     if not isinstance(model, torch.nn.Module):
         raise InputError(f"{where} returned a {type(model).__name__}; expected a torch.nn.Module")
