@@ -123,7 +123,7 @@ def test_tiles_can_be_streamed(rng):
 
 
 def test_rows_are_read_in_tiles(rng):
-    """Twice for the products and the distances, each pair of tiles once: N / T scans of the rows at most."""
+    """Each pair of tiles once, a tile with itself when it is first read; all of them for the distances."""
     spans = []
 
     class Watched(ArrayRows):
@@ -134,4 +134,4 @@ def test_rows_are_read_in_tiles(rng):
     points = rng.standard_normal((400, 4))
     list(search_representation(Watched(points), Settings(5, tile_rows=100)).tiles())
     assert max(spans) <= 100
-    assert sum(spans) == 400 * 1 + 100 * (4 + 3 + 2 + 1) + 4 * 400
+    assert sum(spans) == 400 * 1 + 100 * (4 + 3 + 2) + 4 * 400
