@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -136,6 +137,40 @@ def test_torch_on_the_cpu_leaves_the_process_as_it_was(monkeypatch, multiplier, 
         assert (torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision) == (2, before)
     finally:
         torch.set_num_threads(n_threads)
+
+
+THREADS_BEFORE_AND_AFTER = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+import torch
+from hpcgeom.search import ArrayRows
+from hpcgeom.search.kernels.multipliers import OneDnn
+from hpcgeom.search.kernels.panels import PanelKernel
+from hpcgeom.search.propose import propose
+from hpcgeom.search.scan import Centering
+
+print(ThreadPoolExecutor(1).submit(torch.get_num_threads).result())
+rows, ranges = ArrayRows(np.eye(40, dtype=np.float32)), [(0, 20), (20, 40)]
+propose(rows, Centering(np.zeros(40), 1.0), PanelKernel(OneDnn()), 2, 40, ranges, None, 2)
+print(torch.get_num_threads())
+"""
+
+
+def test_a_search_leaves_torch_its_threads():
+    """In a process whose first thread has not asked torch for their number before."""
+    command = [sys.executable, "-c", THREADS_BEFORE_AND_AFTER]
+    before, after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert after == before
+
+
+def test_holding_rows_leaves_the_thread_its_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        OneDnn().held(np.eye(5, dtype=np.float32))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("precision", "name"), [("bf16", "medium"), ("ieee", "highest")])

@@ -83,12 +83,21 @@ class OneDnn(Blas):
 
     name = "float32-onednn"
 
-    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
-        """A copy that belongs to oneDNN."""
+    def __init__(self) -> None:
         import torch
 
-        torch.set_num_threads(1)  # else each thread that reads has threads of its own, which wait by spinning
-        return torch.from_numpy(rounded_BD).to_mkldnn()
+        torch.get_num_threads()  # so that this thread has its number before others ask for one of their own
+
+    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
+        """A copy that belongs to oneDNN, made by one thread: more would wait for each other by spinning."""
+        import torch
+
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return torch.from_numpy(rounded_BD).to_mkldnn()
+        finally:
+            torch.set_num_threads(n_threads)
 
     def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
         """As a linear layer whose weights are the other rows."""
