@@ -36,6 +36,8 @@ TRIMMED = (
 
 
 def axes_of(read: Read, settings: Mapping[str, Any], ks: Sequence[int], labels: Sequence[str]) -> Coordinates:
+    """Coordinates of all dimensions that results may have; points are named by their row numbers."""
+
     def text(values: Sequence[str]) -> npt.NDArray[np.object_]:
         return np.array(values, dtype=object)
 
@@ -67,6 +69,15 @@ def profiles(
     codes: Mapping[str, Labels],
     of_labels: Callable[[str, int, Layer], Values],
 ) -> Variables:
+    """What was measured on each layer alone, where it stands on the axes.
+
+    Parameters
+    ----------
+    codes
+        Of each label, one code a point.
+    of_labels
+        What is measured of the labels on a layer, given its model, its number and what was measured on it.
+    """
     variables: Variables = {}
     for name, layer, found in read:
         values = {**found.values, **of_labels(name, layer, found)}
@@ -100,6 +111,7 @@ def dataset(
     settings: Mapping[str, Any],
     metric: str,
 ) -> xr.Dataset:
+    """The dataset of `variables`, with the coordinates that these have and what was found out on the way."""
     import xarray as xr
 
     used = {dim for dims, _ in variables.values() for dim in dims} | {"model", "layer"}

@@ -29,6 +29,20 @@ _NATIVE = (
 def chosen_estimators(
     wanted: Sequence[str] | None, from_mus: bool, only_indices: bool, by_dadapy: bool
 ) -> list[str]:
+    """The estimators to apply: those that are wanted, else those of a manifest's defaults that can be.
+
+    Parameters
+    ----------
+    from_mus
+        Whether ratios are given in place of distances.
+    only_indices
+        Whether there are neither points nor distances.
+
+    Raises
+    ------
+    InputError
+        One that is wanted does not exist, or cannot be applied to what is given.
+    """
     possible = (
         [] if only_indices and not from_mus else [e for e in ESTIMATORS if not (from_mus and e in CURVES)]
     )

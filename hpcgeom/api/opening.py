@@ -88,5 +88,10 @@ def _open_tree(run: Path, name: str) -> xr.DataTree:
 
     if not (run / name).exists():
         known = sorted(path.name for path in (run / name).parent.glob("*.zarr"))
-        raise InputError(f"{run / name} does not exist: the run has {', '.join(known) or 'no stores yet'}")
+        there = (
+            f"the run has {', '.join(known)}: name one of these models"
+            if known
+            else f"{run} has no such stores yet: name the directory of a run, and see hpcgeom status"
+        )
+        raise InputError(f"{run / name} does not exist: {there}")
     return xr.open_datatree(run / name, engine="zarr", chunks=None)

@@ -102,12 +102,15 @@ class _Heard:
 
 
 def _error_of(stage: str, failures: Sequence[Receipt], n_units: int) -> HpcgeomError:
-    kinds = {InputError.exit_code: InputError, ResourceError.exit_code: ResourceError}
-    gravest = min(failures, key=lambda receipt: {4: 0, 2: 1}.get(receipt.exit_code, 2))
+    kinds: tuple[type[HpcgeomError], ...] = (ResourceError, InputError, IncompleteError)
+    kind, gravest = next(
+        (kind, receipt)
+        for kind in kinds
+        for receipt in failures
+        if receipt.exit_code == kind.exit_code or kind is IncompleteError  # which any other failure counts as
+    )
     sentences = list(dict.fromkeys(receipt.failure for receipt in failures))[:SHOWN_FAILURES]
     text = "; ".join(sentences)
-    error = kinds.get(gravest.exit_code, IncompleteError)(
-        f"stage '{stage}': {len(failures)} of {n_units} units failed: {text}"
-    )
+    error = kind(f"stage '{stage}': {len(failures)} of {n_units} units failed: {text}")
     error.add_note(gravest.details)
     return error

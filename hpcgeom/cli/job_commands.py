@@ -116,8 +116,8 @@ def resume(
     """Do what is missing in a run: on SLURM if it was submitted (without --workers), else here."""
     from hpcgeom.cli import commands, submission
 
-    if submission.is_for_slurm(run, workers, dask, profile):
+    how = commands.How(workers, dask, strategy, host_memory_gb, allow_code_change)
+    if submission.is_for_slurm(run, how, profile):
         typer.echo(submission.resubmit(run, profile, allow_code_change))
     else:
-        how = commands.How(workers, dask, strategy, host_memory_gb, allow_code_change)
         typer.echo(commands.resume(run, how))

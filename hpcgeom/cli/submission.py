@@ -13,6 +13,7 @@ from hpcgeom.errors import InputError
 
 if TYPE_CHECKING:
     from hpcgeom.api.submitting import Submission
+    from hpcgeom.cli.commands import How
 
 WATCH_EVERY_S = 5.0
 _CLEAR = "\x1b[2J\x1b[H"
@@ -62,19 +63,27 @@ def resubmit(root: Path, profile: Path | None, allow_code_change: bool) -> str:
     return _submitted(found)
 
 
-def is_for_slurm(root: Path, workers: int | None, dask: str | None, profile: Path | None) -> bool:
+def is_for_slurm(root: Path, how: How, profile: Path | None) -> bool:
     """Whether resume submits: where the run was submitted before, or a profile is given.
 
     Raises
     ------
     InputError
-        Options contradict each other.
+        Options contradict each other, or jobs would not heed one.
     """
     from hpcgeom.api.submitting import was_submitted
 
-    if profile is not None and (workers is not None or dask is not None):
+    is_here = how.workers is not None or how.dask is not None
+    if profile is not None and is_here:
         raise InputError("--profile submits to SLURM, --workers and --dask do not: leave one of them out")
-    return profile is not None or (workers is None and dask is None and was_submitted(root))
+    if is_here or (profile is None and not was_submitted(root)):
+        return False
+    if how.strategy is not None or how.host_memory_gb is not None:
+        raise InputError(
+            "--strategy and --host-memory-gb are for models that run here, but this submits to SLURM, where "
+            "the manifest and the profile say it: add --workers N to go on here, or leave them out"
+        )
+    return True
 
 
 def _submitted(found: Submission) -> str:

@@ -97,7 +97,9 @@ def weight_files(source: Path) -> tuple[Path, ...]:
             return (source,)
         raise InputError(f"weights {source}: expected a .safetensors file or a folder with one")
     if not source.is_dir():
-        raise InputError(f"weights {source}: there is no such file or folder")
+        raise InputError(
+            f"weights {source}: there is no such file or folder: correct the model's source, or put it there"
+        )
     if (source / SINGLE_FILE).is_file():
         return (source / SINGLE_FILE,)
     if (source / INDEX_FILE).is_file():
@@ -111,7 +113,10 @@ def weight_files(source: Path) -> tuple[Path, ...]:
 def _no_weights_message(folder: Path, found: list[Path]) -> str:
     if found:
         names = ", ".join(file.name for file in found[:8])
-        return f"{folder} holds {len(found)} safetensors files ({names}) and no {INDEX_FILE}: name one file"
+        return (
+            f"{folder} holds {len(found)} safetensors files ({names}) and no {INDEX_FILE}: name one of them "
+            "as the model's source, or fetch the index"
+        )
     pickled = sorted(
         file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt"}
     )
@@ -121,7 +126,10 @@ def _no_weights_message(folder: Path, found: list[Path]) -> str:
             "loaded: take a "
             "revision with model.safetensors, or save it again with save_pretrained of transformers"
         )
-    return f"{folder} has no weights: expected {SINGLE_FILE} or {INDEX_FILE} with its shards"
+    return (
+        f"{folder} has no weights: expected {SINGLE_FILE} or {INDEX_FILE} with its shards: fetch them, or "
+        "correct the model's source"
+    )
 
 
 def read_index(folder: Path) -> dict[str, str]:

@@ -60,5 +60,5 @@ def explaining_forward(name: str, n_rows: int, n_tokens: int) -> Iterator[None]:
             raise
         raise InputError(
             f"model '{name}': its forward failed on a batch of {n_rows} x {n_tokens} tokens: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}: add -v to see where"
         ) from error

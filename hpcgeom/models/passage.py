@@ -105,7 +105,7 @@ class Passage:
         if scratch is None:
             self._pooled = PooledInMemory(route.readings)
         else:
-            self._pooled = files = PooledInFiles(route.readings, scratch)
+            self._pooled = files = PooledInFiles(route.readings, scratch, self._memory)
             self._scratch = Scratch(scratch, self.hidden, files)
 
     def __len__(self) -> int:

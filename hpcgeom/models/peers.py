@@ -109,8 +109,7 @@ class Peers:
         if isinstance(error, OtherFailed):
             return
         sentence, exit_code = _sentence(error)
-        details = "".join(traceback.format_exception(error))
-        self._declare({"index": self.index, "sentence": sentence, "exit_code": exit_code, "details": details})
+        self._declare(_failure(self.index, sentence, exit_code, "".join(traceback.format_exception(error))))
 
     def lost(self, index: int, why: str) -> None:
         """Say that a process is gone, unless it has said why itself."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from hpcgeom.catalog.sites import TOKENS_POOLING
 from hpcgeom.models.raw_files import crc32c_of, crc32c_of_file, read_at, write_at
 from hpcgeom.models.readings import SiteReading
+from hpcgeom.models.reused_memory import ReusedMemory
 from hpcgeom.models.sinks import Pooled
 
 FILES = "pooled-*.bin"
@@ -69,6 +71,8 @@ class PooledInFiles:
         What is read at each step.
     folder
         Where the files go.
+    memory
+        For what is read again.
 
     Attributes
     ----------
@@ -78,8 +82,8 @@ class PooledInFiles:
         CRC-32C of each file that was written, by step.
     """
 
-    def __init__(self, readings: ReadingsByStep, folder: Path) -> None:
-        self._readings, self._folder = readings, folder
+    def __init__(self, readings: ReadingsByStep, folder: Path, memory: ReusedMemory) -> None:
+        self._readings, self._folder, self._memory = readings, folder, memory
         self._sizes: list[tuple[int, int]] = []
         self._files: dict[int, int] = {}
         self._starts: dict[int, list[int]] = {}
@@ -108,15 +112,21 @@ class PooledInFiles:
 
     def of(self, number: int) -> Pooled:
         """All that was pooled of a batch."""
-        parts = []
-        for step in range(len(self._readings)):
+        shapes = [list(self._shapes(step, number)) for step in range(len(self._readings))]
+        n_layers, n_read = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        for key, shape in chain.from_iterable(shapes):
+            n_layers[key] += shape[0]
+        found: Pooled = {}
+        for step, of_step in enumerate(shapes):
             offset = self._start(step, number)
-            for key, shape in self._shapes(step, number):
-                values = np.empty(shape, np.float32)
+            for key, (n, *point) in of_step:
+                if key not in found:
+                    found[key] = self._memory.empty((n_layers[key], *point))
+                values = found[key][n_read[key] : n_read[key] + n]
                 read_at(self._open(step), values.reshape(-1).view(np.uint8), offset, self._path(step))
+                n_read[key] += n
                 offset += values.nbytes
-                parts.append((key, values))
-        return _joined(parts)
+        return found
 
     def save(self) -> None:
         """Make what was put so far durable."""

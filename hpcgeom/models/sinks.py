@@ -71,7 +71,7 @@ class PooledSink:
     readings: Mapping[str, SiteReading]
     masks: BatchMasks
     dtype: str
-    memory: ReusedMemory = field(default_factory=ReusedMemory)
+    memory: ReusedMemory
     _pooled: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, init=False)
     _read_by: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
     _by_base: dict[str, list[SiteReading]] = field(default_factory=dict, init=False)

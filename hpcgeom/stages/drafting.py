@@ -219,7 +219,10 @@ def _measure(request: ModelRequest, manifest: Manifest, folder: Path, samples: S
 def _source_digest(factory: str) -> str:
     """SHA-256 of the file that holds a factory: other code is another model."""
     module = factory.partition(":")[0]
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ValueError:  # a module that is made at run time
+        spec = None
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise InputError(
             f"factory '{factory}': the source of '{module}' is not a file, so it has no identity: put the "

@@ -218,7 +218,12 @@ class Forward:
 
         self._order("details", row=row)
         encoding = self.encodings(np.flatnonzero(self.sequences.row == row))[0]
-        return encoding, self._model.details(pad([encoding], self._encoder.pad_id))
+        try:
+            return encoding, self._model.details(pad([encoding], self._encoder.pad_id))
+        except InputError as error:
+            raise InputError(
+                f"model '{self.plan.name}', details of sample '{self._samples.ids[row]}': {error}"
+            ) from error
 
     def encodings(self, members: npt.NDArray[np.intp]) -> list[Encoding]:
         """Encodings of some sequences.

@@ -130,9 +130,10 @@ def refuse_changed_inputs(run: Run) -> None:
             path = Path(file.path)
             size = _size(path)
             if size != file.size:
+                found = "is not there" if size is None else f"has {size} bytes"
                 raise InputError(
-                    f"model '{model.name}': {path} has {'no' if size is None else size} bytes, but the run "
-                    f"was prepared from one with {file.size}: restore it, or start another run"
+                    f"model '{model.name}': {path} {found}, but the run was prepared from one with "
+                    f"{file.size} bytes: restore it, or start another run"
                 )
 
 

@@ -145,8 +145,12 @@ def test_resume_submits_with_the_profile_of_the_submission(hpcgeom, submit, clus
     assert len(names) == len(set(names)) == 15
 
 
-def test_resume_with_workers_goes_on_here(hpcgeom, submit, cluster, root, finished):
+def test_resume_with_workers_goes_on_here(hpcgeom, submit, cluster, root, finished, profile):
     assert submit().code == 0
+    for options in (["--strategy", "stream"], ["--host-memory-gb", 2], ["-p", profile, "--strategy", "auto"]):
+        refused = hpcgeom("resume", root, *options)
+        assert refused.code == 2
+        assert "add --workers N to go on here, or leave them out" in refused.err
     done = hpcgeom("resume", root, "--workers", 1)
     assert done.code == 0
     assert f"results: {root}/results.zarr" in done.out

@@ -53,3 +53,5 @@ def test_memory_is_used_again(strategy, request_and_batches, tmp_path, monkeypat
     assert len(sums) == N
     assert len(handed_out) >= N - 3
     assert len(of_system) <= 4
+    if strategy == "stream":  # also what is read again of the files of all steps, put together
+        assert max(handed_out) == 4 * 3 * SHAPE[0] * SHAPE[1] * families.WIDTH

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -234,6 +237,15 @@ def test_a_module_of_ones_own_is_read_at_its_blocks_and_globs(fasta_manifest, be
     with torch.inference_mode():
         expected = model.embed(ids)[0].mean(0).numpy()
     np.testing.assert_allclose(resid[0, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_factory_without_a_file_of_source_is_refused(fasta_manifest, tmp_path, monkeypatch):
+    made = ModuleType("made_here")
+    monkeypatch.setitem(sys.modules, "made_here", made)
+    made.PreNorm = import_module("modules_for_tests").PreNorm
+    fasta_manifest.write_text(fasta_manifest.read_text().replace("modules_for_tests:", "made_here:"))
+    with pytest.raises(InputError, match=r"factory 'made_here:PreNorm': .* put the factory into a \.py file"):
+        prepare(load_manifest(fasta_manifest), tmp_path / "run")
 
 
 def test_a_module_that_takes_no_mask_never_sees_padding(bert_folder, tmp_path):

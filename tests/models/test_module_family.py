@@ -203,7 +203,8 @@ def test_describe_runs_the_first_rows_of_a_given_batch(make_batch):
     ):
         model.describe()
     with pytest.raises(
-        InputError, match=r"forward failed on a batch of 2 x 9 tokens: RuntimeError: cannot take 9"
+        InputError,
+        match=r"forward failed on a batch of 2 x 9 tokens: RuntimeError: cannot take 9 tokens: add -v to see",
     ):
         model.describe(make_batch([9, 4, 3]))
 

@@ -245,7 +245,7 @@ def test_a_wrong_index_is_refused(folder, text, message):
 def test_a_path_that_holds_no_weights_is_refused(tmp_path):
     request = {"name": "mine", "family": "module", "dtype": "float32", "factory": "modules_for_tests:make"}
     readings = (Reading("module:embed", ("mean",)),)
-    with pytest.raises(InputError, match="there is no such file or folder"):
+    with pytest.raises(InputError, match="there is no such file or folder: correct the model's source"):
         Replicate().open_model(ModelRequest(folder=tmp_path / "no", readings=readings, **request))
     (tmp_path / "weights.pt").write_bytes(b"")
     with pytest.raises(InputError, match=r"weights.pt: expected a .safetensors file or a folder"):

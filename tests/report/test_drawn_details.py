@@ -65,8 +65,12 @@ def test_a_run_without_details_says_how_to_have_them(tmp_path):
     tree.to_zarr(tmp_path / "activations" / "toy.zarr", zarr_format=2)
     with pytest.raises(InputError, match=r"toy\.zarr holds no details: name samples and sites in repres"):
         hg.open_details(tmp_path, "toy")
-    with pytest.raises(InputError, match=r"other\.zarr does not exist: the run has toy\.zarr"):
+    with pytest.raises(InputError, match=r"other\.zarr does not exist: the run has toy\.zarr: name one"):
         hg.open_details(tmp_path, "other")
+    with pytest.raises(
+        InputError, match=r"neighbors/toy\.zarr does not exist: .* has no such stores yet: name"
+    ):
+        hg.open_neighbors(tmp_path, "toy")
 
 
 @pytest.fixture

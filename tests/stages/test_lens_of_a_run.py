@@ -7,6 +7,8 @@ import pytest
 
 import hpcgeom as hg
 from hpcgeom.api.running import run_manifest
+from hpcgeom.errors import InputError
+from hpcgeom.models import details as details_of_models
 from hpcgeom.plan import sizes
 from hpcgeom.stages.run import Run
 
@@ -56,6 +58,20 @@ def test_one_sample_has_no_spread(tmp_path):
     _, results = measured(tmp_path, '"3"')
     assert np.isfinite(results.lens_entropy).all()
     assert np.isnan(results.lens_entropy_error).all()
+
+
+def test_details_that_cannot_be_kept_are_refused_with_the_sample(tmp_path, monkeypatch):
+    def overflow(found):
+        found["logit_lens"]["entropy"][0, 2] = np.inf
+        refuse(found)
+
+    refuse = details_of_models.refuse_non_finite
+    monkeypatch.setattr(details_of_models, "refuse_non_finite", overflow)
+    with pytest.raises(
+        InputError,
+        match=r"model 'toy', details of sample '8': 'entropy' of site 'logit_lens' has .*: compute in",
+    ):
+        measured(tmp_path, '"8"')
 
 
 def test_without_a_lens_there_is_none(finished):
