@@ -26,6 +26,12 @@ _UNKNOWN = ("position_bias", "softcap", "cache")
 """What PyTorch's, too, is asked for by transformers, and is not done here."""
 
 
+def prepare() -> None:
+    """Compile the loops, or read them from numba's cache, so that no batch waits for it."""
+    if _IS_FASTER and is_there():
+        attend()
+
+
 def attention_forward(
     module: torch.nn.Module,
     query: torch.Tensor,

@@ -34,14 +34,14 @@ def rotated(tokens: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, scale: f
     """
     output = torch.empty(tokens.shape)
     arrays = [tensor.expand(len(tokens), -1, -1).numpy() for tensor in (cos, sin)]
-    loops, arguments = _rotate(), (tokens.numpy(), *arrays, np.float32(scale), output.numpy())
+    loops, arguments = rotate(), (tokens.numpy(), *arrays, np.float32(scale), output.numpy())
     in_team(lambda first, last: loops(*arguments, first, last), tokens.shape[0] * tokens.shape[1])
     return output
 
 
 @cache
-def _rotate() -> Callable[..., None]:
-    """The loops, compiled, or read from numba's cache, at the first call."""
+def rotate() -> Callable[..., None]:
+    """The loops, compiled, or read from numba's cache, at the first call, as `attend` is."""
     tokens, angles = types.Array(types.float32, 4, "A"), types.Array(types.float32, 3, "A", readonly=True)
     signature = types.void(tokens, angles, angles, types.float32, tokens, types.int64, types.int64)
     return njit(signature, nogil=True, cache=True)(_rotate_tokens)  # type: ignore[no-any-return]

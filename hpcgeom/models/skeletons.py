@@ -123,6 +123,7 @@ def build_model(request: ModelRequest, construct: Callable[[], torch.nn.Module])
         ) from error
     _cast_parameters(model, dtype)
     ask_onednn(model)
+    attention.prepare()
     return model.eval().requires_grad_(False)
 
 

@@ -20,7 +20,7 @@ from hpcgeom.models.layout import BlockLayout, Head, SitePath
 from hpcgeom.models.limits import Limits
 from hpcgeom.models.linears import linear_gelu
 from hpcgeom.models.request import ModelRequest
-from hpcgeom.models.rotary import rotated
+from hpcgeom.models.rotary import rotate, rotated
 from hpcgeom.models.skeletons import Skeleton, build_model, read_config, table_of_keys
 
 LAYOUT = BlockLayout(
@@ -124,6 +124,7 @@ def build(request: ModelRequest) -> Skeleton:
         config.json is missing, belongs to another architecture, or to an older ESM.
     """
     config = _config(request)
+    rotate()  # compiled now, so that no batch waits for it
 
     def construct() -> torch.nn.Module:
         model = EsmForMaskedLM(config) if request.needs_head else EsmModel(config, add_pooling_layer=False)
