@@ -1,8 +1,8 @@
 """Attention of a CPU by compiled loops, under a name that models of transformers are told.
 
 For float32 PyTorch's fused attention asks MKL for products of a few rows, which take twice as long as the
-loops of ``attention_loops`` where the processor has AVX-512. All else stays PyTorch's: other
-devices and dtypes, gradients, and masks that are neither causal nor of whole keys.
+loops of ``attention_loops`` where the processor has AVX-512. All else stays PyTorch's: other devices and
+dtypes, gradients, and masks that are neither causal nor of whole keys.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNKNOWN = ("position_bias", "softcap", "cache")
 
 def prepare() -> None:
     """Compile the loops, or read them from numba's cache, so that no batch waits for it."""
-    if _IS_FASTER and is_there():
+    if is_for_loops():
         attend()
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 Array = np.ndarray[Any, Any]
 
@@ -16,10 +17,16 @@ def add_rows(rows: npt.NDArray[np.floating], total: npt.NDArray[np.float64]) -> 
 
     Half the time of `numpy.sum` in another type, which converts through a buffer.
     """
-    _add_rows(rows.astype(np.float32) if rows.dtype == np.float16 else rows, total)
+    _compiled()(rows.astype(np.float32) if rows.dtype == np.float16 else rows, total)
 
 
-@njit(nogil=True, cache=True)
+@cache
+def _compiled() -> Callable[[Array, Array], None]:
+    from numba import njit  # not at import: commands that write nothing import the store
+
+    return njit(nogil=True, cache=True)(_add_rows)  # type: ignore[no-any-return]
+
+
 def _add_rows(rows: Array, total: Array) -> None:
     for row in range(rows.shape[0]):
         for column in range(rows.shape[1]):

@@ -124,7 +124,8 @@ def build(request: ModelRequest) -> Skeleton:
         config.json is missing, belongs to another architecture, or to an older ESM.
     """
     config = _config(request)
-    rotate()  # compiled now, so that no batch waits for it
+    if attention.is_for_loops():
+        rotate()  # compiled now, so that no batch waits for it
 
     def construct() -> torch.nn.Module:
         model = EsmForMaskedLM(config) if request.needs_head else EsmModel(config, add_pooling_layer=False)
