@@ -20,9 +20,7 @@ def take_one(number: int) -> None:
     number
         Of the process among those of its node.
     """
-    devices = visible()
-    if len(devices) > 1:
-        os.environ[VISIBLE] = devices[number % len(devices)]
+    take_share(number, len(visible()))
 
 
 def take_share(number: int, n: int) -> None:
