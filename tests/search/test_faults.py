@@ -13,12 +13,12 @@ from hpcgeom.search import bounds, representation
 from hpcgeom.search import points as points_module
 from hpcgeom.search.candidates import offer
 from hpcgeom.search.kernels import panels
-from hpcgeom.search.kernels.multipliers import Blas
+from hpcgeom.search.kernels.multipliers import Blas, OneDnn
 from hpcgeom.search.kernels.panels import PanelKernel
 from hpcgeom.search.keys import INDEX_BITS, score_of
 
 LOST = r"neighbors of row \d+ are not those that brute force finds, so the kernel lost some.*report this"
-HONEST_PRODUCT = PanelKernel._product
+HONEST_PRODUCTS = {kind: kind.product for kind in (Blas, OneDnn)}
 HONEST_PROPOSE = representation.propose
 
 
@@ -30,12 +30,16 @@ def points(rng):
 def tamper_with_products(monkeypatch, change):
     """`change` gets every product of two panels, and may write into it."""
 
-    def product(kernel, one, other):
-        honest = np.array(HONEST_PRODUCT(kernel, one, other))
-        change(honest)
-        return honest
+    def tampered(honest_product):
+        def product(multiplier, one, other):
+            honest = np.array(honest_product(multiplier, one, other))
+            change(honest)
+            return honest
 
-    monkeypatch.setattr(PanelKernel, "_product", product)
+        return product
+
+    for kind, honest_product in HONEST_PRODUCTS.items():
+        monkeypatch.setattr(kind, "product", tampered(honest_product))
 
 
 def tamper_with_candidates(monkeypatch, change):

@@ -55,6 +55,12 @@ def test_without_torch_numpy_multiplies(monkeypatch):
         choose_kernel("bfloat16")
 
 
+def test_without_onednn_in_torch_numpy_multiplies(monkeypatch):
+    given(monkeypatch, features=["avx512f"])
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    assert choose_kernel("auto").name == "float32"
+
+
 def test_too_many_features_for_halves_are_multiplied_in_float32(monkeypatch):
     given(monkeypatch, gpu=True)
     assert choose_kernel("auto", 2**18).name == "float16-gpu"
@@ -119,16 +125,17 @@ def test_sums_are_full_on_a_gpu_and_the_process_is_as_before():
 
 @pytest.mark.parametrize(("multiplier", "precision"), [(Bfloat16, "bf16"), (OneDnn, "ieee")])
 def test_torch_on_the_cpu_leaves_the_process_as_it_was(monkeypatch, multiplier, precision):
-    kernel, source = PanelKernel(multiplier()), ArrayRows(np.eye(5, dtype=np.float32))
+    ours = multiplier()
+    kernel, source = PanelKernel(ours), ArrayRows(np.eye(5, dtype=np.float32))
     tile = kernel.load(source, 0, 5, Centering(np.zeros(5), 1.0), is_base=True, threads=1)
     lists = Candidates.empty(0, tile.norms, 2, kernel.bound(5))
-    seen, honest = [], kernel._product
+    seen, honest = [], ours.product
 
     def product(*panels):
         seen.append((torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision))
         return honest(*panels)
 
-    monkeypatch.setattr(kernel, "_product", product)
+    monkeypatch.setattr(ours, "product", product)
     before, n_threads = torch.backends.mkldnn.matmul.fp32_precision, torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -161,16 +168,6 @@ def test_a_search_leaves_torch_its_threads():
     command = [sys.executable, "-c", THREADS_BEFORE_AND_AFTER]
     before, after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert after == before
-
-
-def test_holding_rows_leaves_the_thread_its_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        OneDnn().held(np.eye(5, dtype=np.float32))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("precision", "name"), [("bf16", "medium"), ("ieee", "highest")])

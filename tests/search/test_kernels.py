@@ -146,8 +146,8 @@ def test_scores_that_are_not_numbers_are_looked_at_again(name, monkeypatch):
         honest = kernel._scores
         monkeypatch.setattr(kernel, "_scores", lambda *given: spoiled(honest(*given))[0])
     else:
-        honest = kernel._product
-        monkeypatch.setattr(kernel, "_product", lambda *given: spoiled(honest(*given))[0])
+        multiplier, honest = kernel._multiplier, kernel._multiplier.product
+        monkeypatch.setattr(multiplier, "product", lambda *given: spoiled(honest(*given))[0])
     rows, expected = rows_and_lists("gaussian")
     found = search(rows, tile_rows=71)
     assert_same_lists((found.distances, found.indices), expected)

@@ -101,7 +101,7 @@ def cpu_multiplier(dtype: str = "float32") -> Multiplier:
                 "choose the kernel auto"
             )
         return Bfloat16()
-    return OneDnn() if host_features().get("avx512f") and _has_torch() else Blas()
+    return OneDnn() if host_features().get("avx512f") and _has_onednn() else Blas()
 
 
 def _fastest(n_features: int, *, has_gpu: bool) -> str:
@@ -119,6 +119,15 @@ def _has_gpu() -> bool:
 
 def _has_torch() -> bool:
     return find_spec("torch") is not None
+
+
+def _has_onednn() -> bool:
+    """Whether torch is here, and brings oneDNN's linear layers."""
+    if not _has_torch():
+        return False
+    import torch
+
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def host_features() -> dict[str, bool]:

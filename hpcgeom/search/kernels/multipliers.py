@@ -21,7 +21,7 @@ Rounded = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
 
 
 class Multiplier(Protocol):
-    """Rounds rows, holds them as it likes best, and multiplies them."""
+    """Rounds rows, and multiplies them."""
 
     @property
     def name(self) -> str:
@@ -33,10 +33,9 @@ class Multiplier(Protocol):
     def rounded(self, stored_BD: npt.NDArray[Any], centering: Centering) -> Rounded:
         """Rows as they are multiplied, and their norms."""
 
-    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
-        """The same rows in the form that `product` takes."""
-
-    def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
+    def product(
+        self, one_AD: npt.NDArray[np.float32], other_BD: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         """(A, B) dot products of two panels, with sums in float32."""
 
     def one_thread(self) -> AbstractContextManager[None]:
@@ -58,15 +57,11 @@ class Blas:
         center_and_round(stored_BD, centering.center, centering.scale, rounded_BD, norm_B)
         return rounded_BD, norm_B
 
-    def held(self, rounded_BD: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """As they are."""
-        return rounded_BD
-
     def product(
-        self, one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
+        self, one_AD: npt.NDArray[np.float32], other_BD: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
         """By sgemm."""
-        product_AB: npt.NDArray[np.float32] = one @ other.T
+        product_AB: npt.NDArray[np.float32] = one_AD @ other_BD.T
         return product_AB
 
     def one_thread(self) -> AbstractContextManager[None]:
@@ -83,28 +78,17 @@ class OneDnn(Blas):
 
     name = "float32-onednn"
 
-    def __init__(self) -> None:
-        import torch
-
-        torch.get_num_threads()  # so that this thread has its number before others ask for one of their own
-
-    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
-        """A copy that belongs to oneDNN, made by one thread: more would wait for each other by spinning."""
-        import torch
-
-        n_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return torch.from_numpy(rounded_BD).to_mkldnn()
-        finally:
-            torch.set_num_threads(n_threads)
-
-    def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
+    def product(
+        self, one_AD: npt.NDArray[np.float32], other_BD: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         """As a linear layer whose weights are the other rows."""
         import torch
 
         torch.set_num_threads(1)  # OpenMP counts them for each thread that asks
-        product_AB: npt.NDArray[np.float32] = torch.ops.aten.mkldnn_linear(one, other).to_dense().numpy()
+        one, other = torch.from_numpy(one_AD), torch.from_numpy(other_BD)
+        product_AB: npt.NDArray[np.float32] = torch.ops.mkldnn._linear_pointwise(
+            one, other, None, "none", [], ""
+        ).numpy()
         return product_AB
 
     def one_thread(self) -> AbstractContextManager[None]:
@@ -130,18 +114,16 @@ class Bfloat16:
         rounded_BD = bfloat16_values(bfloat16_bits(centering.apply(stored_BD).astype(np.float32)))
         return rounded_BD, norms(rounded_BD.astype(np.float64))
 
-    def held(self, rounded_BD: npt.NDArray[np.float32]) -> Any:
-        """As a tensor."""
-        import torch
-
-        return torch.from_numpy(rounded_BD)
-
-    def product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
+    def product(
+        self, one_AD: npt.NDArray[np.float32], other_BD: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         """In bfloat16 where that is faster; the values are the same in float32."""
         import torch
 
         torch.set_num_threads(1)
-        product_AB: npt.NDArray[np.float32] = torch.mm(one, other.T).numpy()
+        product_AB: npt.NDArray[np.float32] = torch.mm(
+            torch.from_numpy(one_AD), torch.from_numpy(other_BD).T
+        ).numpy()
         return product_AB
 
     def one_thread(self) -> AbstractContextManager[None]:

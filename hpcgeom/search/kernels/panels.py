@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +38,9 @@ class PanelKernel:
         """Read and round rows, panel by panel; in one thread, which takes far less than to multiply them."""
         stored_BD, norm_B = read_rows(source, start, stop), np.empty(stop - start)
 
-        def work(rows: slice) -> Any:
+        def work(rows: slice) -> npt.NDArray[np.float32]:
             rounded_BD, norm_B[rows] = self._multiplier.rounded(stored_BD[rows], centering)
-            return self._multiplier.held(rounded_BD)
+            return rounded_BD
 
         panels = in_blocks(work, stop - start, 1, PANEL_ROWS)
         return Tile(start, stop, panels, norm_B, is_base)
@@ -58,7 +57,7 @@ class PanelKernel:
 
         def work(pair: tuple[int, int]) -> None:
             i, j = pair
-            product_AB = self._product(first.rounded[i], second.rounded[j])
+            product_AB = self._multiplier.product(first.rounded[i], second.rounded[j])
             rows = first_lists.part(*(first.start + row for row in first_panels[i]))
             columns = second_lists.part(*(second.start + row for row in second_panels[j]))
             with locks[i], nullcontext() if is_same and i == j else locks[j + shift]:
@@ -66,9 +65,6 @@ class PanelKernel:
 
         with self._multiplier.one_thread():
             each(work, list(_pairs(len(first_panels), len(second_panels), is_same=is_same)), threads)
-
-    def _product(self, one: Any, other: Any) -> npt.NDArray[np.float32]:
-        return self._multiplier.product(one, other)
 
 
 def _pairs(n_first: int, n_second: int, *, is_same: bool) -> Iterator[tuple[int, int]]:
