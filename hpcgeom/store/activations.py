@@ -98,15 +98,15 @@ def write(
             f"float16 storage can keep ({FLOAT16_LIMIT:.0f}): set representations.store_dtype to float32"
         )
     _, shard_rows, _ = array.shards
-    folder = store / group / "activations" / "c"
-    paths = [folder / f"{first_layer + layer}/{start // shard_rows}/0" for layer in range(len(block))]
+    folder = store / group / "activations"
+    paths = [_shard_path(folder, first_layer + layer, start // shard_rows) for layer in range(len(block))]
 
     def write_layer(path: Path, layer: npt.NDArray[Any]) -> shards.Written:
         rows = layer.astype(array.dtype, copy=False)
         return shards.write_shard(path, rows, shard_rows, array.chunks[1])
 
     found = files.at_once(partial(write_layer, *each) for each in zip(paths, block, strict=True))
-    files.sync_names(paths, folder.parent)
+    files.sync_names(paths, folder)
     return dict(zip(paths, found, strict=True))
 
 
@@ -141,16 +141,28 @@ class LayerRows:
         DamagedError
             A chunk's checksum is wrong, or its bytes are cut short.
         """
+        into = np.empty((stop - start, self.shape[1]), self._arrays[0].dtype.newbyteorder("<"))
         first, last = self._edges[:-1], self._edges[1:]
-        parts = [
-            self._read(number, max(start - first[number], 0), min(stop, last[number]) - first[number])
-            for number in np.flatnonzero((last > start) & (first < stop)).tolist()
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        for number in np.flatnonzero((last > start) & (first < stop)).tolist():
+            low, high = max(start, int(first[number])), min(stop, int(last[number]))
+            self._read(number, low - int(first[number]), into[low - start : high - start])
+        return into
 
-    def _read(self, number: int, start: int, stop: int) -> npt.NDArray[Any]:
-        try:
-            return np.asarray(self._arrays[number][self._position, start:stop, :])
-        except (ValueError, OSError, RuntimeError) as error:
-            what = f"{self._names[number]}, layer position {self._position}, rows {start}:{stop}"
-            raise damaged_store(self._store, what, error) from error
+    def _read(self, number: int, start: int, into: npt.NDArray[Any]) -> None:
+        """Rows of one array from `start` on, shard by shard."""
+        array, name = self._arrays[number], self._names[number]
+        (_, shard_rows, _), done = array.shards, 0
+        while done < len(into):
+            shard, first = divmod(start + done, shard_rows)
+            part = into[done : done + shard_rows - first]
+            path = _shard_path(self._store / name, self._position, shard)
+            try:
+                shards.read_rows(path, first, part, shard_rows, array.chunks[1])
+            except (ValueError, OSError) as error:
+                what = f"{name}, layer position {self._position}, rows {start}:{start + len(into)}"
+                raise damaged_store(self._store, what, error) from error
+            done += len(part)
+
+
+def _shard_path(array: Path, layer: int, shard: int) -> Path:
+    return array / f"c/{layer}/{shard}/0"

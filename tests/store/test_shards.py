@@ -1,4 +1,4 @@
-"""Shards that are written straight are, byte by byte, those that Zarr writes."""
+"""Shards that are written straight are, byte by byte, those that Zarr writes, and are read as it does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hpcgeom.store import arrays, files
 from hpcgeom.store.checksums import checksum_of
 from hpcgeom.store.files import start_writing
-from hpcgeom.store.shards import write_shard
+from hpcgeom.store.shards import read_rows, write_shard
 from hpcgeom.store.variables import ACTIVATIONS
 
 
@@ -51,6 +51,42 @@ def test_every_byte_is_the_one_that_zarr_writes(tmp_path_factory, n_rows, n_chun
             checksum_of(folder / f"{number}", written.checksum.piece_bytes),
         )
         assert (folder / f"{number}").read_bytes() == (folder / f"zarr/a/c/1/{number}/0").read_bytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    data=st.data(),
+    n_chunks=st.integers(1, 6),
+    chunk=st.sampled_from([1, 2, 4, 8]),
+    dtype=st.sampled_from(["float32", "float16"]),
+)
+def test_rows_come_back_as_zarr_reads_them(tmp_path_factory, data, n_chunks, chunk, dtype):
+    folder, shard = tmp_path_factory.mktemp("shards"), n_chunks * chunk
+    n_written = data.draw(st.integers(1, shard))
+    array = lay_out(folder, shard, shard, chunk, 3, dtype)
+    values = np.random.default_rng(0).standard_normal((n_written, 3)).astype(dtype)
+    write_shard(folder / "a/c/1/0/0", values, shard, chunk)
+    first = data.draw(st.integers(0, shard - 1))
+    into = np.zeros((data.draw(st.integers(0, shard - first)), 3), dtype)
+    read_rows(folder / "a/c/1/0/0", first, into, shard, chunk)
+    np.testing.assert_array_equal(into, array[1, first : first + len(into)])  # NaN beyond the last one
+    read_rows(folder / "a/c/0/0/0", first, into, shard, chunk)
+    assert np.isnan(into).all()
+
+
+def test_a_chunk_that_nobody_asks_for_is_not_read(tmp_path):
+    write_shard(tmp_path / "0", np.arange(16, dtype=np.float32).reshape(8, 2), 8, 4)
+    content = bytearray((tmp_path / "0").read_bytes())
+    content[3] ^= 1
+    (tmp_path / "0").write_bytes(bytes(content))
+    into = np.empty((4, 2), np.float32)
+    read_rows(tmp_path / "0", 4, into, 8, 4)
+    np.testing.assert_array_equal(into, np.arange(8, 16, dtype=np.float32).reshape(4, 2))
+    with pytest.raises(ValueError, match="the chunk at byte 0 is cut short, or not what its CRC-32C says"):
+        read_rows(tmp_path / "0", 3, into, 8, 4)
+    (tmp_path / "0").write_bytes(bytes(content[:-1]))
+    with pytest.raises(ValueError, match="the index is cut short, or not what its CRC-32C says"):
+        read_rows(tmp_path / "0", 4, into, 8, 4)
 
 
 def test_rows_that_do_not_lie_together_are_written_in_their_order(tmp_path):
