@@ -7,9 +7,12 @@ scaled by a power of two, so that no norm exceeds 1 by more than rounding. Call 
 scaled row, y_i the rounded one, a_i = \|y_i\|, delta_ij = \|X_i - X_j\| and s_ij the score.
 
 1. Rounding of rows. \|y_i - X_i\| <= 1.01 v a_i + sqrt(D) w, so \|y_i - y_j\| and delta_ij differ by at most
-   1.01 v (a_i + a_j) + 2 sqrt(D) w. Rows in float16 are multiplied by powers of two of their own, which bring
-   their largest magnitude above 2^13, before they are rounded: what underflows then is below 2^-37 sqrt(D)
-   a_i, within the 1.01; the powers are taken out of the product, which is exact or underflows by w.
+   1.01 v (a_i + a_j) + 2 sqrt(D) w. Where what rounding took was measured, v is the largest
+   (\|y_i - X_i\| - sqrt(D) w) / a_i, which for bfloat16 is about half of 2^-8. Rows in float16 are multiplied
+   by powers of two of their own, which bring their largest magnitude above 2^13, before they are rounded:
+   what underflows then is below 2^-37 sqrt(D) a_i, within the 1.01; the powers are taken out of the product,
+   which is exact or underflows by w. Instructions for bfloat16 may take a denormal factor for zero, which
+   takes less than w from a product.
 2. Scores. A dot product of length D, in any order of summation and with or without fused operations, errs
    by at most gamma_D \|x\| \|y\| + D w (Higham, Accuracy and Stability of Numerical Algorithms, section
    3.1). Two norms, one product, the operations that join them and the rounding of the result give
@@ -98,7 +101,9 @@ def float64_bound(n_features: int) -> ErrorBound:
     )
 
 
-def half_bound(n_features: int, dtype: str, sum_roundoff: float = ROUNDOFF) -> ErrorBound:
+def half_bound(
+    n_features: int, dtype: str, sum_roundoff: float = ROUNDOFF, row_roundoff: float | None = None
+) -> ErrorBound:
     """Bound for rows rounded to half precision, whose products are summed in float32.
 
     Parameters
@@ -107,6 +112,9 @@ def half_bound(n_features: int, dtype: str, sum_roundoff: float = ROUNDOFF) -> E
         ``bfloat16``, or ``float16`` with a power of two for each row.
     sum_roundoff
         `ROUNDOFF`, or `TENSOR_CORE_ROUNDOFF`.
+    row_roundoff
+        Largest norm of what rounding took from a row, but for underflow, over the row's norm, where it was
+        measured; None for the most that the dtype can take.
 
     Raises
     ------
@@ -118,10 +126,10 @@ def half_bound(n_features: int, dtype: str, sum_roundoff: float = ROUNDOFF) -> E
             f"points have {n_features} features, and exactness in {dtype} is proven up to "
             f"{LARGEST_N_FEATURES_OF_HALF}: choose the kernel float32"
         )
-    roundoff = {"bfloat16": 2.0**-8, "float16": 2.0**-11}[dtype]
+    most = {"bfloat16": 2.0**-8, "float16": 2.0**-11}[dtype]
     return _bound(
         n_features,
-        row_roundoff=roundoff,
+        row_roundoff=most if row_roundoff is None else min(max(row_roundoff, ROUNDOFF), most),
         row_underflow=2.0**-126,
         sum_roundoff=sum_roundoff,
         product_share=0.5,

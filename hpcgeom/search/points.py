@@ -10,12 +10,13 @@ import numpy.typing as npt
 from hpcgeom.errors import InputError
 from hpcgeom.search.bounds import float32_bound
 from hpcgeom.search.duplicates import Groups
-from hpcgeom.search.kernels import Kernel, choose_kernel
+from hpcgeom.search.kernels import Kernel, choose_kernel, may_be_bfloat16
 from hpcgeom.search.moments import Moments, column_moments
 from hpcgeom.search.rerank import Base
 from hpcgeom.search.rows import RowSource, SelectedRows, StandardRows, check_k, check_metric, points_of_metric
 from hpcgeom.search.scan import Scan, scan_rows
 from hpcgeom.search.tiles import tile_ranges
+from hpcgeom.search.trial import FEWEST_ROWS, MOST_FAILING, try_bfloat16
 
 DEFAULT_TILE_ROWS = 8192
 
@@ -83,7 +84,7 @@ class Points:
         base_ranges = tile_ranges(0, self.groups.n_base, settings.tile_rows, self.groups.n_base)
         self.base = Base(self.distinct, base_ranges, scan.centering)
         self.n_ranks = min(settings.k, self.groups.n_base - (n_groups == self.groups.n_base))
-        self.kernel: Kernel = choose_kernel(settings.kernel, source.shape[1])
+        self.kernel: Kernel = choose_kernel(settings.kernel, source.shape[1], scan.row_roundoff)
 
     def ranges(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Tiles of the groups start to stop - 1."""
@@ -103,7 +104,8 @@ def scan_points(source: RowSource, settings: Settings, mean: npt.ArrayLike | Non
     source
         (N, D), at most 2^31 - 1 rows.
     settings
-        What is asked for. Where features are standardized, rows are read twice more.
+        What is asked for. Where features are standardized, rows are read twice more; where products may be in
+        bfloat16, once more.
     mean
         (D,) the mean of the rows as they are compared, where it is known; else it is computed.
 
@@ -119,7 +121,26 @@ def scan_points(source: RowSource, settings: Settings, mean: npt.ArrayLike | Non
         moments = column_moments(source, n_base_of(settings, source), settings.tile_rows)
     compared = _compared(source, settings, moments)
     scan = scan_rows(compared, settings.tile_rows, mean, settings.threads)
-    return Points(compared, settings, dataclasses.replace(scan, moments=moments))
+    points = Points(compared, settings, dataclasses.replace(scan, moments=moments))
+    roundoff = _roundoff_of(points)
+    if roundoff is None:
+        return points
+    return Points(compared, settings, dataclasses.replace(points.scan, row_roundoff=roundoff))
+
+
+def _roundoff_of(points: Points) -> float | None:
+    """What rounding to bfloat16 takes from the rows, where it is asked for, or is enough and the fastest."""
+    settings, n_groups = points.settings, len(points.groups.first_row_G)
+    if points.n_ranks == 0 or not may_be_bfloat16(settings.kernel, points.source.shape[1]):
+        return None
+    if settings.kernel == "auto" and points.groups.n_base < FEWEST_ROWS:
+        return None
+    trial = try_bfloat16(
+        points.distinct, points.ranges(0, n_groups), points.scan.centering, points.n_ranks,
+        points.groups.n_base, settings.threads,
+    )  # fmt: skip
+    is_taken = settings.kernel == "bfloat16" or trial.n_failing <= MOST_FAILING
+    return trial.row_roundoff if is_taken else None
 
 
 def scanned_points(source: RowSource, settings: Settings, scan: Scan) -> Points:

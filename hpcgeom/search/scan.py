@@ -64,11 +64,15 @@ class Scan:
         (N,) int32: the first equal row, itself if there is none before.
     moments
         (D,) mean and standard deviation that features were standardized by; None where they were not.
+    row_roundoff
+        What rounding to bfloat16 takes from the distinct rows (`bounds.half_bound`), where their products are
+        to be in bfloat16; None elsewhere.
     """
 
     centering: Centering
     duplicate_of: npt.NDArray[np.int32]
     moments: Moments | None = None
+    row_roundoff: float | None = None
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """As arrays by name, to be stored."""
@@ -79,13 +83,17 @@ class Scan:
         }
         if self.moments is not None:
             arrays["feature_mean"], arrays["feature_std"] = self.moments
+        if self.row_roundoff is not None:
+            arrays["row_roundoff"] = np.array(self.row_roundoff)
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Scan:
         """From what `arrays` gave."""
         moments = (arrays["feature_mean"], arrays["feature_std"]) if "feature_mean" in arrays else None
-        return cls(Centering(arrays["center"], float(arrays["scale"])), arrays["duplicate_of"], moments)
+        centering = Centering(arrays["center"], float(arrays["scale"]))
+        roundoff = float(arrays["row_roundoff"]) if "row_roundoff" in arrays else None
+        return cls(centering, arrays["duplicate_of"], moments, roundoff)
 
 
 def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = None, threads: int = 1) -> Scan:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hpcgeom.search.kernels.base import host_features
 from hpcgeom.search.kernels.device import DeviceKernel
 from hpcgeom.search.kernels.faiss_tiles import FaissKernel
-from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
+from hpcgeom.search.kernels.multipliers import Bfloat16, Bfloat16Avx512, Blas, OneDnn
 from hpcgeom.search.kernels.panels import PanelKernel
 
 ALL = {
@@ -16,3 +17,6 @@ ALL = {
     "bfloat16-cpu": lambda: DeviceKernel("bfloat16", "cpu"),
     "float32-cpu": lambda: DeviceKernel("float32", "cpu", panel_scores=2000),
 }
+
+if host_features().get("avx512bf16"):
+    ALL["bfloat16-avx512"] = lambda: PanelKernel(Bfloat16Avx512())

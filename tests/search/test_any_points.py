@@ -48,8 +48,11 @@ POINTS = st.one_of(
 def test_any_points_have_the_lists_of_brute_force(points, data):
     n_base = data.draw(st.one_of(st.just(len(points)), st.integers(2, len(points))))
     k = data.draw(st.one_of(st.just(1), st.just(n_base - 1), st.integers(1, n_base - 1)))
-    tile_rows = data.draw(st.sampled_from([8192, 16, 7]))
-    found = search(points, k, n_base=n_base, tile_rows=tile_rows)
+    tile_rows, kernel = (
+        data.draw(st.sampled_from([8192, 16, 7])),
+        data.draw(st.sampled_from(["auto", "bfloat16"])),
+    )
+    found = search(points, k, n_base=n_base, tile_rows=tile_rows, kernel=kernel)
     assert_same_lists(lists(found), oracle(points, k, np.arange(n_base)))
     certificate = found.certificate
     assert certificate.certified + certificate.recomputed == certificate.n_distinct

@@ -14,26 +14,33 @@ from hpcgeom.search import nearest_neighbors
 ARRAYS = ("distances", "indices", "duplicate_of", "distinct_distances", "distinct_indices")
 
 
+KERNELS = ("auto", "bfloat16")
+"""What runs by default, on few points in float32; and what runs on many where the processor has it."""
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("name", CASES)
-def test_lists_equal_brute_force(rng, name):
+def test_lists_equal_brute_force(rng, name, kernel):
     points = CASES[name](rng)
     expected = oracle(points, 20)
     for tile_rows in (8192, 97):
-        assert_same_lists(lists(search(points, 20, tile_rows=tile_rows)), expected)
+        assert_same_lists(lists(search(points, 20, tile_rows=tile_rows, kernel=kernel)), expected)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("k", [1, 5, 128, 209, 210])
-def test_any_k_up_to_all_other_points(rng, k):
+def test_any_k_up_to_all_other_points(rng, k, kernel):
     points = gaussian(rng, 211, 6)
-    assert_same_lists(nearest_neighbors(points, k), oracle(points, k))
+    assert_same_lists(lists(search(points, k, kernel=kernel)), oracle(points, k))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("n", [2, 3, 31, 32, 33, 64, 257, 1025])
-def test_any_number_of_points(rng, n):
+def test_any_number_of_points(rng, n, kernel):
     """Around the chunks, panels and blocks that rows are cut into."""
     points = gaussian(rng, n, 3)
     k = min(n - 1, 7)
-    assert_same_lists(nearest_neighbors(points, k), oracle(points, k))
+    assert_same_lists(lists(search(points, k, kernel=kernel)), oracle(points, k))
 
 
 def test_two_points_are_neighbors_of_each_other():

@@ -5,6 +5,6 @@ Whichever runs, the neighbors are the same, bit by bit: a kernel proposes, and t
 
 from __future__ import annotations
 
-from hpcgeom.search.kernels.base import KERNELS, Kernel, choose_kernel
+from hpcgeom.search.kernels.base import KERNELS, Kernel, choose_kernel, may_be_bfloat16
 
-__all__ = ["KERNELS", "Kernel", "choose_kernel"]
+__all__ = ["KERNELS", "Kernel", "choose_kernel", "may_be_bfloat16"]

@@ -41,24 +41,28 @@ class Kernel(Protocol):
         """Give base rows of each tile to the lists of the other; of one tile where both are the same."""
 
 
-def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
+def choose_kernel(asked: str = "auto", n_features: int = 1, row_roundoff: float | None = None) -> Kernel:
     """The kernel that is asked for, on a GPU where this process was given one; else on the CPU.
 
     Parameters
     ----------
     asked
-        One of `KERNELS`. ``auto`` is float16 on a GPU where half precision is proven for so many features,
-        else float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere and without
-        torch.
+        One of `KERNELS`. ``auto`` is float16 on a GPU where half precision is proven for so many features. On
+        a CPU it is bfloat16 where the processor has instructions for it and `row_roundoff` is given; else
+        float32, which is multiplied by oneDNN on CPUs with AVX-512, by NumPy elsewhere and without torch.
     n_features
         Of the points.
+    row_roundoff
+        What rounding to bfloat16 takes from the points, where a trial says that it leaves nearly all lists
+        certified (`trial`).
 
     Raises
     ------
     InputError
         There is no such kernel, it needs a GPU, or it is not proven for so many features.
     HpcgeomError
-        ``faiss`` is asked for and cannot be imported, or ``bfloat16`` without torch.
+        ``faiss`` is asked for and cannot be imported, or ``bfloat16`` without torch on a CPU without
+        instructions for it.
     """
     if asked not in KERNELS:
         raise InputError(
@@ -69,43 +73,54 @@ def choose_kernel(asked: str = "auto", n_features: int = 1) -> Kernel:
 
         return FaissKernel()
     has_gpu = _has_gpu()
-    dtype = _fastest(n_features, has_gpu=has_gpu) if asked == "auto" else asked
+    dtype = _fastest(n_features, row_roundoff, has_gpu=has_gpu) if asked == "auto" else asked
     if dtype == "float16" and not has_gpu:
         raise InputError(
             "the kernel 'float16' runs on a GPU, and this process was given none (CUDA_VISIBLE_DEVICES is "
             "not set, or torch sees no GPU): ask for a GPU, or choose the kernel auto"
         )
-    kernel = _kernel(dtype, has_gpu=has_gpu)
+    kernel = _kernel(dtype, row_roundoff, has_gpu=has_gpu)
     kernel.bound(n_features)
     return kernel
 
 
-def _kernel(dtype: str, *, has_gpu: bool) -> Kernel:
+def may_be_bfloat16(asked: str, n_features: int) -> bool:
+    """Whether `choose_kernel` will ask for the roundoff of rows in bfloat16."""
+    if _has_gpu() or n_features > LARGEST_N_FEATURES_OF_HALF:
+        return False
+    return asked == "bfloat16" or (asked == "auto" and _has_bfloat16())
+
+
+def _kernel(dtype: str, row_roundoff: float | None, *, has_gpu: bool) -> Kernel:
     if has_gpu:
         from hpcgeom.search.kernels.device import DeviceKernel
 
         return DeviceKernel(dtype)
     from hpcgeom.search.kernels.panels import PanelKernel
 
-    return PanelKernel(cpu_multiplier(dtype))
+    return PanelKernel(cpu_multiplier(dtype, row_roundoff))
 
 
-def cpu_multiplier(dtype: str = "float32") -> Multiplier:
+def cpu_multiplier(dtype: str = "float32", row_roundoff: float | None = None) -> Multiplier:
     """The fastest that this CPU has."""
-    from hpcgeom.search.kernels.multipliers import Bfloat16, Blas, OneDnn
+    from hpcgeom.search.kernels.multipliers import Bfloat16, Bfloat16Avx512, Blas, OneDnn
 
     if dtype == "bfloat16":
+        if _has_bfloat16():
+            return Bfloat16Avx512(row_roundoff)
         if not _has_torch():
             raise HpcgeomError(
                 "the kernel 'bfloat16' multiplies by torch, and it is not installed here: install torch, or "
                 "choose the kernel auto"
             )
-        return Bfloat16()
+        return Bfloat16(row_roundoff)
     return OneDnn() if host_features().get("avx512f") and _has_onednn() else Blas()
 
 
-def _fastest(n_features: int, *, has_gpu: bool) -> str:
-    return "float16" if has_gpu and n_features <= LARGEST_N_FEATURES_OF_HALF else "float32"
+def _fastest(n_features: int, row_roundoff: float | None, *, has_gpu: bool) -> str:
+    if has_gpu:
+        return "float16" if n_features <= LARGEST_N_FEATURES_OF_HALF else "float32"
+    return "bfloat16" if row_roundoff is not None and _has_bfloat16() else "float32"
 
 
 def _has_gpu() -> bool:
@@ -119,6 +134,11 @@ def _has_gpu() -> bool:
 
 def _has_torch() -> bool:
     return find_spec("torch") is not None
+
+
+def _has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in AVX-512, and sums in float32."""
+    return host_features().get("avx512bf16", False)
 
 
 def _has_onednn() -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hpcgeom.search.bounds import ErrorBound
 from hpcgeom.search.candidates import Candidates, offer
@@ -38,9 +38,9 @@ class PanelKernel:
         """Read and round rows, panel by panel; in one thread, which takes far less than to multiply them."""
         stored_BD, norm_B = read_rows(source, start, stop), np.empty(stop - start)
 
-        def work(rows: slice) -> npt.NDArray[np.float32]:
-            rounded_BD, norm_B[rows] = self._multiplier.rounded(stored_BD[rows], centering)
-            return rounded_BD
+        def work(rows: slice) -> Any:
+            panel, norm_B[rows] = self._multiplier.rounded(stored_BD[rows], centering)
+            return panel
 
         panels = in_blocks(work, stop - start, 1, PANEL_ROWS)
         return Tile(start, stop, panels, norm_B, is_base)
