@@ -206,6 +206,22 @@ def certify(
 
 
 @njit(nogil=True, cache=True)
+def clearances(
+    key_QC: Array, count_Q: Array, threshold_Q: Array, norm_Q: Array, k: int, bound: Any, clearance_Q: Array
+) -> None:
+    """Thresholds of sorted candidates over the limit at their K-th score: `certify` doubts what is below 1.
+
+    It knows exact distances, so that it may decide otherwise where the clearance is about 1. Infinite where
+    there are no K candidates.
+    """
+    for q in range(len(count_Q)):
+        clearance_Q[q] = np.inf
+        if count_Q[q] >= k:
+            distance = math.sqrt(max(score_of(key_QC[q, k - 1]), 0.0))
+            clearance_Q[q] = threshold_Q[q] / limit_at(distance, norm_Q[q], bound)
+
+
+@njit(nogil=True, cache=True)
 def merge_rows(
     query_QD: Array,
     query_index_Q: Array,

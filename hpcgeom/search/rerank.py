@@ -2,7 +2,8 @@
 
 Candidates are measured from the stored rows in float64. A list is *certified* where every row that is no
 candidate is proven to be farther than its last entry (``bounds``). The rows that fail are searched again with
-float64 scores, which leave out only what they prove to be too far.
+float64 scores, which leave out only what they prove to be too far; or by brute force, where they are few and
+their scores have told.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ from hpcgeom.search.tiles import norms
 
 AUDITED_ROWS = 8
 """Rows of each block that are also searched by brute force."""
+MOST_DOUBTFUL = 16
+"""Rows that are likely to fail and are searched by brute force at once: more are looked at again together,
+which takes another pass over the base, and as long as brute force of about as many."""
+ALMOST = 1.0 + 2.0**-11
+"""Clearance of a row whose exact distances may turn out worse than its scores."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,9 @@ def rerank(
     n = len(row_Q)
     lists = Lists.empty(n, candidates.k)
     audited_A = np.unique(np.linspace(0, n - 1, AUDITED_ROWS).astype(np.int64))
-    audit = Lists.empty(len(audited_A), candidates.k)
+    doubtful_B = np.setdiff1d(_doubtful(candidates), audited_A)
+    forced_A = np.concatenate([audited_A, doubtful_B])
+    forced = Lists.empty(len(forced_A), candidates.k)
     distance_QC = np.full(candidates.keys.shape, np.nan)
     for rows, base_BD in zip(base.ranges, _base_rows(base, query_QD, row_Q), strict=True):
 
@@ -108,20 +116,41 @@ def rerank(
             )  # fmt: skip
 
         def check(part: slice, rows=rows, base_BD=base_BD) -> None:  # type: ignore[no-untyped-def]
-            chosen_A = audited_A[part]
-            brute_force(query_QD[chosen_A], row_Q[chosen_A], base_BD, rows[0], audit.part(part))
+            chosen_A = forced_A[part]
+            brute_force(query_QD[chosen_A], row_Q[chosen_A], base_BD, rows[0], forced.part(part))
 
         in_threads(measure, n, threads)
-        in_threads(check, len(audited_A), threads)
+        in_threads(check, len(forced_A), threads)
     certified_Q = _certify(base, row_Q, candidates, distance_QC, lists, threads, tally)
     failed_F = np.flatnonzero(~certified_Q)
-    for low in range(0, len(failed_F), 8 * BLOCK_ROWS):
-        _look_again(base, query_QD, row_Q, failed_F[low : low + 8 * BLOCK_ROWS], lists, threads)
-    _confirm(lists, audit, audited_A, row_Q)
+    _take(lists, np.intersect1d(failed_F, doubtful_B), forced, forced_A)
+    left_F = np.setdiff1d(failed_F, doubtful_B)
+    for low in range(0, len(left_F), 8 * BLOCK_ROWS):
+        _look_again(base, query_QD, row_Q, left_F[low : low + 8 * BLOCK_ROWS], lists, threads)
+    _confirm(lists, forced, forced_A, row_Q)
     tally.certified += int(certified_Q.sum())
     tally.recomputed += len(failed_F)
     tally.audited += len(audited_A)
     return lists
+
+
+def _doubtful(candidates: Candidates) -> npt.NDArray[np.int64]:
+    """Rows that are likely not to be certified, and a few next to them; none where they are many."""
+    clearance_Q = np.empty(len(candidates.counts))
+    compiled.clearances(
+        candidates.keys, candidates.counts, candidates.thresholds, candidates.norms, candidates.k,
+        candidates.bound.constants, clearance_Q,
+    )  # fmt: skip
+    doubtful_B = np.flatnonzero(clearance_Q < ALMOST)
+    if (clearance_Q < 1.0).sum() > MOST_DOUBTFUL:
+        return doubtful_B[:0]
+    return np.sort(doubtful_B[np.argsort(clearance_Q[doubtful_B], kind="stable")[:MOST_DOUBTFUL]])
+
+
+def _take(lists: Lists, row_F: npt.NDArray[np.int64], forced: Lists, forced_A: npt.NDArray[np.int64]) -> None:
+    """Lists of some rows are those that brute force found."""
+    place_F = np.argsort(forced_A)[np.searchsorted(np.sort(forced_A), row_F)]
+    lists.distances[row_F], lists.indices[row_F] = forced.distances[place_F], forced.indices[place_F]
 
 
 def _base_rows(

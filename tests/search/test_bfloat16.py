@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from search_oracle import assert_same_lists, lists, oracle, search
 
-from hpcgeom.search import ArrayRows, Settings, bounds, points, scan_points, trial
+from hpcgeom.search import ArrayRows, Settings, bounds, points, rerank, scan_points, trial
 from hpcgeom.search.kernels import base
 from hpcgeom.search.kernels.bfloat16_loops import round_rows
 from hpcgeom.search.kernels.multipliers import Bfloat16Avx512
@@ -46,7 +46,7 @@ def test_rows_are_rounded_to_the_nearest_and_what_is_lost_is_known(n, d, seed, e
     np.testing.assert_allclose(norm, np.linalg.norm(values, axis=1), rtol=1e-14)
     error = np.linalg.norm(values - exact, axis=1)
     expected = max(
-        0.0, *((e - np.sqrt(d) * 2.0**-126) / a for e, a in zip(error, norm, strict=True) if e > 0)
+        [0.0, *((e - np.sqrt(d) * 2.0**-126) / a for e, a in zip(error, norm, strict=True) if a > 0)]
     )
     assert lost == pytest.approx(expected, rel=1e-9, abs=1e-12) or exponent < -36
     assert lost <= 2.0**-8
@@ -144,6 +144,35 @@ def test_queries_are_rounded_but_not_sampled(rng):
         found.scan.row_roundoff == rounded(rows, found.scan.centering.center, found.scan.centering.scale)[2]
     )
     assert_same_lists(lists(search(rows, 8, n_base=500, kernel="bfloat16")), oracle(rows, 8, np.arange(500)))
+
+
+@pytest.fixture
+def looked_again(monkeypatch):
+    """Rows that were looked at in another pass."""
+    found, honest = [], rerank._look_again
+
+    def look_again(base, query_QD, row_Q, rows_F, *more):
+        found.extend(row_Q[rows_F].tolist())
+        honest(base, query_QD, row_Q, rows_F, *more)
+
+    monkeypatch.setattr(rerank, "_look_again", look_again)
+    return found
+
+
+def test_a_few_doubtful_rows_are_searched_by_brute_force_in_the_same_pass(rng, looked_again, monkeypatch):
+    rows = gaussian(rng, 400, 300)
+    expected = oracle(rows, 64)
+    monkeypatch.setattr(rerank, "MOST_DOUBTFUL", 400)
+    found = search(rows, 64, kernel="bfloat16", tile_rows=150, threads=2)
+    assert_same_lists(lists(found), expected)
+    assert found.certificate.recomputed > 40
+    assert len(looked_again) < 0.05 * found.certificate.recomputed
+    assert found.certificate.audited == 3 * rerank.AUDITED_ROWS
+    monkeypatch.setattr(rerank, "MOST_DOUBTFUL", 3)  # they are more in each tile
+    again = search(rows, 64, kernel="bfloat16", tile_rows=150)
+    assert_same_lists(lists(again), expected)
+    assert len(looked_again) >= again.certificate.recomputed
+    assert again.certificate == found.certificate
 
 
 def test_nothing_is_tried_where_nothing_could_come_of_it(rng, monkeypatch):

@@ -1,6 +1,7 @@
 """How the cost of an exact search grows with N: exponents of time and peak memory, from files, out of core.
 
     python tools/bench/search_growth.py                    # N = 10,000 to 80,000, about a minute
+    python tools/bench/search_growth.py --threads 1 --kernel float32
     python tools/bench/search_growth.py --rows 300000 --threads 2 --check 1000   # about five minutes
 
 Every size runs in a process of its own, which reads its points from a Zarr store by ranges of rows and gives
@@ -8,7 +9,8 @@ its lists away tile by tile, as the stage of a run does. Tiles have 5000 rows fo
 least two, so that memory can be compared. It is the peak of the process beyond what it held after a search of
 a few rows of the store. Time is given by the clock, and of all cores, which other work on the machine matters
 less to. The tile phase is what meets every pair of tiles: reading them, products and selection. The rest
-grows with N alone: the scan, the exact distances, the audit.
+grows with N alone: the scan, the exact distances, the audit. The faster the products, the more that weighs at
+these sizes, and the smaller the exponents: with float32 in one thread they are those of N squared.
 """
 
 # ruff: noqa: T201
@@ -61,7 +63,9 @@ def search(options: argparse.Namespace) -> dict[str, float]:
     """Search one store; seconds and bytes."""
     freed_memory.share_it()  # as the stage does
     rows = LayerRows(Path(options.store), [GROUP], 0)
-    settings = Settings(options.neighbors, threads=options.threads, tile_rows=options.tile_rows)
+    settings = Settings(
+        options.neighbors, threads=options.threads, tile_rows=options.tile_rows, kernel=options.kernel
+    )
     search_representation(ArrayRows(rows.read(0, WARM_ROWS)), settings).collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     in_tiles: list[float] = []
@@ -127,6 +131,7 @@ def main() -> None:
     parser.add_argument("--neighbors", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tile-rows", type=int, default=5_000)
+    parser.add_argument("--kernel", default="auto")
     parser.add_argument(
         "--repeat", type=int, default=3, help="the smallest time and the largest memory count"
     )
@@ -173,7 +178,7 @@ def print_growth(options: argparse.Namespace, found: list[dict[str, float]]) -> 
 
 def run_alone(options: argparse.Namespace, folder: str) -> dict[str, float]:
     """Search in a process of its own."""
-    arguments = ["neighbors", "threads", "tile_rows", "check"]
+    arguments = ["neighbors", "threads", "tile_rows", "kernel", "check"]
     command = [sys.executable, __file__, "--store", folder]
     command += [
         part for name in arguments for part in (f"--{name.replace('_', '-')}", str(getattr(options, name)))
