@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcgeom.search.kernels.base import host_features
+from hpcgeom.search.kernels.base import has_bfloat16
 from hpcgeom.search.kernels.device import DeviceKernel
 from hpcgeom.search.kernels.faiss_tiles import FaissKernel
 from hpcgeom.search.kernels.multipliers import Bfloat16, Bfloat16Avx512, Blas, OneDnn
@@ -18,5 +18,5 @@ ALL = {
     "float32-cpu": lambda: DeviceKernel("float32", "cpu", panel_scores=2000),
 }
 
-if host_features().get("avx512bf16"):
+if has_bfloat16():
     ALL["bfloat16-avx512"] = lambda: PanelKernel(Bfloat16Avx512())

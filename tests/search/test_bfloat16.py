@@ -16,7 +16,7 @@ from hpcgeom.search.kernels.multipliers import Bfloat16Avx512
 from hpcgeom.search.kernels.rounding import bfloat16_bits, bfloat16_values
 from hpcgeom.search.scan import Centering
 
-HAS_INSTRUCTIONS = base.host_features().get("avx512bf16", False)
+HAS_INSTRUCTIONS = base.has_bfloat16()
 
 
 def surface(rng, n, d):

@@ -55,6 +55,14 @@ def test_without_torch_numpy_multiplies(monkeypatch):
         choose_kernel("bfloat16")
 
 
+def test_an_older_llvm_has_another_name_for_the_instruction(monkeypatch):
+    given(monkeypatch, features=["avx512f", "avx512bf16"])
+    assert choose_kernel("auto", 8, 1e-3).name == "bfloat16-avx512"
+    monkeypatch.setattr(base, "_llvm_version", lambda: 15)
+    assert choose_kernel("auto", 8, 1e-3).name == "float32-onednn"
+    assert choose_kernel("bfloat16", 8, 1e-3).name == "bfloat16"
+
+
 def test_without_onednn_in_torch_numpy_multiplies(monkeypatch):
     given(monkeypatch, features=["avx512f"])
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())

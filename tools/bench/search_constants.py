@@ -81,7 +81,7 @@ def n_appended(n_rows: float, k: int) -> float:
 def product_constants() -> dict[str, float]:
     """Products of panels in float32 as searches take them, and what a second thread adds to the first."""
     rows, multiplier = gaussian(4 * PANEL, N_FEATURES), cpu_multiplier()
-    panels = [multiplier.held(rows[first : first + PANEL]) for first in range(0, len(rows), PANEL)]
+    panels = [rows[first : first + PANEL] for first in range(0, len(rows), PANEL)]
 
     def products(first: int) -> None:
         for _ in range(4):

@@ -88,7 +88,7 @@ def may_be_bfloat16(asked: str, n_features: int) -> bool:
     """Whether `choose_kernel` will ask for the roundoff of rows in bfloat16."""
     if _has_gpu() or n_features > LARGEST_N_FEATURES_OF_HALF:
         return False
-    return asked == "bfloat16" or (asked == "auto" and _has_bfloat16())
+    return asked == "bfloat16" or (asked == "auto" and has_bfloat16())
 
 
 def _kernel(dtype: str, row_roundoff: float | None, *, has_gpu: bool) -> Kernel:
@@ -106,7 +106,7 @@ def cpu_multiplier(dtype: str = "float32", row_roundoff: float | None = None) ->
     from hpcgeom.search.kernels.multipliers import Bfloat16, Bfloat16Avx512, Blas, OneDnn
 
     if dtype == "bfloat16":
-        if _has_bfloat16():
+        if has_bfloat16():
             return Bfloat16Avx512(row_roundoff)
         if not _has_torch():
             raise HpcgeomError(
@@ -120,7 +120,7 @@ def cpu_multiplier(dtype: str = "float32", row_roundoff: float | None = None) ->
 def _fastest(n_features: int, row_roundoff: float | None, *, has_gpu: bool) -> str:
     if has_gpu:
         return "float16" if n_features <= LARGEST_N_FEATURES_OF_HALF else "float32"
-    return "bfloat16" if row_roundoff is not None and _has_bfloat16() else "float32"
+    return "bfloat16" if row_roundoff is not None and has_bfloat16() else "float32"
 
 
 def _has_gpu() -> bool:
@@ -136,9 +136,15 @@ def _has_torch() -> bool:
     return find_spec("torch") is not None
 
 
-def _has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in AVX-512, and sums in float32."""
-    return host_features().get("avx512bf16", False)
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in AVX-512, and LLVM names the instruction as we do."""
+    return host_features().get("avx512bf16", False) and _llvm_version() >= 16
+
+
+def _llvm_version() -> int:
+    import llvmlite.binding  # type: ignore[import-untyped]
+
+    return int(llvmlite.binding.llvm_version_info[0])
 
 
 def _has_onednn() -> bool:
@@ -152,7 +158,7 @@ def _has_onednn() -> bool:
 
 def host_features() -> dict[str, bool]:
     """Instructions that this processor and its operating system have, as LLVM names them."""
-    import llvmlite.binding  # type: ignore[import-untyped]
+    import llvmlite.binding
 
     try:
         return dict(llvmlite.binding.get_host_cpu_features())
