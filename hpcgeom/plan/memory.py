@@ -113,7 +113,7 @@ def search_bytes(
     shared = n_rows * 8 * k  # lists that equal rows share
     held = (n_rows if n_held is None else n_held) * _candidate_bytes(k)
     rows = max(n_rows * 96, n_rows * 40 + held)  # while equal rows are looked for by their hashes, and later
-    return tiles + second_look + shared + rows + 8 * k * 16 + 32 * 2**20
+    return tiles + second_look + shared + rows + 24 * k * 16 + 32 * 2**20
 
 
 def _capacity(k: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpcgeom.search.candidates import capacity
-from hpcgeom.search.rerank import AUDITED_ROWS
+from hpcgeom.search.rerank import AUDITED_ROWS, MOST_DOUBTFUL
 from hpcgeom.search.threads import BLOCK_ROWS
 
 HASH_BYTES = 96  # of a row while equal ones are looked for: hashes, their order, and numbers
@@ -46,6 +46,6 @@ def search_memory_bytes(
     tiles = tile * n_features * max(3 * 4 + stored + itemsize % 4, 4 * stored)
     lists = tile * (capacity(k) * 8 + 6 * k * (8 + 8))  # measured, gathered, expanded, renumbered
     second_look = 8 * BLOCK_ROWS * (2 * n_features * (8 + 1) + 8 * BLOCK_ROWS + 2 * k)
-    audit = AUDITED_ROWS * k * 16
+    audit = (AUDITED_ROWS + MOST_DOUBTFUL) * k * 16
     rows = bytes_per_row(k) * n_rows + n_repeated * k * (8 + 8)
     return tiles + lists + second_look + audit + rows + PANEL_BYTES

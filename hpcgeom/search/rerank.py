@@ -123,7 +123,10 @@ def rerank(
         in_threads(check, len(forced_A), threads)
     certified_Q = _certify(base, row_Q, candidates, distance_QC, lists, threads, tally)
     failed_F = np.flatnonzero(~certified_Q)
-    _take(lists, np.intersect1d(failed_F, doubtful_B), forced, forced_A)
+    failed_B = ~certified_Q[doubtful_B]
+    found = forced.part(slice(len(audited_A), None))
+    lists.distances[doubtful_B[failed_B]] = found.distances[failed_B]
+    lists.indices[doubtful_B[failed_B]] = found.indices[failed_B]
     left_F = np.setdiff1d(failed_F, doubtful_B)
     for low in range(0, len(left_F), 8 * BLOCK_ROWS):
         _look_again(base, query_QD, row_Q, left_F[low : low + 8 * BLOCK_ROWS], lists, threads)
@@ -145,12 +148,6 @@ def _doubtful(candidates: Candidates) -> npt.NDArray[np.int64]:
     if (clearance_Q < 1.0).sum() > MOST_DOUBTFUL:
         return doubtful_B[:0]
     return np.sort(doubtful_B[np.argsort(clearance_Q[doubtful_B], kind="stable")[:MOST_DOUBTFUL]])
-
-
-def _take(lists: Lists, row_F: npt.NDArray[np.int64], forced: Lists, forced_A: npt.NDArray[np.int64]) -> None:
-    """Lists of some rows are those that brute force found."""
-    place_F = np.argsort(forced_A)[np.searchsorted(np.sort(forced_A), row_F)]
-    lists.distances[row_F], lists.indices[row_F] = forced.distances[place_F], forced.indices[place_F]
 
 
 def _base_rows(
