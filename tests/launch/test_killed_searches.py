@@ -73,7 +73,7 @@ def run_with_kills(manifest, root, every_s, most):
     ("n_rows", "n_features", "work", "every_s", "least", "most"),
     [
         pytest.param(8000, 128, 1e8, 1.0, 1, 2, id="small", marks=pytest.mark.slow),
-        pytest.param(90_000, 512, 1e11, 20.0, 2, 100, id="every 20 s", marks=pytest.mark.slow),
+        pytest.param(150_000, 512, 1e11, 20.0, 2, 100, id="every 20 s", marks=pytest.mark.slow),
     ],
 )
 def test_killed_workers_change_nothing(tmp_path, n_rows, n_features, work, every_s, least, most):
