@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 
@@ -86,6 +87,13 @@ class Points:
         self.n_ranks = min(settings.k, self.groups.n_base - (n_groups == self.groups.n_base))
         self.kernel: Kernel = choose_kernel(settings.kernel, source.shape[1], scan.row_roundoff)
 
+    def with_roundoff(self, row_roundoff: float) -> Points:
+        """The same points, to be multiplied in bfloat16 where the kernel may be."""
+        found = copy.copy(self)
+        found.scan = dataclasses.replace(self.scan, row_roundoff=row_roundoff)
+        found.kernel = choose_kernel(self.settings.kernel, self.source.shape[1], row_roundoff)
+        return found
+
     def ranges(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Tiles of the groups start to stop - 1."""
         return tile_ranges(start, stop, self.settings.tile_rows, self.groups.n_base)
@@ -125,7 +133,7 @@ def scan_points(source: RowSource, settings: Settings, mean: npt.ArrayLike | Non
     roundoff = _roundoff_of(points)
     if roundoff is None:
         return points
-    return Points(compared, settings, dataclasses.replace(points.scan, row_roundoff=roundoff))
+    return points.with_roundoff(roundoff)
 
 
 def _roundoff_of(points: Points) -> float | None:

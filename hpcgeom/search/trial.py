@@ -18,7 +18,7 @@ from hpcgeom.search.bounds import half_bound
 from hpcgeom.search.candidates import most_kept
 from hpcgeom.search.compiled import score_limit
 from hpcgeom.search.kernels.bfloat16_loops import round_rows
-from hpcgeom.search.row_loops import center_and_round
+from hpcgeom.search.kernels.multipliers import Blas
 from hpcgeom.search.rows import RowSource, read_rows
 from hpcgeom.search.scan import Centering
 from hpcgeom.search.threads import in_blocks, one_blas_thread
@@ -98,12 +98,12 @@ class _Sample:
         runs = [(int(first), min(int(first) + RUN_ROWS, n_base)) for first in first_R]
         row_S, place_S = np.unique(np.concatenate([np.arange(*run) for run in runs]), return_index=True)
         stored_SD = np.concatenate([read_rows(source, *run) for run in runs])[place_S]
-        value_SD, norm_S = _rounded(stored_SD, centering)
+        value_SD, norm_S = Blas().rounded(stored_SD, centering)
         return cls(row_S, value_SD, norm_S, centering, min(most_kept(k) + 1, n_base - 1))
 
     def scores(self, stored_BD: npt.NDArray[np.floating], first: int) -> npt.NDArray[np.float32]:
         """(S, B) scores of rows `first` onward, infinity for a row and itself."""
-        value_BD, norm_B = _rounded(stored_BD, self.centering)
+        value_BD, norm_B = Blas().rounded(stored_BD, self.centering)
         score_SB = self.values @ value_BD.T
         score_SB *= np.float32(-2.0)
         score_SB += (np.square(self.norms)[:, None] + np.square(norm_B)).astype(np.float32)
@@ -140,11 +140,3 @@ def _smallest(score_SB: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.f
         return score_SB
     smallest_SM: npt.NDArray[np.float32] = np.partition(score_SB, count - 1, axis=1)[:, :count]
     return smallest_SM
-
-
-def _rounded(
-    stored_BD: npt.NDArray[np.floating], centering: Centering
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    value_BD, norm_B = np.empty(stored_BD.shape, np.float32), np.empty(len(stored_BD))
-    center_and_round(stored_BD, centering.center, centering.scale, value_BD, norm_B)
-    return value_BD, norm_B

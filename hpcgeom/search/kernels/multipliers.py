@@ -74,7 +74,7 @@ class OneDnn(Blas):
     """float32 by oneDNN, through torch.
 
     NumPy's OpenBLAS and torch's MKL take kernels for AVX2 on many a processor that has AVX-512, those of AMD
-    among them; oneDNN asks the processor, and takes half the time there.
+    among them; oneDNN asks the processor, and takes half the time on a Zen 5.
     """
 
     name = "float32-onednn"
@@ -97,11 +97,8 @@ class OneDnn(Blas):
         return one_torch_thread("ieee")
 
 
-class Bfloat16:
-    """bfloat16 with sums in float32, by torch.
-
-    torch rounds products of bfloat16 tensors to bfloat16, which makes many rows too close to call. So the
-    tensors are float32, with values that bfloat16 has, and torch may take them for bfloat16.
+class _RoundedToBfloat16:
+    """Rows in bfloat16, and sums in float32.
 
     Parameters
     ----------
@@ -109,14 +106,22 @@ class Bfloat16:
         As for `bounds.half_bound`.
     """
 
-    name = "bfloat16"
-
     def __init__(self, row_roundoff: float | None = None) -> None:
         self._row_roundoff = row_roundoff
 
     def bound(self, n_features: int) -> ErrorBound:
         """Of the scores; raises as `bounds.half_bound`."""
         return half_bound(n_features, "bfloat16", row_roundoff=self._row_roundoff)
+
+
+class Bfloat16(_RoundedToBfloat16):
+    """bfloat16 with sums in float32, by torch.
+
+    torch rounds products of bfloat16 tensors to bfloat16, which makes many rows too close to call. So the
+    tensors are float32, with values that bfloat16 has, and torch may take them for bfloat16.
+    """
+
+    name = "bfloat16"
 
     def rounded(self, stored_BD: npt.NDArray[Any], centering: Centering) -> Rounded:
         """Rounded to the nearest bfloat16."""
@@ -149,23 +154,10 @@ class Bfloat16Rows:
     n: int
 
 
-class Bfloat16Avx512:
-    """bfloat16 with sums in float32, by AVX-512: twice the rate of float32.
-
-    Parameters
-    ----------
-    row_roundoff
-        As for `bounds.half_bound`.
-    """
+class Bfloat16Avx512(_RoundedToBfloat16):
+    """bfloat16 with sums in float32, by AVX-512: twice the rate of float32."""
 
     name = "bfloat16-avx512"
-
-    def __init__(self, row_roundoff: float | None = None) -> None:
-        self._row_roundoff = row_roundoff
-
-    def bound(self, n_features: int) -> ErrorBound:
-        """Of the scores; raises as `bounds.half_bound`."""
-        return half_bound(n_features, "bfloat16", row_roundoff=self._row_roundoff)
 
     def rounded(self, stored_BD: npt.NDArray[Any], centering: Centering) -> tuple[Bfloat16Rows, Norms]:
         """Rounded to the nearest bfloat16."""
