@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpcgeom.search.candidates import capacity
 from hpcgeom.search.rerank import AUDITED_ROWS, MOST_DOUBTFUL
+from hpcgeom.search.rows import is_held
 from hpcgeom.search.threads import BLOCK_ROWS
 
 HASH_BYTES = 96  # of a row while equal ones are looked for: hashes, their order, and numbers
@@ -38,7 +39,8 @@ def search_memory_bytes(
     Returns
     -------
     int
-        Bytes. Of the rows only candidates and groups are held, `bytes_per_row`; the rest depends on the tile.
+        Bytes. Of the rows only candidates and groups are held, `bytes_per_row`, and the rows themselves where
+        they are few (`rows.read_once`); the rest depends on the tile.
     """
     tile = min(tile_rows, n_rows)
     stored = max(itemsize, 4)
@@ -48,4 +50,5 @@ def search_memory_bytes(
     second_look = 8 * BLOCK_ROWS * (2 * n_features * (8 + 1) + 8 * BLOCK_ROWS + 2 * k)
     audit = (AUDITED_ROWS + MOST_DOUBTFUL) * k * 16
     rows = bytes_per_row(k) * n_rows + n_repeated * k * (8 + 8)
-    return tiles + lists + second_look + audit + rows + PANEL_BYTES
+    held = n_rows * n_features * itemsize if is_held(n_rows, tile_rows) else 0
+    return tiles + held + lists + second_look + audit + rows + PANEL_BYTES

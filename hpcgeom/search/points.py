@@ -14,7 +14,15 @@ from hpcgeom.search.duplicates import Groups
 from hpcgeom.search.kernels import Kernel, choose_kernel, may_be_bfloat16
 from hpcgeom.search.moments import Moments, column_moments
 from hpcgeom.search.rerank import Base
-from hpcgeom.search.rows import RowSource, SelectedRows, StandardRows, check_k, check_metric, points_of_metric
+from hpcgeom.search.rows import (
+    RowSource,
+    SelectedRows,
+    StandardRows,
+    check_k,
+    check_metric,
+    points_of_metric,
+    read_once,
+)
 from hpcgeom.search.scan import Scan, scan_rows
 from hpcgeom.search.tiles import tile_ranges
 from hpcgeom.search.trial import FEWEST_ROWS, MOST_FAILING, try_bfloat16
@@ -112,8 +120,8 @@ def scan_points(source: RowSource, settings: Settings, mean: npt.ArrayLike | Non
     source
         (N, D), at most 2^31 - 1 rows.
     settings
-        What is asked for. Where features are standardized, rows are read twice more; where products may be in
-        bfloat16, once more.
+        What is asked for. Where features are standardized, rows are looked at twice more; where products may
+        be in bfloat16, once more. Rows of few tiles are read once, and held (`rows.read_once`).
     mean
         (D,) the mean of the rows as they are compared, where it is known; else it is computed.
 
@@ -124,7 +132,7 @@ def scan_points(source: RowSource, settings: Settings, mean: npt.ArrayLike | Non
         ``cosine``.
     """
     check_settings(source, settings)
-    moments = None
+    source, moments = read_once(source, settings.tile_rows), None
     if settings.standardize:
         moments = column_moments(source, n_base_of(settings, source), settings.tile_rows)
     compared = _compared(source, settings, moments)

@@ -115,15 +115,19 @@ def test_row_numbers_fit_int32():
         scan_points(Endless(np.zeros((1, 4))), Settings(3))
 
 
-def test_a_source_that_returns_another_shape_is_refused(points):
-    class Short(ArrayRows):
+@pytest.mark.parametrize(("tile_rows", "last"), [(60, 59), (20, 19)])
+def test_a_source_that_returns_another_shape_is_refused(points, tile_rows, last):
+    class Short:
+        shape = points.shape
+
         def read(self, start, stop):
-            return super().read(start, stop)[:-1]
+            return points[start : stop - 1]
 
     with pytest.raises(
-        InputError, match=r"reading rows 0 to 59 gave the shape \(59, 4\), expected \(60, 4\)"
+        InputError,
+        match=rf"reading rows 0 to {last} gave the shape \({last}, 4\), expected \({last + 1}, 4\)",
     ):
-        scan_points(Short(points), Settings(3))
+        scan_points(Short(), Settings(3, tile_rows=tile_rows))
 
 
 def test_nothing_heavy_is_imported_with_the_package():

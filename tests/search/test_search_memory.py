@@ -44,11 +44,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(("options", "itemsize"), CASES)
-def test_memory_stays_within_what_was_said(traced, options, itemsize):
-    settings = Settings(16, tile_rows=500, kernel="float32", **options)
+@pytest.mark.parametrize("tile_rows", [500, 1000])
+def test_memory_stays_within_what_was_said(traced, options, itemsize, tile_rows):
+    settings = Settings(16, tile_rows=tile_rows, kernel="float32", **options)
     for _ in search_representation(Generated(2000, 200), settings).tiles():
         pass
-    assert traced() < search_memory_bytes(2000, 200, 16, 500, itemsize=itemsize)
+    assert traced() < search_memory_bytes(2000, 200, 16, tile_rows, itemsize=itemsize)
 
 
 @pytest.mark.parametrize("tile_rows", [400, 3000])
@@ -135,3 +136,21 @@ def test_rows_are_read_in_tiles(rng):
     list(search_representation(Watched(points), Settings(5, tile_rows=100)).tiles())
     assert max(spans) <= 100
     assert sum(spans) == 400 * 1 + 100 * (4 + 3 + 2) + 4 * 400
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("options", [{}, {"metric": "cosine"}, {"standardize": True}, {"n_base": 150}])
+def test_rows_of_two_tiles_are_read_once(dtype, options):
+    spans = []
+
+    class Watched(Generated):
+        def read(self, start, stop):
+            spans.append((start, stop))
+            return super().read(start, stop)
+
+    source = Watched(200, 7, dtype)
+    found = search_representation(source, Settings(5, tile_rows=100, **options)).collect()
+    assert spans == [(0, 200)]
+    read_by_tiles = search_representation(source, Settings(5, tile_rows=99, **options)).collect()
+    assert max(stop - start for start, stop in spans[1:]) <= 99
+    assert_same_lists((found.distances, found.indices), (read_by_tiles.distances, read_by_tiles.indices))

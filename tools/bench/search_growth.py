@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def search(options: argparse.Namespace) -> dict[str, float]:
     settings = Settings(
         options.neighbors, threads=options.threads, tile_rows=options.tile_rows, kernel=options.kernel
     )
-    search_representation(ArrayRows(rows.read(0, WARM_ROWS)), settings).collect()
+    for kernel in ("float32", "bfloat16") if options.kernel == "auto" else (options.kernel,):
+        few = replace(settings, kernel=kernel)  # reads compiled loops, and fills the caches of libraries
+        search_representation(ArrayRows(rows.read(0, WARM_ROWS)), few).collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     in_tiles: list[float] = []
     representation.propose = timed(representation.propose, in_tiles)
