@@ -86,7 +86,8 @@ def attention(
     batch, n_heads, n_queries, width = query.shape
     output = torch.empty(batch, n_queries, n_heads, width)
     tokens = [each_one.transpose(1, 2).numpy() for each_one in (query, key, value)]
-    loops, arguments = attend(), (*tokens, is_seen.numpy(), is_causal, np.float32(scale), output.numpy())
+    keys = is_seen.contiguous().numpy()
+    loops, arguments = attend(), (*tokens, keys, is_causal, np.float32(scale), output.numpy())
     in_team(lambda first, last: loops(*arguments, first, last), n_tiles(batch, n_heads, n_queries))
     return output
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from hpcgeom.models.vectors import ROWS_AT_ONCE, STRIP, exponentiate, multiply
+from hpcgeom.models.vectors import LOG2_OF_E, ROWS_AT_ONCE, STRIP, exponentiate, multiply
 
 Array = np.ndarray[Any, Any]
 
@@ -23,7 +23,7 @@ BLOCK_KEYS = 64
 _LOWEST = np.finfo(np.float32).min
 
 _TOKENS = types.Array(types.float32, 4, "A")
-_KEYS = types.Array(types.boolean, 2, "A")
+_KEYS = types.Array(types.boolean, 2, "C")
 
 
 def n_tiles(n_sequences: int, n_heads: int, n_queries: int) -> int:
@@ -54,6 +54,7 @@ def _attend(
     """Tiles `first` to `last`; heads of keys and values may be fewer, each for as many of the queries'."""
     _, n_queries, n_heads, width = query_BTHD.shape
     n_keys, heads_per_key = key_BSGD.shape[1], n_heads // key_BSGD.shape[2]
+    factor = np.float32(scale * LOG2_OF_E)
     tiles_per_head = -(-n_queries // STRIP)
     query_DL = np.empty((width, STRIP), np.float32)
     score_SL = np.empty((BLOCK_KEYS + ROWS_AT_ONCE, STRIP), np.float32)
@@ -67,17 +68,17 @@ def _attend(
         for lane in range(STRIP):
             t = min(start + lane, n_queries - 1)
             for f in range(width):
-                query_DL[f, lane] = query_TD[t, f] * scale
+                query_DL[f, lane] = query_TD[t, f] * factor
         largest_1L[:], total_1L[:], output_DL[:] = _LOWEST, 0.0, 0.0
         end = min(n_keys, start + STRIP) if is_causal else n_keys
+        while end > 0 and not is_seen_BS[b, end - 1]:  # padding
+            end -= 1
+        are_hidden = is_causal or not is_seen_BS[b, :end].all()
         for low in range(0, end, BLOCK_KEYS):
             n = min(BLOCK_KEYS, end - low)
             multiply(key_SD[low : low + n], query_DL, score_SL, n, width, False)
-            for s in range(n):
-                if not is_seen_BS[b, low + s]:
-                    score_SL[s] = -np.inf
-                elif is_causal:
-                    score_SL[s, : max(0, low + s - start)] = -np.inf
+            if are_hidden:
+                _hide(score_SL, is_seen_BS[b, low : low + n], low - start if is_causal else -n)
             exponentiate(score_SL, n, largest_1L, total_1L, output_DL, width)
             multiply(value_SD[low : low + n].T, score_SL, output_DL, width, n, True)
         for lane in range(min(STRIP, n_queries - start)):
@@ -85,3 +86,11 @@ def _attend(
             share = np.float32(0.0) if total == 0.0 else np.float32(1.0) / total  # zero where none is seen
             for f in range(width):
                 output_BTHD[b, start + lane, h, f] = output_DL[f, lane] * share
+
+
+@njit(nogil=True, cache=True)
+def _hide(score_SL: Array, is_seen_S: Array, place: int) -> None:
+    """Minus infinity for keys that are not seen, and for queries before their key: `place` + s of key s."""
+    for s in range(len(is_seen_S)):
+        n_before = max(0, place + s) if is_seen_S[s] else STRIP
+        score_SL[s, :n_before] = -np.inf

@@ -25,15 +25,16 @@ _INT8, _INT32, _INT64, _FLOAT32 = ir.IntType(8), ir.IntType(32), ir.IntType(64),
 _VECTOR, _INTEGERS = ir.VectorType(_FLOAT32, LANES), ir.VectorType(_INT32, LANES)
 _HALVES = range(STRIP // LANES)
 
-LEAST_EXPONENT = -87.0
-"""Below, an exponential is zero here; that of float32 would be less than 2e-38."""
-_LOG2_OF_E = 1.4426950408889634
-_LOG_OF_2 = (0.693359375, -2.12194440e-4)
-"""In two parts, the first of few digits, so that its multiples are exact."""
-_EXPONENTIAL = (1.9875691e-4, 1.3981999e-3, 8.3334519e-3, 4.1665796e-2, 1.6666665e-1, 0.5)
-"""(exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2, highest power first (Cephes, expf)."""
-_ROUNDER = 1.5 * 2.0**23
-"""A number plus this one has no digit behind the point, and the integer in its last bits."""
+LOG2_OF_E = 1.4426950408889634
+LEAST_EXPONENT = -125.0
+"""Below, a power of two is zero here; that of float32 would be less than 3e-38."""
+_POWER = (
+    1.5353361563595128e-4, 1.3398874519558596e-3, 9.618437359773852e-3, 5.550332470792474e-2,
+    2.4022647913597944e-1, 6.931472028552769e-1, 1.0,
+)  # fmt: skip
+"""2^r for |r| <= 1/2 to 2e-9 of the value, highest power first: least squares, weights evening errors out."""
+_ROUNDER = 1.5 * 2.0**23 + 127.0
+"""A number plus this one has no digit behind the point, and ends in the exponent of its power of two."""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -43,8 +44,7 @@ def multiply(_: Any, left: Any, right: Any, strip: Any, n_rows: Any, depth: Any,
     `left` (n_rows, depth) may have any strides, `right` (>= depth, 32) is contiguous, and `strip`, too, with
     room for `n_rows` rounded up to a multiple of 8: what comes there is of no use.
     """
-    if right.layout != "C" or strip.layout != "C":
-        raise TypeError("strips are contiguous")  # while compiling: no user's input
+    _check_strips(right, strip)
     return types.void(left, right, strip, types.int64, types.int64, types.boolean), _emit_multiply
 
 
@@ -87,14 +87,13 @@ def _emit_multiply(context: Any, builder: Any, signature: Any, arguments: Any) -
 def exponentiate(
     _: Any, strip: Any, n_rows: Any, largest: Any, total: Any, output: Any, n_output: Any
 ) -> Any:
-    """Scores become exp(score - largest), in the running softmax of the columns.
+    """Scores become 2^(score - largest), in the running softmax of the columns: they are times log2(e).
 
     `strip` (>= n_rows, 32) holds scores, `largest` and `total` (1, 32) the largest score so far, finite, and
     the sum of exponentials, `output` (>= n_output, 32) what was summed with them; all are brought up to date.
     A score of minus infinity becomes zero, NaN stays.
     """
-    if any(array.layout != "C" for array in (strip, largest, total, output)):
-        raise TypeError("strips are contiguous")  # while compiling: no user's input
+    _check_strips(strip, largest, total, output)
     return types.void(strip, types.int64, largest, total, output, types.int64), _emit_exponentiate
 
 
@@ -110,10 +109,10 @@ def _emit_exponentiate(context: Any, builder: Any, signature: Any, arguments: An
             builder.store(builder.select(is_more, score, so_far), most)
         now = builder.load(most)
         builder.store(now, _place(builder, largest, first, half), align=4)
-        share = _exponential(builder, builder.fsub(before, now))
+        share = _power_of_two(builder, builder.fsub(before, now))
         sums = cgutils.alloca_once_value(builder, _constant(0.0))
         with cgutils.for_range(builder, n_rows) as row:
-            value = _exponential(builder, builder.fsub(_load(builder, strip, row.index, half), now))
+            value = _power_of_two(builder, builder.fsub(_load(builder, strip, row.index, half), now))
             builder.store(value, _place(builder, strip, row.index, half), align=4)
             builder.store(builder.fadd(builder.load(sums), value), sums)
         scaled = builder.fmul(share, _load(builder, total, first, half))
@@ -124,22 +123,23 @@ def _emit_exponentiate(context: Any, builder: Any, signature: Any, arguments: An
     return context.get_dummy_value()
 
 
-def _exponential(builder: Any, exponent: Any) -> Any:
-    """exp(x) = 2^n exp(r) with n the integer nearest to x / log(2), to 1e-7 of the value."""
+def _power_of_two(builder: Any, exponent: Any) -> Any:
+    """2^x = 2^n 2^r with n the integer nearest to x, to 1e-7 of the value."""
     is_zero = builder.fcmp_ordered("<", exponent, _constant(LEAST_EXPONENT))
     within = builder.select(is_zero, _constant(LEAST_EXPONENT), exponent)
-    rounded = _fused(builder, within, _constant(_LOG2_OF_E), _constant(_ROUNDER))
-    n = builder.fsub(rounded, _constant(_ROUNDER))
-    r = within
-    for part in _LOG_OF_2:
-        r = _fused(builder, n, _constant(-part), r)
-    series = _constant(_EXPONENTIAL[0])
-    for coefficient in _EXPONENTIAL[1:]:
+    rounded = builder.fadd(within, _constant(_ROUNDER))
+    r = builder.fsub(within, builder.fsub(rounded, _constant(_ROUNDER)))
+    series = _constant(_POWER[0])
+    for coefficient in _POWER[1:]:
         series = _fused(builder, series, r, _constant(coefficient))
-    rest = _fused(builder, builder.fmul(series, r), r, builder.fadd(r, _constant(1.0)))
-    biased = builder.add(builder.bitcast(rounded, _INTEGERS), ir.Constant(_INTEGERS, [127] * LANES))
-    power = builder.bitcast(builder.shl(biased, ir.Constant(_INTEGERS, [23] * LANES)), _VECTOR)
-    return builder.select(is_zero, _constant(0.0), builder.fmul(rest, power))
+    bits = builder.shl(builder.bitcast(rounded, _INTEGERS), ir.Constant(_INTEGERS, [23] * LANES))
+    power = builder.fmul(series, builder.bitcast(bits, _VECTOR))
+    return builder.select(is_zero, _constant(0.0), power)
+
+
+def _check_strips(*strips: Any) -> None:
+    if any(strip.layout != "C" for strip in strips):
+        raise TypeError("strips are contiguous")  # while compiling: no user's input
 
 
 def _arrays(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
