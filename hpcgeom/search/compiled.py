@@ -85,24 +85,22 @@ def measure(
     """Exact distances of the queries to those of their candidates that lie among the rows of the base."""
     n_base, n_features = base_BD.shape
     query_D, distance_L = np.empty(n_features), np.empty(LANES)
-    row_L, place_L = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    n_most = key_QC.shape[1] + LANES  # and room for the next one, and for lanes that repeat the first
+    row_C, place_C = np.empty(n_most, np.int64), np.empty(n_most, np.int64)
     for q in range(query_QD.shape[0]):
-        is_read, n = False, 0
-        for c in range(count_Q[q] + 1):
-            if c < count_Q[q]:
-                row = (key_QC[q, c] & INDEX_BITS) - base_start
-                if 0 <= row < n_base:
-                    row_L[n], place_L[n] = row, c
-                    n += 1
-            if n == LANES or (n > 0 and c == count_Q[q]):
-                if not is_read:
-                    for f in range(n_features):
-                        query_D[f] = query_QD[q, f]
-                    is_read = True
-                distances(query_D, base_BD, row_L, n, distance_L)
-                for lane in range(n):
-                    distance_QC[q, place_L[lane]] = distance_L[lane]
-                n = 0
+        n = 0
+        for c in range(count_Q[q]):  # without a branch, as in `selection`
+            row_C[n], place_C[n] = (key_QC[q, c] & INDEX_BITS) - base_start, c
+            n += 0 <= row_C[n] < n_base
+        if n == 0:
+            continue
+        for f in range(n_features):
+            query_D[f] = query_QD[q, f]
+        for first in range(0, n, LANES):
+            n_lanes = min(LANES, n - first)
+            distances(query_D, base_BD, row_C[first : first + LANES], n_lanes, distance_L)
+            for lane in range(n_lanes):
+                distance_QC[q, place_C[first + lane]] = distance_L[lane]
 
 
 @njit(nogil=True, cache=True)

@@ -62,6 +62,15 @@ def test_what_vanishes_by_underflow_is_not_counted_as_rounding():
 
 if HAS_INSTRUCTIONS:  # a processor without them could not even compile the loops
 
+    @pytest.mark.parametrize("n", [1, 31, 32, 33, 200])
+    @pytest.mark.parametrize("d", [1, 64, 131])
+    def test_a_panel_and_itself_have_the_products_of_two_panels(n, d, rng):
+        rows, multiplier = rng.standard_normal((n, d)), Bfloat16Avx512()
+        one, other = (multiplier.rounded(rows, Centering(np.zeros(d), 0.1))[0] for _ in range(2))
+        products = multiplier.product(one, one)
+        np.testing.assert_array_equal(products, multiplier.product(one, other))
+        np.testing.assert_array_equal(products, products.T)
+
     @settings(max_examples=40, deadline=None)
     @given(a=st.integers(1, 70), b=st.integers(1, 70), d=st.integers(1, 70), seed=st.integers(0, 2**32))
     @example(a=1000, b=953, d=515, seed=0)

@@ -120,13 +120,16 @@ def turn(pair_BP: Array, strip_SPL: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def multiply(pair_AP: Array, strip_SPL: Array, product_AB: Array) -> None:
-    """Dot products (A, B) float32 of rows (A or more, a multiple of 8, P) and strips of the others."""
+def multiply(pair_AP: Array, strip_SPL: Array, are_same: bool, product_AB: Array) -> None:
+    """Dot products (A, B) float32 of rows (A or more, a multiple of 8, P) and strips of the others.
+
+    Where these are the same rows, every pair is multiplied once: bits do not depend on which comes first.
+    """
     n_rows, n_columns = product_AB.shape
     edge = np.empty((ROWS_AT_ONCE, STRIP), np.float32)
     for s in range(strip_SPL.shape[0]):
         strip_PL, column = strip_SPL[s], STRIP * s
-        for row in range(0, n_rows, ROWS_AT_ONCE):
+        for row in range(0, min(n_rows, column + STRIP) if are_same else n_rows, ROWS_AT_ONCE):
             if row + ROWS_AT_ONCE <= n_rows and column + STRIP <= n_columns:
                 _add_up(pair_AP, row, strip_PL, product_AB, row, column)
                 continue
@@ -134,6 +137,18 @@ def multiply(pair_AP: Array, strip_SPL: Array, product_AB: Array) -> None:
             for a in range(row, min(row + ROWS_AT_ONCE, n_rows)):
                 for b in range(column, min(column + STRIP, n_columns)):
                     product_AB[a, b] = edge[a - row, b - column]
+    if are_same:
+        _mirror(product_AB)
+
+
+@njit(nogil=True, cache=True)
+def _mirror(product_AA: Array) -> None:
+    """Copy what is above the diagonal strips to below."""
+    n_rows = len(product_AA)
+    for first in range(0, n_rows, STRIP):
+        for row in range(first + STRIP, n_rows):
+            for column in range(first, first + STRIP):
+                product_AA[row, column] = product_AA[column, row]
 
 
 @intrinsic  # type: ignore[untyped-decorator]

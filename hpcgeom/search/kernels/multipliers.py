@@ -171,7 +171,7 @@ class Bfloat16Avx512(_RoundedToBfloat16):
     def product(self, one: Bfloat16Rows, other: Bfloat16Rows) -> npt.NDArray[np.float32]:
         """By compiled loops."""
         product_AB = np.empty((one.n, other.n), np.float32)
-        loops.multiply(one.pairs, other.strips, product_AB)
+        loops.multiply(one.pairs, other.strips, one is other, product_AB)
         return product_AB
 
     def one_thread(self) -> AbstractContextManager[None]:

@@ -35,14 +35,14 @@ class PanelKernel:
     def load(
         self, source: RowSource, start: int, stop: int, centering: Centering, *, is_base: bool, threads: int
     ) -> Tile:
-        """Read and round rows, panel by panel; in one thread, which takes far less than to multiply them."""
+        """Read rows, and round them panel by panel."""
         stored_BD, norm_B = read_rows(source, start, stop), np.empty(stop - start)
 
         def work(rows: slice) -> Any:
             panel, norm_B[rows] = self._multiplier.rounded(stored_BD[rows], centering)
             return panel
 
-        panels = in_blocks(work, stop - start, 1, PANEL_ROWS)
+        panels = in_blocks(work, stop - start, threads, PANEL_ROWS)
         return Tile(start, stop, panels, norm_B, is_base)
 
     def meet(
