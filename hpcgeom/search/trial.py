@@ -70,26 +70,26 @@ def try_bfloat16(
     for (start, stop), rows_TD in zip(ranges, tiles, strict=True):
 
         def work(block: slice, start=start, rows_TD=rows_TD):  # type: ignore[no-untyped-def]
-            return _look_at(rows_TD[block], start + block.start, sample)
+            rows_BD = rows_TD[block]
+            return _roundoff(rows_BD, centering), sample.smallest(rows_BD, start + block.start)
 
         with one_blas_thread():
             found = in_blocks(work, stop - start, threads)
         roundoff = max(roundoff, *(lost for lost, _ in found))
-        if start < n_base:
-            score_SM = _smallest(
-                np.concatenate([score_SM, *(nearest for _, nearest in found)], axis=1), sample.n_kept
-            )
+        nearest = [score_SM, *(score_SB for _, score_SB in found)]
+        score_SM = _smallest(np.concatenate(nearest, axis=1), sample.n_kept)
     return Trial(roundoff, sample.n_failing(score_SM, k, roundoff))
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Rows that are searched for: numbers, centered values in float32, norms; and scores kept of each."""
+    """Rows to search for: numbers, centered float32 values, norms; among how many, and scores kept."""
 
     rows: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     norms: npt.NDArray[np.float64]
     centering: Centering
+    n_base: int
     n_kept: int
 
     @classmethod
@@ -99,9 +99,15 @@ class _Sample:
         row_S, place_S = np.unique(np.concatenate([np.arange(*run) for run in runs]), return_index=True)
         stored_SD = np.concatenate([read_rows(source, *run) for run in runs])[place_S]
         value_SD, norm_S = Blas().rounded(stored_SD, centering)
-        return cls(row_S, value_SD, norm_S, centering, min(most_kept(k) + 1, n_base - 1))
+        return cls(row_S, value_SD, norm_S, centering, n_base, min(most_kept(k) + 1, n_base - 1))
 
-    def scores(self, stored_BD: npt.NDArray[np.floating], first: int) -> npt.NDArray[np.float32]:
+    def smallest(self, stored_BD: npt.NDArray[np.floating], first: int) -> npt.NDArray[np.float32]:
+        """The smallest scores of rows `first` onward, at most `n_kept` for each; none of queries."""
+        if first >= self.n_base:
+            return np.empty((len(self.rows), 0), np.float32)
+        return _smallest(self._scores(stored_BD, first), self.n_kept)
+
+    def _scores(self, stored_BD: npt.NDArray[np.floating], first: int) -> npt.NDArray[np.float32]:
         """(S, B) scores of rows `first` onward, infinity for a row and itself."""
         value_BD, norm_B = Blas().rounded(stored_BD, self.centering)
         score_SB = self.values @ value_BD.T
@@ -125,13 +131,10 @@ class _Sample:
         return int((ordered_SM[:, -1] <= np.array(limits)).sum())
 
 
-def _look_at(
-    stored_BD: npt.NDArray[np.floating], first: int, sample: _Sample
-) -> tuple[float, npt.NDArray[np.float32]]:
-    """What rounding takes from rows, and their smallest scores."""
+def _roundoff(stored_BD: npt.NDArray[np.floating], centering: Centering) -> float:
+    """What rounding takes from rows, at most."""
     bits_BD, norm_B = np.empty(stored_BD.shape, np.uint16), np.empty(len(stored_BD))
-    lost = round_rows(stored_BD, sample.centering.center, sample.centering.scale, bits_BD, norm_B)
-    return float(lost), _smallest(sample.scores(stored_BD, first), sample.n_kept)
+    return float(round_rows(stored_BD, centering.center, centering.scale, bits_BD, norm_B))
 
 
 def _smallest(score_SB: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
