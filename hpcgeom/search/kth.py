@@ -19,8 +19,8 @@ MOST_COUNTED = 256
 
 
 @njit(nogil=True, cache=True)
-def kth_smallest(value_C: Array, count: int, k: int) -> Any:
-    """The K-th smallest of the first `count` integers, for K from 1 to `count`."""
+def kth_smallest(value_C: Array, count: int, k: int, slack: int = 0) -> Any:
+    """The K-th smallest of the first `count` integers, K from 1 to `count`, or one of the next `slack`."""
     smallest, largest = value_C[0], value_C[0]
     for c in range(count):
         smallest, largest = min(smallest, value_C[c]), max(largest, value_C[c])
@@ -30,7 +30,7 @@ def kth_smallest(value_C: Array, count: int, k: int) -> Any:
         n = 0
         for c in range(count):
             n += value_C[c] <= middle
-        if n == k:
+        if k <= n <= k + slack:
             found = smallest
             for c in range(count):
                 found = max(found, value_C[c] if value_C[c] <= middle else smallest)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hpcgeom.search.candidates import capacity
+from hpcgeom.search.held import is_held
 from hpcgeom.search.rerank import AUDITED_ROWS, MOST_DOUBTFUL
-from hpcgeom.search.rows import is_held
 from hpcgeom.search.threads import BLOCK_ROWS
 
 HASH_BYTES = 96  # of a row while equal ones are looked for: hashes, their order, and numbers
@@ -40,7 +40,7 @@ def search_memory_bytes(
     -------
     int
         Bytes. Of the rows only candidates and groups are held, `bytes_per_row`, and the rows themselves where
-        they are few (`rows.read_once`); the rest depends on the tile.
+        they are few (`held.read_once`); the rest depends on the tile.
     """
     tile = min(tile_rows, n_rows)
     stored = max(itemsize, 4)

@@ -13,8 +13,6 @@ from hpcgeom.errors import InputError
 
 LARGEST_MAGNITUDE = 2.0**1000
 """Beyond this a distance may not fit float64."""
-HELD_TILES = 2
-"""Rows of so many tiles are held as they are stored."""
 
 
 class RowSource(Protocol):
@@ -182,11 +180,11 @@ def read_rows(source: RowSource, start: int, stop: int) -> npt.NDArray[Any]:
     InputError
         If the source returns another shape or another kind of number.
     """
-    rows_BD = _stored_rows(source, start, stop)
+    rows_BD = stored_rows(source, start, stop)
     return np.ascontiguousarray(rows_BD, dtype=np.float64 if rows_BD.dtype.itemsize == 8 else np.float32)
 
 
-def _stored_rows(source: RowSource, start: int, stop: int) -> npt.NDArray[Any]:
+def stored_rows(source: RowSource, start: int, stop: int) -> npt.NDArray[Any]:
     """Rows as the source gives them; refuses another shape or another kind of number."""
     rows_BD = np.asarray(source.read(start, stop))
     expected = (stop - start, source.shape[1])
@@ -197,18 +195,6 @@ def _stored_rows(source: RowSource, start: int, stop: int) -> npt.NDArray[Any]:
         )
     check_dtype(rows_BD.dtype)
     return rows_BD
-
-
-def is_held(n_rows: int, tile_rows: int) -> bool:
-    """Whether `read_once` holds so many rows."""
-    return n_rows <= HELD_TILES * tile_rows
-
-
-def read_once(source: RowSource, tile_rows: int) -> RowSource:
-    """The same rows, in memory where they are few: a search of two tiles reads every row five times."""
-    if isinstance(source, ArrayRows) or not is_held(source.shape[0], tile_rows):
-        return source
-    return ArrayRows(_stored_rows(source, 0, source.shape[0]))
 
 
 def check_dtype(dtype: np.dtype[Any]) -> None:

@@ -166,7 +166,7 @@ def _look_over(rows_BD: npt.NDArray[Any], first: int, share: float, hash_B2: npt
 
 def _center(mean_D: npt.NDArray[np.float64], sample_SD: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The mean, or the median of a sample where outliers have pulled the mean away from most rows."""
-    median_D: npt.NDArray[np.float64] = np.median(sample_SD, axis=0)
+    median_D: npt.NDArray[np.float64] = np.median(np.ascontiguousarray(sample_SD.T), axis=1)
     from_mean, from_median = (np.median(np.abs(sample_SD - c_D).sum(axis=1)) for c_D in (mean_D, median_D))
     return median_D if from_median < from_mean / 2 else mean_D
 

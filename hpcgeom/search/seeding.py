@@ -31,6 +31,8 @@ def seed(
 ) -> None:
     """Lower the thresholds of rows that have none to the limit of the K-th smallest score of the panel.
 
+    Or of one of the next K / 8, which is found in half the time and lets hardly more rows stay.
+
     Parameters
     ----------
     product_AB
@@ -64,7 +66,7 @@ def _lower(
         if is_diagonal:
             score_B[a] = np.inf
         # Bits of numbers that are not negative are ordered as these are.
-        kth = np.int32(kth_smallest(score_B.view(np.int32), len(score_B), k)).view(np.float32)
+        kth = np.int32(kth_smallest(score_B.view(np.int32), len(score_B), k, k // 8)).view(np.float32)
         if kth < np.inf:
             threshold_A[a] = limit_at(farthest(np.float64(kth), norm_A[a], bound), norm_A[a], bound)
             bar_A[a] = bar(norm_A[a], threshold_A[a])

@@ -17,8 +17,7 @@ from hpcgeom.ahead import read_ahead
 from hpcgeom.search.bounds import half_bound
 from hpcgeom.search.candidates import most_kept
 from hpcgeom.search.compiled import score_limit
-from hpcgeom.search.kernels.bfloat16_loops import round_rows
-from hpcgeom.search.kernels.multipliers import Blas
+from hpcgeom.search.kernels.bfloat16_loops import round_values
 from hpcgeom.search.rows import RowSource, read_rows
 from hpcgeom.search.scan import Centering
 from hpcgeom.search.threads import in_blocks, one_blas_thread
@@ -70,8 +69,8 @@ def try_bfloat16(
     for (start, stop), rows_TD in zip(ranges, tiles, strict=True):
 
         def work(block: slice, start=start, rows_TD=rows_TD):  # type: ignore[no-untyped-def]
-            rows_BD = rows_TD[block]
-            return _roundoff(rows_BD, centering), sample.smallest(rows_BD, start + block.start)
+            value_BD, norm_B, lost = _rounded(rows_TD[block], centering)
+            return lost, sample.smallest(value_BD, norm_B, start + block.start)
 
         with one_blas_thread():
             found = in_blocks(work, stop - start, threads)
@@ -83,12 +82,11 @@ def try_bfloat16(
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Rows to search for: numbers, centered float32 values, norms; among how many, and scores kept."""
+    """Rows to search for: numbers, rounded values, norms; among how many, and scores kept."""
 
     rows: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     norms: npt.NDArray[np.float64]
-    centering: Centering
     n_base: int
     n_kept: int
 
@@ -98,25 +96,22 @@ class _Sample:
         runs = [(int(first), min(int(first) + RUN_ROWS, n_base)) for first in first_R]
         row_S, place_S = np.unique(np.concatenate([np.arange(*run) for run in runs]), return_index=True)
         stored_SD = np.concatenate([read_rows(source, *run) for run in runs])[place_S]
-        value_SD, norm_S = Blas().rounded(stored_SD, centering)
-        return cls(row_S, value_SD, norm_S, centering, n_base, min(most_kept(k) + 1, n_base - 1))
+        value_SD, norm_S, _ = _rounded(stored_SD, centering)
+        return cls(row_S, value_SD, norm_S, n_base, min(most_kept(k) + 1, n_base - 1))
 
-    def smallest(self, stored_BD: npt.NDArray[np.floating], first: int) -> npt.NDArray[np.float32]:
+    def smallest(
+        self, value_BD: npt.NDArray[np.float32], norm_B: npt.NDArray[np.float64], first: int
+    ) -> npt.NDArray[np.float32]:
         """The smallest scores of rows `first` onward, at most `n_kept` for each; none of queries."""
         if first >= self.n_base:
             return np.empty((len(self.rows), 0), np.float32)
-        return _smallest(self._scores(stored_BD, first), self.n_kept)
-
-    def _scores(self, stored_BD: npt.NDArray[np.floating], first: int) -> npt.NDArray[np.float32]:
-        """(S, B) scores of rows `first` onward, infinity for a row and itself."""
-        value_BD, norm_B = Blas().rounded(stored_BD, self.centering)
         score_SB = self.values @ value_BD.T
         score_SB *= np.float32(-2.0)
         score_SB += (np.square(self.norms)[:, None] + np.square(norm_B)).astype(np.float32)
         place_S = self.rows - first
-        own = np.flatnonzero((place_S >= 0) & (place_S < len(stored_BD)))
+        own = np.flatnonzero((place_S >= 0) & (place_S < len(value_BD)))
         score_SB[own, place_S[own]] = np.inf
-        return score_SB
+        return _smallest(score_SB, self.n_kept)
 
     def n_failing(self, score_SM: npt.NDArray[np.float32], k: int, roundoff: float) -> int:
         """Rows whose last neighbor may seem farther in bfloat16 than what a crowded list drops."""
@@ -131,10 +126,13 @@ class _Sample:
         return int((ordered_SM[:, -1] <= np.array(limits)).sum())
 
 
-def _roundoff(stored_BD: npt.NDArray[np.floating], centering: Centering) -> float:
-    """What rounding takes from rows, at most."""
-    bits_BD, norm_B = np.empty(stored_BD.shape, np.uint16), np.empty(len(stored_BD))
-    return float(round_rows(stored_BD, centering.center, centering.scale, bits_BD, norm_B))
+def _rounded(
+    stored_BD: npt.NDArray[np.floating], centering: Centering
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], float]:
+    """Rows rounded to bfloat16, as float32; their norms; what rounding takes from them, at most."""
+    value_BD, norm_B = np.empty(stored_BD.shape, np.float32), np.empty(len(stored_BD))
+    lost = round_values(stored_BD, centering.center, centering.scale, value_BD, norm_B)
+    return value_BD, norm_B, float(lost)
 
 
 def _smallest(score_SB: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:

@@ -11,7 +11,7 @@ from search_oracle import assert_same_lists, lists, oracle, oracle_distances, se
 
 from hpcgeom.search import ArrayRows, Settings, bounds, points, rerank, scan_points, trial
 from hpcgeom.search.kernels import base
-from hpcgeom.search.kernels.bfloat16_loops import round_rows
+from hpcgeom.search.kernels.bfloat16_loops import round_rows, round_values
 from hpcgeom.search.kernels.multipliers import Bfloat16Avx512
 from hpcgeom.search.kernels.rounding import bfloat16_bits, bfloat16_values
 from hpcgeom.search.scan import Centering
@@ -31,6 +31,10 @@ def rounded(rows, center, scale):
     bits, norm = np.full((len(rows), rows.shape[1] + 1), 7, np.uint16), np.empty(len(rows))
     lost = round_rows(rows, center, scale, bits, norm)
     assert (bits[:, -1] == 7).all()
+    values, again = np.empty(rows.shape, np.float32), np.empty(len(rows))
+    assert round_values(rows, center, scale, values, again) == lost
+    np.testing.assert_array_equal(values, bfloat16_values(np.ascontiguousarray(bits[:, :-1])))
+    np.testing.assert_array_equal(again, norm)
     return bits[:, :-1], norm, lost
 
 

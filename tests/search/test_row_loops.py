@@ -22,6 +22,7 @@ def test_the_kth_smallest_is_that_of_a_sort(values, k):
     k = min(k, len(values))
     array = np.array([*values, -(2**63)], np.int64)  # the last one does not count
     assert kth_smallest(array, len(values), k) == sorted(values)[k - 1]
+    assert kth_smallest(array, len(values), k, 5) in sorted(values)[k - 1 : k + 5]
     narrow = (array >> 32).astype(np.int32)
     assert kth_smallest(narrow, len(values), k) == sorted(narrow[:-1].tolist())[k - 1]
 

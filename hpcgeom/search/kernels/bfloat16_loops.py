@@ -71,23 +71,44 @@ def round_rows(row_BD: Array, center_D: Array, scale: float, bits_BD: Array, nor
         Largest norm of what rounding took from a row, but for what underflow may take, over the row's norm.
     """
     n_features, largest = row_BD.shape[1], 0.0
-    lost_by_underflow = math.sqrt(n_features) * _DENORMAL
-    exact_D, single_D = np.empty(n_features), np.empty(n_features, np.float32)
-    word_D, value_D = single_D.view(np.uint32), np.empty(n_features, np.float32)
-    rounded_D = value_D.view(np.uint32)
+    exact_D, value_D = np.empty(n_features), np.empty(n_features, np.float32)
+    word_D = value_D.view(np.uint32)
     for b in range(row_BD.shape[0]):
+        norm_B[b], lost = _round_row(row_BD[b], center_D, scale, exact_D, value_D, word_D)
+        largest = max(largest, lost)
         for f in range(n_features):
-            exact_D[f] = (np.float64(row_BD[b, f]) - center_D[f]) * scale
-            single_D[f] = np.float32(exact_D[f])
-        for f in range(n_features):  # to the nearest, ties to even
-            word = word_D[f]
-            bits = (word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-            bits_BD[b, f] = np.uint16(bits)
-            rounded_D[f] = bits << np.uint32(16)
-        norm_B[b], lost = _norms(value_D, exact_D)
-        if lost > lost_by_underflow:
-            largest = max(largest, (lost - lost_by_underflow) / norm_B[b] if norm_B[b] > 0.0 else np.inf)
+            bits_BD[b, f] = np.uint16(word_D[f] >> np.uint32(16))
     return largest
+
+
+@njit(nogil=True, cache=True)
+def round_values(row_BD: Array, center_D: Array, scale: float, value_BD: Array, norm_B: Array) -> float:
+    """The same with the values (B, D) float32 that the bits mean."""
+    largest, exact_D = 0.0, np.empty(row_BD.shape[1])
+    for b in range(row_BD.shape[0]):
+        value_D = value_BD[b]
+        norm_B[b], lost = _round_row(row_BD[b], center_D, scale, exact_D, value_D, value_D.view(np.uint32))
+        largest = max(largest, lost)
+    return largest
+
+
+@njit(nogil=True, cache=True)
+def _round_row(
+    row_D: Array, center_D: Array, scale: float, exact_D: Array, value_D: Array, word_D: Array
+) -> tuple[float, float]:
+    """One row, whose words are `word_D`: the norm of its values, and what `round_rows` says of it."""
+    n_features = len(row_D)
+    for f in range(n_features):
+        exact_D[f] = (np.float64(row_D[f]) - center_D[f]) * scale
+        value_D[f] = np.float32(exact_D[f])
+    for f in range(n_features):  # to the nearest, ties to even
+        word, half, one = word_D[f], np.uint32(0x7FFF), np.uint32(1)
+        word_D[f] = (word + half + ((word >> np.uint32(16)) & one)) & np.uint32(0xFFFF0000)
+    norm, lost = _norms(value_D, exact_D)
+    lost_by_underflow = math.sqrt(n_features) * _DENORMAL
+    if lost <= lost_by_underflow:
+        return norm, 0.0
+    return norm, (lost - lost_by_underflow) / norm if norm > 0.0 else np.inf
 
 
 @njit(nogil=True, cache=True)
