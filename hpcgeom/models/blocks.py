@@ -92,7 +92,9 @@ def first_block_arguments(
     finally:
         handle.remove()
     if not captured:
-        raise InputError(f"the forward pass does not run '{layout.blocks}.0': `blocks` names another list")
+        raise InputError(
+            f"the forward pass does not run '{layout.blocks}.0': `blocks` names another list: correct it"
+        )
     return _split_call(*captured.pop(), path=f"{layout.blocks}.0")
 
 
@@ -106,7 +108,8 @@ def _split_call(
             rest = {other: kept for other, kept in keywords.items() if other != name}
             return value, BlockCall(arguments, rest, name)
     raise InputError(
-        f"'{path}' gets no hidden states as its first argument or as a keyword: not a chain of blocks"
+        f"'{path}' gets no hidden states as its first argument or as a keyword: not a chain of blocks: "
+        "leave `blocks` out and read module:<glob>"
     )
 
 

@@ -95,7 +95,9 @@ def weight_files(source: Path) -> tuple[Path, ...]:
     if source.is_file():
         if source.suffix == ".safetensors":
             return (source,)
-        raise InputError(f"weights {source}: expected a .safetensors file or a folder with one")
+        raise InputError(
+            f"weights {source}: expected a .safetensors file or a folder with one: correct the model's source"
+        )
     if not source.is_dir():
         raise InputError(
             f"weights {source}: there is no such file or folder: correct the model's source, or put it there"
@@ -146,11 +148,13 @@ def read_index(folder: Path) -> dict[str, str]:
         shards = sorted(set(weight_map.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{file} is not an index of shards: expected JSON with `weight_map`: {error!r}"
+            f"{file} is not an index of shards: expected JSON with `weight_map`: {error!r}: fetch it again"
         ) from error
     for shard in shards:
         if Path(shard).name != shard:
-            raise InputError(f"{file} names the shard '{shard}': expected a plain file name beside it")
+            raise InputError(
+                f"{file} names the shard '{shard}': expected a plain file name beside it: fetch it again"
+            )
     missing = [shard for shard in shards if not (folder / shard).is_file()]
     if missing:
         raise InputError(
@@ -211,12 +215,12 @@ def read_json(file: Path) -> dict[str, Any]:
         value = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise InputError(
-            f"there is no {file.name} in {file.parent}: expected the folder of a model"
+            f"there is no {file.name} in {file.parent}: expected the folder of a model: name another folder"
         ) from None
     except ValueError as error:
         raise InputError(f"{file} is not JSON ({error}): fetch it again") from error
     if not isinstance(value, dict):
-        raise InputError(f"{file}: expected a JSON object, found {type(value).__name__}")
+        raise InputError(f"{file}: expected a JSON object, found {type(value).__name__}: fetch it again")
     return value
 
 

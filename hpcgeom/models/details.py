@@ -90,7 +90,9 @@ def check_one_row(inputs: Mapping[str, Any], name: str) -> None:
     mask = inputs.get("attention_mask")
     rows = {len(value) for value in inputs.values() if isinstance(value, torch.Tensor)}
     if rows != {1} or (mask is not None and not bool((mask == 1).all())):
-        raise InputError(f"model '{name}': details are read of one sample without padding at a time")
+        raise InputError(
+            f"model '{name}': details are read of one sample without padding at a time: give one alone"
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +108,8 @@ class WholeTokens:
             return
         if hidden.dim() != 3 or len(hidden) != 1:
             raise InputError(
-                f"site '{site}': {source} gives a tensor of shape {tuple(hidden.shape)}; expected (1, T, D)"
+                f"site '{site}': {source} gives a tensor of shape {tuple(hidden.shape)}; expected (1, T, D): "
+                "read another module"
             )
         self.values[site, layer] = hidden[0].float().cpu()
 
@@ -212,7 +215,7 @@ def attention_layers(request: ModelRequest, n_layers: int) -> tuple[int, ...]:
     if not kept or list(layers) != sorted(set(layers)) or layers[0] < 0 or layers[-1] > n_layers:
         raise InputError(
             f"model '{request.name}', site 'attention': expected ascending layers out of 1 to {n_layers}; "
-            f"found {list(layers)}"
+            f"found {list(layers)}: correct them"
         )
     return kept
 

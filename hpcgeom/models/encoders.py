@@ -144,7 +144,8 @@ class RowEncoder:
             if foreign:
                 problems.append(
                     f"{len(foreign)} samples have token ids that model '{self._name}' does not know (0 to "
-                    f"{highest}): {shortened(foreign, _SHOWN)}: they were encoded for another model"
+                    f"{highest}): {shortened(foreign, _SHOWN)}: they were encoded for another model: encode "
+                    "them for this one"
                 )
         long = [f"'{i}' ({len(row)})" for i, row in named if len(row) > (longest or np.inf)]
         if long:

@@ -31,8 +31,9 @@ _OLDER = {
     "msa_transformer": "an MSA Transformer",
 }
 _OLDER_TENSORS = ("embed_positions", "emb_layer_norm_before", "msa_position_embedding")
-_ONLY = "only ESM-2 is read here, such as esm2_t33_650M_UR50D.pt"
+_ONLY = "only ESM-2 is read here: name a file such as esm2_t33_650M_UR50D.pt"
 _SHOWN = 6
+_AGAIN = "fetch it again, or name another file"
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -69,7 +70,9 @@ def convert_esm(source: Path, cache: Path | None = None) -> Path:
         The disk is too small, or full.
     """
     if not source.is_file():
-        raise InputError(f"weights {source}: there is no such file: expected an ESM-2 checkpoint (.pt)")
+        raise InputError(
+            f"weights {source}: there is no such file: expected an ESM-2 checkpoint (.pt): correct the path"
+        )
     before = _state_of(source)
     with source.open("rb") as raw:
         sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
@@ -112,7 +115,7 @@ def read_esm2(source: Path) -> tuple[Esm2Sizes, dict[str, torch.Tensor], list[st
             twice.append(name)
         else:
             tensors[name] = value
-    problems = [f"has twice, with and without prefix: {shortened(twice, _SHOWN)}"] if twice else []
+    problems = [f"has twice, with and without prefix: {shortened(twice, _SHOWN)}: {_AGAIN}"] if twice else []
     problems += _problems(tensors, esm_names.shapes_of(sizes))
     problems = problems or _copies_that_differ(tensors, sizes)
     if problems:
@@ -184,13 +187,14 @@ def _problems(tensors: Mapping[str, Any], shapes: Mapping[str, esm_names.Shape])
     problems = []
     if missing:
         problems.append(
-            f"lacks {len(missing)} tensors of an ESM-2 model of its settings: {shortened(missing, _SHOWN)}"
+            f"lacks {len(missing)} tensors of an ESM-2 model of its settings: {shortened(missing, _SHOWN)}: "
+            f"{_AGAIN}"
         )
     if unknown:
         is_older = any(name.startswith(_OLDER_TENSORS) for name in unknown)
-        hint = f": it is an older ESM; {_ONLY}" if is_older else ""
+        hint = f"it is an older ESM; {_ONLY}" if is_older else _AGAIN
         problems.append(
-            f"has {len(unknown)} tensors that an ESM-2 model has not: {shortened(unknown, _SHOWN)}{hint}"
+            f"has {len(unknown)} tensors that an ESM-2 model has not: {shortened(unknown, _SHOWN)}: {hint}"
         )
     misfits = [
         misfit
@@ -198,7 +202,7 @@ def _problems(tensors: Mapping[str, Any], shapes: Mapping[str, esm_names.Shape])
         if name in tensors and (misfit := _misfit(name, tensors[name], shape))
     ]
     if misfits:
-        problems.append(f"has tensors that do not fit its settings: {shortened(misfits, _SHOWN)}")
+        problems.append(f"has tensors that do not fit its settings: {shortened(misfits, _SHOWN)}: {_AGAIN}")
     return problems
 
 
@@ -217,7 +221,8 @@ def _copies_that_differ(tensors: Tensors, sizes: Esm2Sizes) -> list[str]:
     first = esm_names.FREQUENCIES.format(0)
     pairs += [(esm_names.FREQUENCIES.format(layer), first) for layer in range(1, sizes.n_layers)]
     return [
-        f"has a {name} that differs from {other}: expected the same numbers, which the model holds once"
+        f"has a {name} that differs from {other}: expected the same numbers, which the model holds once: "
+        f"{_AGAIN}"
         for name, other in pairs
         if not _have_same_bits(tensors[name], tensors[other])
     ]

@@ -91,7 +91,9 @@ def _cause(error: Exception) -> Exception:
 
 def _explained(error: Exception, source: str, at: str) -> HpcgeomError | None:
     if isinstance(error, HFValidationError):
-        return InputError(f"model {at} is neither a local folder nor a hub id: {one_line(error)}")
+        return InputError(
+            f"model {at} is neither a local folder nor a hub id: {one_line(error)}: correct source"
+        )
     if isinstance(error, HfHubHTTPError):
         return InputError(f"model {at} {_refusal(error, source)}")
     if is_unanswered(error):

@@ -31,6 +31,7 @@ _OPTIMIZER = re.compile(
 _CLASSIFIER = "model/clf/"
 _LAYER = re.compile(r"model/h(\d+)/")
 _SHOWN = 6
+_OTHER = "name another checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,8 @@ def sizes_of(shapes: Mapping[str, Shape], where: str, *, is_bert: bool, n_head: 
     if strange:
         raise InputError(
             f"{where} is no checkpoint of Image GPT: expected {FIRST_QUERY} (heads, within a head, width), "
-            f"model/wpe (pixels, width) and model/wte (colors, width); found {', '.join(strange)}"
+            f"model/wpe (pixels, width) and model/wte (colors, width); found {', '.join(strange)}: "
+            "name another checkpoint"
         )
     found_heads, _, width = shapes[FIRST_QUERY]
     if n_head not in (None, found_heads):
@@ -215,20 +217,25 @@ def _problems(shapes: Mapping[str, Shape], sizes: IgptSizes) -> list[str]:
     problems = []
     if missing:
         problems.append(
-            f"lacks {len(missing)} variables of an Image GPT of its size: {shortened(missing, _SHOWN)}"
+            f"lacks {len(missing)} variables of an Image GPT of its size: {shortened(missing, _SHOWN)}: "
+            "fetch it again"
         )
     if unknown:
-        problems.append(f"has {len(unknown)} variables that Image GPT has not: {shortened(unknown, _SHOWN)}")
+        problems.append(
+            f"has {len(unknown)} variables that Image GPT has not: {shortened(unknown, _SHOWN)}: {_OTHER}"
+        )
     if misfits:
-        problems.append(f"has variables that do not fit each other: {shortened(misfits, _SHOWN)}")
+        problems.append(f"has variables that do not fit each other: {shortened(misfits, _SHOWN)}: {_OTHER}")
     if SOS in expected and SOS not in shapes:
         problems.append(f"lacks {SOS}, the start token: if it was trained as BERT, say so by --bert")
     if SOS in shapes and SOS not in expected:
         problems.append(f"has {SOS}, a start token, so it was not trained as BERT: leave --bert out")
     if sizes.n_embd % sizes.n_head:
-        problems.append(f"has {sizes.n_head} heads, which do not divide its width {sizes.n_embd}")
+        problems.append(f"has {sizes.n_head} heads, which do not divide its width {sizes.n_embd}: {_OTHER}")
     if math.isqrt(sizes.n_ctx) ** 2 != sizes.n_ctx:
-        problems.append(f"has {sizes.n_ctx} positions (model/wpe), expected the pixels of a square image")
+        problems.append(
+            f"has {sizes.n_ctx} positions (model/wpe), expected the pixels of a square image: {_OTHER}"
+        )
     return problems
 
 

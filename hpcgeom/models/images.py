@@ -111,7 +111,7 @@ class PixelEncoder:
         if probe.shape != self._shape:
             raise InputError(
                 f"{_folder(request) / PREPROCESSOR} makes images of shape {probe.shape}, but model "
-                f"'{request.name}' reads {self._shape}: it belongs to another model"
+                f"'{request.name}' reads {self._shape}: it belongs to another model: fetch that of this one"
             )
 
     def encode(self, ids: Sequence[str], contents: Sequence[Any]) -> list[list[Encoding]]:
@@ -167,7 +167,8 @@ def _igpt_processor(request: ModelRequest, side: int, clusters: npt.NDArray[np.f
     if found != (side, side):
         raise InputError(
             f"{_folder(request) / PREPROCESSOR} makes images of {found[0]} x {found[1]}, but model "
-            f"'{request.name}' has {side} x {side} positions: it belongs to another model"
+            f"'{request.name}' has {side} x {side} positions: it belongs to another model: fetch "
+            "that of this one"
         )
     return processor
 

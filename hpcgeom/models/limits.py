@@ -56,7 +56,8 @@ def check_batch(batch: TokenBatch, limits: Limits, name: str) -> None:
         row, position = outside[0]
         raise InputError(
             f"row {row} of a batch has token id {batch.input_ids[row, position]} at position {position}, "
-            f"but model '{name}' knows ids 0 to {highest}: these are tokens of another model"
+            f"but model '{name}' knows ids 0 to {highest}: these are tokens of another model: encode the "
+            "samples for this one"
         )
 
 

@@ -260,7 +260,10 @@ def _tell(peers: Peers, other: int, error: RuntimeError) -> None:
     """Let all end: a connection to another process is gone, or this one has no memory left for it."""
     if is_out_of_memory(error):
         peers.fail(
-            ResourceError(f"{peers.name(peers.index)}: memory ran out between two processes ({error})")
+            ResourceError(
+                f"{peers.name(peers.index)}: memory ran out between two processes ({error}): end what else "
+                "takes memory there, or use a device with more"
+            )
         )
     else:
         peers.lost(other, first_line(error))

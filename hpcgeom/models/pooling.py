@@ -62,7 +62,9 @@ def check_poolable(masks: BatchMasks, poolings: frozenset[str]) -> None:
         for a ``token:<i>``.
     """
     if unknown := sorted(name for name in poolings if not is_pooling(name)):
-        raise InputError(f"unknown pooling '{unknown[0]}': expected one of {pooling_words()}")
+        raise InputError(
+            f"unknown pooling '{unknown[0]}': expected one of {pooling_words()}: choose one of them"
+        )
     for name in sorted(poolings & _OVER_ORDINARY):
         empty = torch.nonzero(~masks.ordinary.any(dim=1))
         if len(empty):
@@ -150,7 +152,7 @@ def _over_tokens(hidden: torch.Tensor, masks: BatchMasks, pooling: str) -> torch
         return total / used.sum(dim=1, keepdim=True)
     if pooling == "max":
         return hidden.masked_fill(~masks.ordinary[:, :, None], -torch.inf).amax(dim=1).float()
-    raise InputError(f"unknown pooling '{pooling}': expected one of {pooling_words()}")
+    raise InputError(f"unknown pooling '{pooling}': expected one of {pooling_words()}: choose one of them")
 
 
 def _standard_deviation(hidden: torch.Tensor, used: torch.Tensor) -> torch.Tensor:

@@ -69,7 +69,10 @@ def read_at(descriptor: int, raw: Bytes, offset: int, path: Path, needed: int | 
         try:
             n_new = os.preadv(descriptor, [raw[n_read:].data], offset + n_read)
         except OSError as error:
-            raise InputError(f"{path} cannot be read at byte {offset + n_read}: {error.strerror}") from error
+            raise InputError(
+                f"{path} cannot be read at byte {offset + n_read}: {error.strerror}: check the disk, or "
+                "fetch it again"
+            ) from error
         if n_new == 0:
             raise InputError(
                 f"{path} ends at byte {offset + n_read}; expected {needed - n_read} more: it was cut off "

@@ -151,7 +151,9 @@ def resolve_details(details: Sequence[str], layout: BlockLayout | None, name: st
     for site in details:
         if site not in (*DETAIL_SITES, *SITES):
             expected = ", ".join((*DETAIL_SITES, *SITES))
-            raise InputError(f"model '{name}' has no detail '{site}': expected one of {expected}")
+            raise InputError(
+                f"model '{name}' has no detail '{site}': expected one of {expected}: choose one of them"
+            )
         if layout is None:
             raise InputError(
                 f"model '{name}' has no blocks, so it has no '{site}': give their path as `blocks`"
@@ -159,7 +161,8 @@ def resolve_details(details: Sequence[str], layout: BlockLayout | None, name: st
         if site in SITES:
             if site not in layout.site_names:
                 raise InputError(
-                    f"model '{name}' has no '{site}': its sites are {', '.join(layout.site_names)}"
+                    f"model '{name}' has no '{site}': its sites are {', '.join(layout.site_names)}: choose "
+                    "one of them"
                 )
             continue
         if site == "attention" and layout.attention is None:
@@ -174,7 +177,8 @@ def resolve_details(details: Sequence[str], layout: BlockLayout | None, name: st
             )
         if site == "logit_lens" and layout.head is not None and layout.head.reads == "first":
             raise InputError(
-                f"model '{name}' has no '{site}': its head reads a class token, not every position"
+                f"model '{name}' has no '{site}': its head reads a class token, not every position: "
+                "leave it out"
             )
 
 
@@ -192,7 +196,7 @@ def _check_poolings(reading: Reading, name: str) -> None:
     if unknown or not poolings or len(set(poolings)) != len(poolings):
         raise InputError(
             f"model '{name}', site '{reading.site}': expected distinct poolings out of "
-            f"{pooling_words()}; found {', '.join(poolings) or 'none'}"
+            f"{pooling_words()}; found {', '.join(poolings) or 'none'}: name some of them, each once"
         )
 
 
@@ -202,7 +206,8 @@ def _matching_modules(site: str, model: torch.nn.Module, name: str) -> tuple[str
     if matches := tuple(module_name for module_name in names if fnmatchcase(module_name, glob)):
         return matches
     raise InputError(
-        f"model '{name}' has no submodule that matches '{glob}': near names are {near_names(glob, names)}"
+        f"model '{name}' has no submodule that matches '{glob}': near names are {near_names(glob, names)}: "
+        "correct the glob"
     )
 
 
@@ -218,7 +223,8 @@ def _layers_of_block_site(
     site, (base, head) = reading.site, split_head(reading.site)
     if base not in SITES:
         raise InputError(
-            f"model '{name}' has no site '{site}': expected one of {', '.join(SITES)} or module:<glob>"
+            f"model '{name}' has no site '{site}': expected one of {', '.join(SITES)} or module:<glob>: "
+            "choose one of them"
         )
     if layout is None:
         raise InputError(
@@ -230,7 +236,8 @@ def _layers_of_block_site(
             "its post-norm blocks have no first norm" if layout.post_norm and site == "ln_1" else "not mapped"
         )
         raise InputError(
-            f"model '{name}' has no site '{site}' ({why}): its sites are {', '.join(layout.site_names)}"
+            f"model '{name}' has no site '{site}' ({why}): its sites are {', '.join(layout.site_names)}: "
+            "choose one of them"
         )
     if head is not None:
         _check_head(head, layout.heads_of(base), site, name)
@@ -269,6 +276,6 @@ def _checked_layers(reading: Reading, available: tuple[int, ...], name: str) -> 
     if not layers or list(layers) != sorted(set(layers)) or not set(layers) <= set(available):
         raise InputError(
             f"model '{name}', site '{reading.site}': expected ascending layers out of {available[0]} to "
-            f"{available[-1]}; found {list(layers)}"
+            f"{available[-1]}; found {list(layers)}: correct them"
         )
     return layers

@@ -169,10 +169,13 @@ class TokenBatch:
             if array.dtype != dtype or array.ndim != 2 or array.shape != shape or array.size == 0:
                 raise InputError(
                     f"{name} of a token batch: expected {np.dtype(dtype)} of one shape (B, T) for all three "
-                    f"arrays, none of it zero; found {array.dtype} {array.shape} beside input_ids {shape}"
+                    f"arrays, none of it zero; found {array.dtype} {array.shape} beside input_ids {shape}: "
+                    "convert it"
                 )
         if not np.isin(self.attention_mask, (0, 1)).all():
-            raise InputError("attention_mask of a token batch: expected only 0 and 1; found other numbers")
+            raise InputError(
+                "attention_mask of a token batch: expected only 0 and 1; found other numbers: correct it"
+            )
         empty = np.flatnonzero(self.attention_mask.sum(axis=1) == 0)
         if empty.size:
             raise InputError(f"row {empty[0]} of a token batch is padding only: drop the empty sample")
@@ -180,7 +183,7 @@ class TokenBatch:
         if pixels is not None and (pixels.dtype != np.float32 or pixels.ndim != 4 or len(pixels) != shape[0]):
             raise InputError(
                 f"pixel_values of a token batch: expected float32 (B, C, H, W) with B = {shape[0]}; found "
-                f"{pixels.dtype} {pixels.shape}"
+                f"{pixels.dtype} {pixels.shape}: convert them"
             )
 
     def rows(self, n_rows: int) -> TokenBatch:

@@ -93,7 +93,9 @@ def read_config(
     try:
         return config_classes[found].from_dict(settings)
     except Exception as error:  # the library's validators raise their own kinds
-        raise InputError(f"{where} is not a valid {found} configuration: {_one_line(error)}") from error
+        raise InputError(
+            f"{where} is not a valid {found} configuration: {_one_line(error)}: correct it"
+        ) from error
 
 
 def build_model(request: ModelRequest, construct: Callable[[], torch.nn.Module]) -> torch.nn.Module:
@@ -119,7 +121,8 @@ def build_model(request: ModelRequest, construct: Callable[[], torch.nn.Module])
     except ValueError as error:
         where = request.folder if request.config is None else f"'{request.name}'"
         raise InputError(
-            f"config.json in {where} is not a valid {request.family} configuration: {_one_line(error)}"
+            f"config.json in {where} is not a valid {request.family} configuration: {_one_line(error)}: "
+            "correct it"
         ) from error
     _cast_parameters(model, dtype)
     ask_onednn(model)

@@ -101,7 +101,7 @@ class Tokenizer:
         if max_length <= self.n_special:
             raise InputError(
                 f"max_length is {max_length}: expected more than the {self.n_special} special tokens that "
-                f"the tokenizer in {self._folder} adds"
+                f"the tokenizer in {self._folder} adds: raise it"
             )
         cut = max_length if too_long == "truncate" else None
         encodings = self._encode(texts, cut) if texts else []
@@ -158,7 +158,8 @@ class Tokenizer:
             problems.append(
                 f"{len(unknown)} samples consist of unknown tokens only, so that all look alike: "
                 f"{shortened(unknown, _SHOWN)}: "
-                f"expected texts that the tokenizer in {self._folder} knows (alphabet, upper or lower case)"
+                f"expected texts that the tokenizer in {self._folder} knows (alphabet, upper or lower case): "
+                "write them so, or drop them"
             )
         if parsed:
             problems.append(
@@ -169,6 +170,7 @@ class Tokenizer:
             problems.append(
                 f"{len(foreign)} samples have token ids outside the model's vocabulary of "
                 f"{self._vocab_size}: "
-                f"{shortened(foreign, _SHOWN)}: {self._folder} holds the tokenizer of another model"
+                f"{shortened(foreign, _SHOWN)}: {self._folder} holds the tokenizer of another model: "
+                "name the folder of this one's as `tokenizer`"
             )
         return problems

@@ -66,7 +66,7 @@ def _message(file: Path, allowed: Sequence[type], error: Exception) -> str:
 def _check_container(file: Path) -> bool:
     """Whether the file can be mapped; it is a whole file of torch.save as far as its outside tells."""
     if not file.is_file():
-        raise InputError(f"weights {file}: there is no such file")
+        raise InputError(f"weights {file}: there is no such file: correct the path")
     with file.open("rb") as raw:
         start = raw.read(32)
     if start.startswith(_ZIP):

@@ -88,7 +88,7 @@ def torch_dtype(name: str) -> torch.dtype:
         It is none of `DTYPES`.
     """
     if name not in DTYPES:
-        raise InputError(f"unknown dtype '{name}': expected one of {', '.join(DTYPES)}")
+        raise InputError(f"unknown dtype '{name}': expected one of {', '.join(DTYPES)}: choose one of them")
     return DTYPES[name]
 
 
@@ -208,7 +208,9 @@ def _placed(
     """Where on disk the tensors of a model are; of tied ones, the first."""
     placed, unused, problems = _match(stored_tensors(source), targets, table)
     if problems:
-        raise ProblemsError([f"weights {source}: {problem}" for problem in problems])
+        raise ProblemsError(
+            [f"weights {source}: {problem}: name weights of this model" for problem in problems]
+        )
     first = {id(targets[name]): name for name in reversed(list(targets)) if name in placed}
     for name in [name for name in placed if first[id(targets[name])] != name]:
         copy, original = placed.pop(name), placed[first[id(targets[name])]]

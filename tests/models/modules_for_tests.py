@@ -113,6 +113,17 @@ class Bag(nn.Module):
         return x
 
 
+class Unfed(nn.Module):
+    """Gives its first block no hidden states."""
+
+    def __init__(self):
+        super().__init__()
+        self.towers = nn.ModuleList([nn.Identity()])
+
+    def forward(self, input_ids, attention_mask):
+        return self.towers[0](None)
+
+
 class TimeFirst(nn.Module):
     """Works on (T, B, D)."""
 

@@ -196,13 +196,21 @@ def test_relative_positions_are_refused(bert_folder, tmp_path):
 def test_an_impossible_config_is_refused(bert_folder, tmp_path):
     folder = changed_config(bert_folder, tmp_path, num_attention_heads=5)
     with pytest.raises(
-        InputError, match=r"not a valid bert configuration.*multiple of the number of attention"
+        InputError, match=r"not a valid bert configuration.*multiple of the number of attention.*: correct it"
     ):
         Replicate().open_model(bert(folder))
 
 
+def test_a_config_of_the_wrong_types_is_refused(bert_folder, tmp_path):
+    folder = changed_config(bert_folder, tmp_path, hidden_size="wide")
+    with pytest.raises(InputError, match=r"is not a valid bert configuration: .*hidden_size.*: correct it"):
+        model_limits(bert(folder))
+
+
 def test_a_missing_config_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no config.json in .*expected the folder of a model"):
+    with pytest.raises(
+        InputError, match=r"no config.json in .*expected the folder of a model: name another folder"
+    ):
         model_limits(bert(tmp_path))
     with pytest.raises(InputError, match=r"has no source: give the folder"):
         model_limits(bert(None))
@@ -213,7 +221,7 @@ def test_a_broken_config_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"config.json is not JSON \(.*\): fetch it again"):
         model_limits(bert(tmp_path))
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(InputError, match=r"expected a JSON object, found list"):
+    with pytest.raises(InputError, match=r"expected a JSON object, found list: fetch it again"):
         model_limits(bert(tmp_path))
 
 
@@ -227,18 +235,30 @@ def test_limits_come_from_the_config(bert_folder):
     [
         (
             Reading("ln_1", ("mean",)),
-            "no site 'ln_1' .*post-norm blocks have no first norm.*resid, hidden_states,",
+            "no site 'ln_1' .*post-norm blocks have no first norm.*resid, .*: choose one of them",
         ),
-        (Reading("nonsense", ("mean",)), "no site 'nonsense': expected one of token_embed"),
+        (
+            Reading("nonsense", ("mean",)),
+            "no site 'nonsense': expected one of token_embed.*: choose one of them",
+        ),
         (Reading("resid", ("median",)), "expected distinct poolings out of mean.*found median"),
         (Reading("resid", ()), "expected distinct poolings.*found none"),
-        (Reading("resid", ("mean", "mean")), "expected distinct poolings.*found mean, mean"),
-        (Reading("resid", ("mean",), (0, 5)), r"expected ascending layers out of 0 to 4; found \[0, 5\]"),
+        (
+            Reading("resid", ("mean", "mean")),
+            "expected distinct poolings.*found mean, mean: name some of them, each",
+        ),
+        (
+            Reading("resid", ("mean",), (0, 5)),
+            r"expected ascending layers out of 0 to 4; found \[0, 5\]: corr",
+        ),
         (Reading("mlp_out", ("mean",), (0,)), r"ascending layers out of 1 to 4; found \[0\]"),
         (Reading("resid", ("mean",), (-1,)), r"found \[-1\]"),
         (Reading("resid", ("mean",), (2, 1)), r"found \[2, 1\]"),
         (Reading("resid", ("mean",), ()), r"found \[\]"),
-        (Reading("module:encoder.block.*", ("mean",)), "no submodule that matches.*near names are 'encoder"),
+        (
+            Reading("module:encoder.block.*", ("mean",)),
+            "no submodule that .* near names are 'encoder.*: correct",
+        ),
     ],
 )
 def test_a_reading_that_the_model_does_not_have_is_refused(bert_folder, reading, message):
@@ -256,11 +276,11 @@ def test_readings_must_be_given_and_given_once(bert_folder):
 
 def test_an_unknown_family_or_dtype_is_refused(bert_folder):
     families = "bert, esm2, gpt2, igpt, llama, module, vit"
-    with pytest.raises(InputError, match=rf"unknown family 'brt': expected one of {families}"):
+    with pytest.raises(InputError, match=rf"unknown family 'brt': expected one of {families}: choose one"):
         Replicate().open_model(
             ModelRequest("tiny", "brt", bert_folder, "float32", (Reading("resid", ("mean",)),))
         )
-    with pytest.raises(InputError, match=r"unknown dtype 'float8': expected one of float32"):
+    with pytest.raises(InputError, match=r"unknown dtype 'float8': expected one of float32.*: choose one"):
         Replicate().open_model(bert(bert_folder, dtype="float8"))
 
 
@@ -277,7 +297,10 @@ def test_an_id_outside_the_vocabulary_is_named(bert_folder, make_batch, wrong):
     batch = make_batch([5, 5])
     batch.input_ids[1, 2] = wrong
     model = Replicate().open_model(bert(bert_folder))
-    with pytest.raises(InputError, match=f"row 1 of a batch has token id {wrong} at position 2.*ids 0 to 25"):
+    with pytest.raises(
+        InputError,
+        match=f"row 1 of a batch has token id {wrong} at position 2.*0 to 25: .*: encode the samples",
+    ):
         model.extract(batch)
 
 

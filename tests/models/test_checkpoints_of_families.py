@@ -91,13 +91,15 @@ def test_a_missing_renamed_or_misshapen_tensor_is_named(kind, folder, tmp_path, 
         return caught.value.problems
 
     missing = refuse(
-        "missing", lambda t: t.pop(key) is None, rf"lack 1 tensors .* random numbers there: {shown}$"
+        "missing",
+        lambda t: t.pop(key) is None,
+        rf"lack 1 tensors .* random numbers there: {shown}: name weights of this model$",
     )
     assert len(missing) == 1
     renamed = refuse(
         "renamed",
         lambda t: t.update({f"{key}s": t.pop(key)}),
-        rf"(?s)lack 1 .*: {shown}\n?.*have 1 .*{re.escape(key)}s",
+        rf"(?s)lack 1 .*: {shown}: name.*have 1 .*{re.escape(key)}s",
     )
     assert len(renamed) == 2
     shape = tuple(load_file(folder / "model.safetensors")[key].shape)

@@ -19,6 +19,7 @@ import torch
 
 from hpcgeom.errors import InputError, ProblemsError, ResourceError
 from hpcgeom.models.esm_conversion import convert_esm, read_esm2
+from hpcgeom.models.torch_files import read_torch_file
 
 PREFIX = "encoder.sentence_encoder."
 QUERY = PREFIX + "layers.1.self_attn.q_proj.weight"
@@ -64,27 +65,27 @@ def refused(file, kind=InputError):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: s.pop(QUERY), "lacks 1 tensors .*: layers.1.self_attn.q_proj.weight$"),
-        (lambda s: s.pop("encoder.lm_head.weight"), "lacks 1 tensors .*: lm_head.weight$"),
+        (lambda s: s.pop(QUERY), "lacks 1 tensors .*: layers.1.self_attn.q_proj.weight: fetch it again, or"),
+        (lambda s: s.pop("encoder.lm_head.weight"), "lacks 1 tensors .*: lm_head.weight: fetch"),
         (
             lambda s: s.update({PREFIX + "layers.1.query": s.pop(QUERY)}),
-            r"(?s)lacks 1 tensors .*: layers.1.self_attn.q_proj.weight\n.*has 1 tensors .*: layers.1.query$",
+            r"(?s)lacks 1 .*: layers.1.self_attn.q_proj.weight: .*\n.*has 1 .*: layers.1.query: fetch it",
         ),
         (
             lambda s: s.update({QUERY: s[QUERY][:, :8]}),
-            r"not fit its settings: .*self_attn.q_proj.weight has shape \(32, 8\), expected \(32, 32\)$",
+            r"not fit its settings: .*q_proj.weight has shape \(32, 8\), expected \(32, 32\): fetch it",
         ),
-        (lambda s: s.update({QUERY: 3}), "q_proj.weight is int, expected a tensor$"),
+        (lambda s: s.update({QUERY: 3}), "is int, expected a tensor: fetch it again, or name another file$"),
         (lambda s: s.update({QUERY: s[QUERY].long()}), "torch.int64 on cpu, expected floating-"),
         (lambda s: s.update({QUERY: s[QUERY].to_sparse()}), "is torch.sparse_coo .*, expected floating-"),
         (lambda s: s.update({"layers.1.fc1.bias": s[PREFIX + "layers.1.fc1.bias"]}),
-         "has twice, with and without prefix: layers.1.fc1.bias"),
+         "has twice, with and without prefix: layers.1.fc1.bias: fetch it again, or name another file"),
         (lambda s: s.update({"encoder.lm_head.weight": s["encoder.lm_head.weight"] + 1}),
-         "has a lm_head.weight that differs from embed_tokens.weight"),
+         "has a lm_head.weight that differs from embed_tokens.weight: .* once: fetch it again, or name"),
         (lambda s: s.update({PREFIX + "layers.1.self_attn.rot_emb.inv_freq": torch.ones(4)}),
          r"layers.1.self_attn.rot_emb.inv_freq that differs from layers.0.self_attn.rot_emb.inv_freq"),
         (lambda s: s.update({PREFIX + "embed_positions.weight": torch.ones(4)}),
-         "has not: embed_positions.weight: it is an older ESM; only ESM-2 is read here"),
+         "has not: embed_positions.weight: it is an older ESM; only ESM-2 is read here: name a file"),
     ],
 )  # fmt: skip
 def test_tensors_are_checked_by_name(change, said, model, file):
@@ -103,7 +104,7 @@ def test_all_problems_come_at_once_and_a_long_list_is_cut(model, file):
     message = refused(with_state(file, model, change), ProblemsError)
     assert message.count("\n") == 2
     assert "lacks 17 tensors" in message
-    assert message.splitlines()[0].endswith(", ...")
+    assert message.splitlines()[0].endswith(", ...: fetch it again, or name another file")
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,11 @@ def cut(data, model):
     return data[: len(data) // 2]
 
 
+def test_a_file_of_torch_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no\.pt: there is no such file: correct the path"):
+        read_torch_file(tmp_path / "no.pt", [])
+
+
 def flip(data, model):
     where = data.index(model.layers[0].fc1.weight.detach().numpy().tobytes())
     return data[:where] + bytes([data[where] ^ 1]) + data[where + 1 :]
@@ -250,7 +256,7 @@ def test_a_torchscript_program_is_refused(file):
 
 def test_a_missing_file_or_a_folder_is_no_checkpoint(tmp_path):
     for path in (tmp_path / "no.pt", tmp_path):
-        assert "there is no such file: expected an ESM-2 checkpoint (.pt)" in refused(path)
+        assert "there is no such file: expected an ESM-2 checkpoint (.pt): correct the path" in refused(path)
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(model, file, monkeypatch):

@@ -12,7 +12,9 @@ import torch
 from hpcgeom.errors import InputError, ProblemsError
 from hpcgeom.models import ModelRequest, Reading, Replicate
 from hpcgeom.models.attention import NAME
+from hpcgeom.models.details import WholeTokens
 from hpcgeom.models.linears import ask_onednn
+from hpcgeom.models.readings import SiteReading
 
 ALL = ("attention", "logits", "probabilities", "logit_lens")
 NORM_AND_HEAD = {
@@ -263,7 +265,9 @@ def test_lower_precision_gives_float32_details(folders, make_batch):
 
 def test_details_are_of_one_sample_without_padding(folders, make_batch):
     model = tiny.open_model("gpt2", folders("gpt2"), details=("attention",))
-    with pytest.raises(InputError, match="details are read of one sample without padding at a time"):
+    with pytest.raises(
+        InputError, match="details are read of one sample without padding at a time: give one"
+    ):
         model.details(make_batch([5, 5]))
     padded = make_batch([4])
     padded.attention_mask[0, -1] = 0
@@ -275,16 +279,29 @@ def test_details_are_of_one_sample_without_padding(folders, make_batch):
 def test_layers_that_the_model_does_not_have_are_refused(folders, make_batch, layers):
     model = tiny.open_model("gpt2", folders("gpt2"), details=("attention",), detail_layers=layers)
     with pytest.raises(
-        InputError, match=r"site 'attention': expected ascending layers out of 1 to 3; found \["
+        InputError,
+        match=r"site 'attention': expected ascending layers out of 1 to 3; found \[.*\]: correct them",
     ):
         model.details(make_batch([4]))
 
 
 def test_details_that_a_model_does_not_have_are_refused(folders):
-    with pytest.raises(InputError, match="has no detail 'risid': expected one of attention, logits"):
+    with pytest.raises(
+        InputError, match=r"has no detail 'risid': expected one of attention, .*: choose one of"
+    ):
         tiny.open_model("gpt2", folders("gpt2"), details=("risid",))
-    with pytest.raises(InputError, match="has no 'logit_lens': its head reads a class token"):
+    with pytest.raises(
+        InputError, match=r"has no 'logit_lens': its head reads a class token, .*: leave it out"
+    ):
         tiny.open_model("vit", folders("vit"), details=("logit_lens",))
+
+
+def test_a_module_that_is_not_of_one_sample_is_no_detail(make_batch):
+    places = WholeTokens({"resid": SiteReading("resid", ("mean",), (1,), {1: 0})})
+    with pytest.raises(
+        InputError, match=r"'m' gives .* \(2, 3, 4\); expected \(1, T, D\): read another module"
+    ):
+        places.put("resid", 1, torch.zeros(2, 3, 4), "module 'm'")
 
 
 def test_values_that_are_not_finite_are_refused(folders, make_batch):

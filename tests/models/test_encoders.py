@@ -104,9 +104,14 @@ def test_a_palette_that_is_missing_or_of_another_model_is_refused(palette, tmp_p
 def test_a_preprocessor_of_another_size_is_refused(palette, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": {"height": 48, "width": 48}}))
     asked = request(IGPT, tmp_path, image_pipeline="huggingface", clusters=palette[0])
-    with pytest.raises(InputError, match=r"makes images of 48 x 48, but model 'mine' has 8 x 8 .* another"):
+    with pytest.raises(
+        InputError, match=r"of 48 x 48, but model 'mine' has 8 x 8 .* another model: fetch that of this"
+    ):
         encoder_of(asked, IMAGES)
-    with pytest.raises(InputError, match=r"images of shape \(3, 48, 48\), but .*'mine' reads \(3, 32, 32\)"):
+    with pytest.raises(
+        InputError,
+        match=r"images of shape \(3, 48, 48\), but .*'mine' reads \(3, 32, 32\): it .* fetch that of this",
+    ):
         encoder_of(request(VIT, tmp_path), IMAGES)
     with pytest.raises(InputError, match=r"there is no preprocessor_config\.json"):
         encoder_of(replace(request(VIT, tmp_path / "no"), weights=None), IMAGES)
@@ -123,8 +128,10 @@ def test_rows_of_another_model_are_named():
     with pytest.raises(ProblemsError) as caught:
         encoder.encode(["good", "foreign", "long"], rows)
     foreign, long = caught.value.problems
-    assert foreign.startswith(
-        "1 samples have token ids that model 'mine' does not know (0 to 29): 'foreign' (30)"
+    assert foreign == (
+        "1 samples have token ids that model 'mine' does not know (0 to 29): 'foreign' (30): they were "
+        "encoded "
+        "for another model: encode them for this one"
     )
     assert long.startswith("1 samples are longer than the 6 positions of model 'mine': 'long' (7)")
     ((found,),) = encoder.encode(["good"], rows[:1])

@@ -69,7 +69,7 @@ def test_keys_and_values_have_the_heads_of_grouped_queries(kind, folder):
 
 @pytest.mark.parametrize("site", ["resid.0", "attn_out.1", "z.-1", "z.", "z.x"])
 def test_only_q_k_v_and_z_have_heads(kind, folder, site):
-    with pytest.raises(InputError, match=f"has no site '{site}': expected one of token_embed"):
+    with pytest.raises(InputError, match=f"has no site '{site}': expected one of token_embed.*: choose one"):
         tiny.open_model(kind, folder, Reading(site, ("mean",)))
 
 

@@ -102,7 +102,7 @@ def test_a_revision_that_is_not_there_is_said_so(hub, revision):
 
 
 def test_what_is_no_hub_id_is_said_so(hub):
-    refused(r"model '-a/b' is neither a local folder nor a hub id: ", "-a/b")
+    refused(r"model '-a/b' is neither a local folder nor a hub id: .*: correct source", "-a/b")
     assert hub.asked == []
 
 

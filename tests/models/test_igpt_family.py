@@ -172,7 +172,7 @@ def test_a_change_of_the_last_pixel_reaches_the_first_in_the_twin_only(folder, t
 
 
 def test_a_flag_that_is_no_truth_value_is_refused(folder, tmp_path):
-    with pytest.raises(InputError, match=r"bert is 'yes': expected true or false"):
+    with pytest.raises(InputError, match=r"bert is 'yes': expected true or false: correct it"):
         model_limits(tiny.request("igpt", linked(folder, tmp_path / "odd", bert="yes")))
 
 

@@ -122,7 +122,8 @@ def test_scaled_rotations_are_those_of_transformers_after_a_longer_batch_too(tmp
 def test_rotations_that_depend_on_earlier_batches_are_refused(llama_folder, tmp_path, settings):
     folder = tiny.rewritten(llama_folder, tmp_path / "changed", **settings)
     with pytest.raises(
-        InputError, match=r"rope_type is 'dynamic', .*batches before it: expected one of default"
+        InputError,
+        match=r"rope_type is 'dynamic', .*batches before it: expected one of default.*: name another model",
     ):
         model_limits(tiny.request("llama", folder))
 

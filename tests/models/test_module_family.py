@@ -12,6 +12,8 @@ from safetensors.torch import save_file, save_model
 
 from hpcgeom.errors import InputError
 from hpcgeom.models import ModelRequest, NonFiniteActivation, Reading, Replicate, TokenBatch, is_out_of_memory
+from hpcgeom.models.blocks import first_block_arguments
+from hpcgeom.models.layout import BlockLayout
 
 PLACES = {"ln_1": "ln_1", "attn_out": "attn.proj", "resid_mid": "ln_2", "mlp_out": "mlp"}
 
@@ -100,7 +102,7 @@ def test_the_last_layer_of_a_norm_needs_the_final_norm(site):
 def test_a_site_without_a_path_is_refused():
     request = with_blocks(Reading("mlp_out", ("mean",)), block_sites={"ln_1": "ln_1"})
     with pytest.raises(
-        InputError, match=r"no site 'mlp_out' \(not mapped\): its sites are resid, hidden_states, ln_1"
+        InputError, match=r"no site 'mlp_out' \(not mapped\): its sites are resid, .*: choose one of them"
     ):
         Replicate().open_model(request)
 
@@ -124,6 +126,18 @@ def test_blocks_that_are_no_chain_are_refused(make_batch, kind, message):
     model = Replicate().open_model(with_blocks(Reading("resid", ("mean",)), kind=kind))
     with pytest.raises(InputError, match=message):
         model.extract(make_batch([5, 6]))
+
+
+def test_a_first_block_that_is_not_run_or_gets_no_hidden_states_is_refused(make_batch):
+    inputs = {"input_ids": torch.from_numpy(make_batch([5]).input_ids), "attention_mask": torch.ones(1, 5)}
+    with pytest.raises(
+        InputError, match=r"does not run 'blocks\.0': `blocks` names another list: correct it"
+    ):
+        first_block_arguments(seeded("Unused"), BlockLayout("blocks", {}, None), inputs)
+    with pytest.raises(
+        InputError, match=r"'towers\.0' gets no hidden states .*: leave `blocks` out and read"
+    ):
+        first_block_arguments(mine.Unfed(), BlockLayout("towers", {}, None), inputs)
 
 
 def test_a_model_that_catches_exceptions_is_replayed_all_the_same(make_batch):
@@ -178,7 +192,7 @@ def test_one_vector_per_sequence_passes_unpooled(make_batch):
         ("again", r"module 'again' ran more than once in one forward pass"),
         ("never", r"not read at layer 0: module 'never' did not run as a module"),
         ("*", r"different width: module 'embed' gives 8 features and module 'up' gives 12"),
-        ("towr.*", r"no submodule that matches 'towr.\*': near names are 'towers"),
+        ("towr.*", r"no submodule that matches 'towr.\*': near names are 'towers.*: correct the glob"),
     ],
 )
 def test_a_glob_that_cannot_be_read_is_refused(make_batch, glob, message):
@@ -279,20 +293,20 @@ def test_dropout_of_a_users_module_is_off(make_batch):
 @pytest.mark.parametrize("both", [False, True])
 def test_weights_are_never_silently_random(tmp_path, both):
     more = {"weights": "random", "folder": tmp_path} if both else {"weights": None}
-    with pytest.raises(InputError, match=rf"weights: random`; found {'both' if both else 'neither'}"):
+    with pytest.raises(InputError, match=rf"random`; found {'both' if both else 'neither'}: give one"):
         Replicate().open_model(module(Reading("module:embed", ("mean",)), **more))
 
 
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (None, r"expected 'package.module:function'"),
-        ("modules_for_tests", r"expected 'package.module:function'"),
+        (None, r"expected 'package.module:function': write it so"),
+        ("modules_for_tests", r"expected 'package.module:function': write it so"),
         ("no_such_package.models:make", r"cannot import 'no_such_package.models'.*PYTHONPATH"),
-        ("modules_for_tests:missing", r"'modules_for_tests' has no such name"),
-        ("modules_for_tests:NOT_CALLABLE", r"'modules_for_tests' has a int there"),
+        ("modules_for_tests:missing", r"'modules_for_tests' has no such name: name one"),
+        ("modules_for_tests:NOT_CALLABLE", r"'modules_for_tests' has a int there: name one"),
         ("modules_for_tests:make_number", r"failed with the arguments.*TypeError"),
-        ("builtins:dict", r"returned a dict; expected a torch.nn.Module"),
+        ("builtins:dict", r"returned a dict; expected a torch.nn.Module: return one"),
     ],
 )
 def test_a_factory_that_makes_no_module_is_refused(factory, message):
@@ -310,25 +324,27 @@ def test_a_package_that_fails_at_import_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_forward_without_ids_is_refused():
-    with pytest.raises(InputError, match=r"forward of Pixels takes \(pixel_values\); expected .* input_ids"):
+    with pytest.raises(InputError, match=r"Pixels takes \(pixel_values\); expected .* input_ids .*: add it"):
         Replicate().open_model(module(Reading("module:*", ("mean",)), kind="Pixels"))
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"blocks": "block"}, r"blocks: PreNorm has no submodule 'block': near names are 'blocks"),
+        ({"blocks": "block"}, r"blocks: PreNorm has no submodule 'block': near names are 'blocks.*: correct"),
         (
             {"blocks": "blocks.0.attn"},
-            r"expected a ModuleList or Sequential with blocks in it; found Attention of 2",
+            r"expected a ModuleList or Sequential with blocks in it; found Attention of 2: name another",
         ),
         ({"sizes": {"n_blocks": 0}}, r"found ModuleList of 0"),
         ({"block_sites": {"ln_1": "norm1"}}, r"block_sites.ln_1, block 0: Block has no submodule 'norm1'"),
         (
             {"block_sites": {"resid": "ln_1"}},
-            r"block_sites: 'resid' cannot be mapped: expected ln_1, q, k, v, z, attn_out",
+            r"block_sites: 'resid' cannot be mapped: expected ln_1, q, .*: correct or remove it",
         ),
         ({"final_norm": "norm"}, r"final_norm: PreNorm has no submodule 'norm'"),
+        ({"block_sites": {"ln_1": "ln_1:3/3"}}, r"found 'ln_1:3/3': correct it"),
+        ({"details": ("q",)}, r"has no 'q': its sites are resid, .*: choose one of them"),
         ({"blocks": None}, r"has block_sites, final_norm, embeddings, attention or head, but no `blocks`"),
     ],
 )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
+from types import SimpleNamespace
 
 import families_for_tests as families
 import pipeline_processes as processes
 import pytest
 from pipeline_processes import Case
+
+from hpcgeom.errors import ResourceError
+from hpcgeom.models import links
 
 PATIENCE_S = 20.0
 
@@ -63,6 +67,16 @@ def test_processes_with_different_batches_do_not_go_on(case, tmp_path):
     assert "process 0 of 3 (blocks 0 to 0) on " in sentences[0]
     assert "sent batch, shape and type (3, (3, 9, 32), torch.float32), but process 1 of 3" in sentences[0]
     assert "is at (3, (1, 9, 32), torch.float32): they read different samples" in sentences[0]
+
+
+def test_memory_that_runs_out_between_two_processes_is_told_with_what_to_do():
+    told = []
+    peers = SimpleNamespace(index=1, name="process {} of 2".format, fail=told.append)
+    links._tell(peers, 0, RuntimeError("CUDA error: out of memory"))
+    (error,) = told
+    assert isinstance(error, ResourceError)
+    assert str(error).startswith("process 1 of 2: memory ran out between two processes (")
+    assert str(error).endswith("): end what else takes memory there, or use a device with more")
 
 
 def test_who_leaves_is_not_kept_by_what_it_heard_before(tmp_path):

@@ -65,9 +65,13 @@ def test_a_mean_in_bfloat16_is_summed_in_float32(make_batch):
 
 def test_an_unknown_pooling_is_refused(make_batch):
     masks = BatchMasks.of(make_batch([4]))
-    with pytest.raises(InputError, match="unknown pooling 'median': expected one of mean"):
+    with pytest.raises(
+        InputError, match=r"unknown pooling 'median': expected one of mean.*: choose one of them"
+    ):
         pool(torch.zeros(1, 4, 2), masks, "median")
-    with pytest.raises(InputError, match="unknown pooling 'median': expected one of mean"):
+    with pytest.raises(
+        InputError, match=r"unknown pooling 'median': expected one of mean.*: choose one of them"
+    ):
         check_poolable(masks, frozenset({"median"}))
 
 
@@ -98,7 +102,7 @@ def test_a_row_of_padding_only_is_refused():
             np.zeros(3, np.int64),
             np.ones(3, np.int64),
             np.zeros(3, bool),
-            r"one shape \(B, T\).*found int64 \(3,\)",
+            r"one shape \(B, T\).*found int64 \(3,\) .*: convert it",
         ),
         (
             np.zeros((2, 3), np.int64),
@@ -113,12 +117,23 @@ def test_a_row_of_padding_only_is_refused():
             r"special_mask .*bool",
         ),
         (np.zeros((0, 3), np.int64), np.ones((0, 3), np.int64), np.zeros((0, 3), bool), r"none of it zero"),
-        (np.zeros((2, 3), np.int64), np.full((2, 3), 2), np.zeros((2, 3), bool), r"expected only 0 and 1"),
+        (
+            np.zeros((2, 3), np.int64),
+            np.full((2, 3), 2),
+            np.zeros((2, 3), bool),
+            r"only 0 and 1; .*: correct it",
+        ),
     ],
 )
 def test_a_batch_of_other_shapes_or_types_is_refused(ids, mask, special, message):
     with pytest.raises(InputError, match=message):
         TokenBatch(ids, mask, special)
+
+
+def test_images_of_another_type_are_refused():
+    ids, special = np.zeros((2, 3), np.int64), np.zeros((2, 3), bool)
+    with pytest.raises(InputError, match=r"with B = 2; found float64 \(2, 3, 4, 4\): convert them"):
+        TokenBatch(ids, np.ones((2, 3), np.int64), special, np.zeros((2, 3, 4, 4)))
 
 
 @pytest.mark.parametrize("pooling", ["token:3", "token:-4"])

@@ -18,6 +18,7 @@ from streams_for_tests import PLENTY, batches_of, check_equal, replicated, reque
 from hpcgeom import trace
 from hpcgeom.errors import InputError, ProblemsError, ResourceError
 from hpcgeom.models import ModelRequest, NonFiniteActivation, Reading, Replicate
+from hpcgeom.models.raw_files import read_at
 from hpcgeom.models.stream import Stream
 
 
@@ -215,6 +216,13 @@ def test_a_file_that_is_cut_off_while_it_is_open_is_an_error(gpt2, tmp_path):
     os.truncate(folder / "model.safetensors", 9000)
     with pytest.raises(InputError, match=r"model\.safetensors ends at byte 9000; expected \d+ more.*cut off"):
         list(model.run(batches_of("gpt2")))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(InputError, match=r"cannot be read at byte 7: .*: check the disk, or fetch it again"):
+        read_at(descriptor, np.zeros(4, np.uint8), 7, tmp_path)
+    os.close(descriptor)
 
 
 def test_hidden_states_that_exceed_the_memory_need_a_folder(gpt2):

@@ -90,7 +90,7 @@ def test_samples_that_are_too_long_are_named_with_their_lengths(tokenizer):
 
 
 def test_max_length_leaves_room_for_a_token(tokenizer):
-    with pytest.raises(InputError, match=r"max_length is 2: expected more than the 2 special tokens"):
+    with pytest.raises(InputError, match=r"max_length is 2: expected more than the 2 special .*: raise it"):
         tokenizer.encode(["x"], ["cat"], 2, "truncate")
 
 
@@ -106,7 +106,8 @@ def test_samples_of_unknown_tokens_only_are_named_and_others_counted(tokenizer):
     (found,) = encoded(tokenizer, ["x"], ["cat zzz qqq"], 24, "error")
     assert found.n_unknown == 2
     with pytest.raises(
-        ProblemsError, match=r"1 samples consist of unknown tokens only.*'odd': expected texts"
+        ProblemsError,
+        match=r"1 samples consist of unknown tokens only.*'odd': expected texts .*: write them so",
     ):
         tokenizer.encode(["x", "odd"], ["cat", "zzz qqq"], 24, "error")
 
@@ -114,7 +115,7 @@ def test_samples_of_unknown_tokens_only_are_named_and_others_counted(tokenizer):
 def test_a_tokenizer_of_another_model_is_found(bert_folder):
     small = Tokenizer(bert_folder, WORDS.index("dog"))
     with pytest.raises(
-        ProblemsError, match=rf"vocabulary of .*'x' \({WORDS.index('dog')}\).*of another model"
+        ProblemsError, match=rf"vocabulary of .*'x' \({WORDS.index('dog')}\).*of another model: name the"
     ):
         small.encode(["x"], ["dog"], 24, "error")
 

@@ -109,7 +109,7 @@ def test_images_of_another_size_or_none_are_refused(folder):
 @pytest.mark.parametrize("settings", [{"image_size": 13}, {"image_size": [12, 8]}, {"patch_size": [4, 2]}])
 def test_images_that_are_no_square_of_patches_are_refused(folder, tmp_path, settings):
     changed = tiny.rewritten(folder, tmp_path / "changed", **settings)
-    with pytest.raises(InputError, match=r"expected square images of a whole number of patches"):
+    with pytest.raises(InputError, match=r"expected square images of a whole number of patches: correct"):
         model_limits(tiny.request("vit", changed))
 
 

@@ -41,7 +41,9 @@ def family(name: str) -> Family:
         There is none.
     """
     if name not in family_names():
-        raise InputError(f"unknown family '{name}': expected one of {', '.join(family_names())}")
+        raise InputError(
+            f"unknown family '{name}': expected one of {', '.join(family_names())}: choose one of them"
+        )
     return cast(Family, import_module(f"{__name__}.{name}"))
 
 

@@ -60,5 +60,7 @@ def _config(request: ModelRequest) -> Any:
     fixed = {"attn_implementation": "eager", "add_cross_attention": False}
     config = read_config(request, {"imagegpt": ImageGPTConfig}, fixed)
     if not isinstance(getattr(config, "bert", False), bool):
-        raise InputError(f"config.json of '{request.name}': bert is {config.bert!r}: expected true or false")
+        raise InputError(
+            f"config.json of '{request.name}': bert is {config.bert!r}: expected true or false: correct it"
+        )
     return config

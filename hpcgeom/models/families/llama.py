@@ -86,6 +86,7 @@ def _config(request: ModelRequest) -> Any:
     if kind not in STATELESS_ROPE:
         raise InputError(
             f"config.json of '{request.name}': rope_type is '{kind}', with which the numbers of a batch "
-            f"depend on the batches before it: expected one of {', '.join(sorted(STATELESS_ROPE))}"
+            f"depend on the batches before it: expected one of {', '.join(sorted(STATELESS_ROPE))}: "
+            "name another model"
         )
     return config

@@ -58,7 +58,7 @@ def _check_weights(request: ModelRequest) -> None:
         found = "neither" if request.folder is None else "both"
         raise InputError(
             f"model '{request.name}': expected either a source (a safetensors file or folder) or "
-            f"`weights: random`; found {found}"
+            f"`weights: random`; found {found}: give one of them"
         )
 
 
@@ -66,7 +66,7 @@ def _import_factory(request: ModelRequest) -> Callable[..., Any]:
     where = f"model '{request.name}', factory '{request.factory}'"
     module_name, colon, function_name = (request.factory or "").partition(":")
     if not (module_name and colon and function_name):
-        raise InputError(f"{where}: expected 'package.module:function'")
+        raise InputError(f"{where}: expected 'package.module:function': write it so")
     try:
         module = import_module(module_name)
     except ImportError as error:
@@ -83,7 +83,7 @@ def _import_factory(request: ModelRequest) -> Callable[..., Any]:
     if not callable(factory):
         found = "has no such name" if factory is None else f"has a {type(factory).__name__} there"
         raise InputError(
-            f"{where}: expected a function that makes a torch.nn.Module; '{module_name}' {found}"
+            f"{where}: expected a function that makes a torch.nn.Module; '{module_name}' {found}: name one"
         )
     return factory  # type: ignore[no-any-return]
 
@@ -100,7 +100,7 @@ def _call_factory(factory: Callable[..., Any], request: ModelRequest) -> torch.n
             f"{error}: correct factory_kwargs, or the factory"
         ) from error
     if not isinstance(model, torch.nn.Module):
-        raise InputError(f"{where} returned a {type(model).__name__}; expected a torch.nn.Module")
+        raise InputError(f"{where} returned a {type(model).__name__}; expected a torch.nn.Module: return one")
     return model
 
 
@@ -111,7 +111,7 @@ def _inputs(request: ModelRequest, model: torch.nn.Module) -> tuple[str, ...]:
     if not taken:
         raise InputError(
             f"model '{request.name}': the forward of {type(model).__name__} takes ({', '.join(parameters)}); "
-            f"expected a parameter named input_ids (and attention_mask where there is padding)"
+            f"expected a parameter named input_ids (and attention_mask where there is padding): add it"
         )
     return taken
 
@@ -129,7 +129,7 @@ def site_path(place: str, where: str) -> SitePath:
     if found is None or int(found[3] or 0) >= n_parts:
         raise InputError(
             f"{where}: expected a path, path:input, or path:i/n for part i of n of its output; found "
-            f"'{place}'"
+            f"'{place}': correct it"
         )
     if found[2] == "input":
         return SitePath(found[1], "input")
@@ -155,7 +155,8 @@ def _layout(request: ModelRequest, model: torch.nn.Module) -> BlockLayout | None
     if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential) or len(blocks) == 0:
         raise InputError(
             f"{name}, blocks '{request.blocks}': expected a ModuleList or Sequential with "
-            f"blocks in it; found {type(blocks).__name__} of {len(list(blocks.children()))}"
+            f"blocks in it; found {type(blocks).__name__} of {len(list(blocks.children()))}: "
+            "name another list"
         )
     places = {"attention": request.attention} if request.attention else {}
     sites = {}
@@ -163,7 +164,7 @@ def _layout(request: ModelRequest, model: torch.nn.Module) -> BlockLayout | None
         if site not in (*MAPPABLE_SITES, *places):
             raise InputError(
                 f"{name}, block_sites: '{site}' cannot be mapped: expected "
-                f"{', '.join(MAPPABLE_SITES)}; resid and hidden_states need no path"
+                f"{', '.join(MAPPABLE_SITES)}; resid and hidden_states need no path: correct or remove it"
             )
         sites[site] = site_path(place, f"{name}, block_sites.{site}")
         for index, block in enumerate(blocks):
@@ -189,5 +190,8 @@ def _submodule(root: torch.nn.Module, path: str, where: str) -> torch.nn.Module:
     names = dict(root.named_modules(remove_duplicate=False))
     if not path or path not in names:
         near = near_names(path, [name for name in names if name])
-        raise InputError(f"{where}: {type(root).__name__} has no submodule '{path}': near names are {near}")
+        raise InputError(
+            f"{where}: {type(root).__name__} has no submodule '{path}': near names are {near}: "
+            "correct the path"
+        )
     return names[path]

@@ -86,6 +86,6 @@ def _config(request: ModelRequest) -> Any:
     if not all(isinstance(size, int) for size in sizes) or config.image_size % config.patch_size:
         raise InputError(
             f"config.json of '{request.name}': image_size {sizes[0]} and patch_size {sizes[1]}: expected "
-            "square images of a whole number of patches"
+            "square images of a whole number of patches: correct them"
         )
     return config
