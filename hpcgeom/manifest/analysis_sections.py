@@ -43,7 +43,7 @@ def _checked_site(value: str) -> str:
     base, head = split_head(value)
     if is_module_glob(value):
         if not value.removeprefix(MODULE_PREFIX).strip():
-            raise refuse("module:<glob> such as module:encoder.layer.*", value)
+            raise refuse("module:<glob> such as module:encoder.layer.*", value, "write it so")
     elif value in DETAIL_SITES:
         mend = "it is kept whole, for chosen samples: name it in representations.details.sites"
         raise refuse(_SITE_WORDS, value, mend)

@@ -76,7 +76,9 @@ class Checkpoint(Section):
 def _ascending_steps(values: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
     steps = [value.step for value in values]
     if steps != sorted(set(steps)):
-        raise refuse_list("checkpoints by strictly ascending step", list_text(steps))
+        raise refuse_list(
+            "checkpoints by strictly ascending step", f"{list_text(steps)}: sort them, each once"
+        )
     return values
 
 

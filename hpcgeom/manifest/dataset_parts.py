@@ -37,7 +37,7 @@ class _Label(Section):
         keys = list(type(self).model_fields)
         given = [key for key in keys if getattr(self, key) is not None]
         if len(given) != 1:
-            was_found = " and ".join(given) if given else "none"
+            was_found = f"{' and '.join(given)}: keep one" if given else "none: give one of them"
             yield Problem((), f"expected exactly one of the keys {' and '.join(keys)}, found {was_found}")
 
 
@@ -74,7 +74,8 @@ class TextColumns(Section):
         """The id and the text cannot be one column."""
         if self.id == self.text:
             yield Problem(
-                ("text",), f"expected another column than that of the ids, found '{self.id}' for both"
+                ("text",),
+                f"expected another column than that of the ids, found '{self.id}' for both: name another one",
             )
 
 

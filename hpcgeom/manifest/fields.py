@@ -101,15 +101,16 @@ def described(expected: str) -> WrapValidator:
 def checked_slug(value: str) -> str:
     """Return `value` if it can be the name of a file everywhere; raise a pydantic error otherwise."""
     if not SLUG.fullmatch(value):
-        raise refuse("1 to 100 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit", value)
+        expected = "1 to 100 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit"
+        raise refuse(expected, value, "choose another name")
     return value
 
 
 def _checked_text(value: str) -> str:
     if not value.strip():
-        raise refuse("some text", value)
+        raise refuse("some text", value, "write some")
     if not value.isprintable():
-        raise refuse("text without control characters", value)
+        raise refuse("text without control characters", value, "remove them")
     return value
 
 
@@ -131,47 +132,47 @@ def _checked_source(value: str) -> str:
     if not value.startswith(PACKAGE_PREFIX):
         return _checked_path(value)
     if not PACKAGE_SOURCE.fullmatch(value) or any(part in {".", ".."} for part in value.split("/")[1:]):
-        raise refuse("package:<import name>/<folder inside the package>", value)
+        raise refuse("package:<import name>/<folder inside the package>", value, "write it so")
     return value
 
 
 def _checked_module_path(value: str) -> str:
     if not MODULE_PATH.fullmatch(value):
-        raise refuse("the dotted path of a submodule such as encoder.layer", value)
+        raise refuse("the dotted path of a submodule such as encoder.layer", value, "write it so")
     return value
 
 
 def _checked_factory(value: str) -> str:
     if not FACTORY.fullmatch(value):
-        raise refuse("package.module:function", value)
+        raise refuse("package.module:function", value, "write it so")
     return value
 
 
 def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values` if no two are equal; raise a pydantic error otherwise."""
     if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
-        raise refuse_list("every item once", f"{', '.join(repeated)} more than once")
+        raise refuse_list("every item once", f"{', '.join(repeated)} more than once: keep one of each")
     return values
 
 
 def ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values` if strictly ascending; raise a pydantic error otherwise."""
     if any(b <= a for a, b in pairwise(values)):
-        raise refuse_list("strictly ascending numbers", list_text(values))
+        raise refuse_list("strictly ascending numbers", f"{list_text(values)}: sort them, each once")
     return values
 
 
 def descending(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `values` if strictly descending; raise a pydantic error otherwise."""
     if any(b >= a for a, b in pairwise(values)):
-        raise refuse_list("strictly descending numbers", list_text(values))
+        raise refuse_list("strictly descending numbers", f"{list_text(values)}: sort them, each once")
     return values
 
 
 def power_of_two(value: int) -> int:
     """Return `value` if it is a power of two; raise a pydantic error otherwise."""
     if value < 1 or value.bit_count() != 1:
-        raise refuse("a power of two", value)
+        raise refuse("a power of two", value, "round it to one")
     return value
 
 

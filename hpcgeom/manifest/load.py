@@ -107,7 +107,7 @@ def load_section(
     if not isinstance(document.data, dict):
         raise InputError(
             f"{path}:{document.positions[()][0]}: expected a mapping with the keys "
-            f"{', '.join(root.model_fields)}, found {found(document.data)}"
+            f"{', '.join(root.model_fields)}, found {found(document.data)}: write these keys"
         )
     try:
         return root.model_validate(document.data), document
@@ -151,7 +151,7 @@ def resolve_path(folder: str | Path, path: str) -> Path:
         `path` is empty or holds ``~`` or ``$VARIABLES``.
     """
     if not path.strip():
-        raise InputError("expected a path, found an empty text")
+        raise InputError("expected a path, found an empty text: write one")
     if has_shorthand(path):
         raise InputError(
             f"expected a path, found '{path}': write the path out; ~ and $VARIABLES are not expanded"

@@ -28,7 +28,7 @@ LAYER_FIELD = "{layer}"
 
 def _checked_layer_pattern(value: str) -> str:
     if value.count(LAYER_FIELD) != 1 or set("{}") & set(value.replace(LAYER_FIELD, "")):
-        raise refuse("a path with {layer} in it once, such as layer{layer}.npy", value)
+        raise refuse("a path with {layer} in it once, such as layer{layer}.npy", value, "write it so")
     return value
 
 
@@ -47,9 +47,11 @@ CHAIN_SITES = ("resid", "hidden_states")
 def _checked_place(value: str) -> str:
     found = PLACE.fullmatch(value)
     if not found:
-        raise refuse("a path in a block such as attn.proj, attn.proj:input, or attn.qkv:0/3", value)
+        expected = "a path in a block such as attn.proj, attn.proj:input, or attn.qkv:0/3"
+        raise refuse(expected, value, "write it so")
     if found[4] and int(found[4]) >= int(found[5]):
-        raise refuse(f"part i of n with i from 0 to n - 1, such as {value.partition(':')[0]}:0/3", value)
+        expected = f"part i of n with i from 0 to n - 1, such as {value.partition(':')[0]}:0/3"
+        raise refuse(expected, value, "correct it")
     return value
 
 

@@ -96,7 +96,7 @@ def checked_line(value: str) -> str:
 def checked_name(value: str) -> str:
     """Return `value` if a variable of that name may be set in a job; raise a pydantic error otherwise."""
     if not re.fullmatch(_NAME, value):
-        raise refuse("a name of 1 to 100 of A-Z a-z 0-9 _, the first no digit", value)
+        raise refuse("a name of 1 to 100 of A-Z a-z 0-9 _, the first no digit", value, "correct the name")
     _check_free(value, value)
     return value
 

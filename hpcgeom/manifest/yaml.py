@@ -92,7 +92,9 @@ def read_text(path: Path) -> str:
         raise InputError(message) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: expected a readable YAML file, found: {reason}") from None
+        raise InputError(
+            f"{path}: expected a readable YAML file, found: {reason}: check path and permissions"
+        ) from None
     if len(content) > MAX_BYTES:
         raise InputError(
             f"{path}: expected at most {MAX_BYTES} bytes, found more: is this the right file? "
@@ -154,8 +156,8 @@ class _Reader:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         parts = [getattr(error, name, None) for name in ("context", "problem")]
         what = ", ".join(part for part in parts if part) or str(error)
-        if "\t" in "".join(text.split("\n")[line - 1 : line])[: column + 1]:
-            what += ": indent with spaces, not with tabs"
+        has_tab = "\t" in "".join(text.split("\n")[line - 1 : line])[: column + 1]
+        what += ": indent with spaces, not with tabs" if has_tab else ": correct it"
         self.problem((line, column), f"expected YAML, found a syntax error: {what}")
 
     def document(self) -> Any:
@@ -175,7 +177,7 @@ class _Reader:
                 self.positions[()] = _position(root)
                 data = self.node(root, (), 0)
         if data is None and not self.problems:
-            self.problem((1, 1), "expected a mapping of keys, found an empty file")
+            self.problem((1, 1), "expected a mapping of keys, found an empty file: write its keys")
         return data
 
     def node(self, event: Any, key: Key, depth: int) -> Any:
@@ -244,7 +246,7 @@ class _Reader:
             return False
         if not isinstance(name, str):
             is_scalar = isinstance(event, yaml.ScalarEvent)
-            what = f"'{event.value}': put it in quotes" if is_scalar else "a list or a mapping"
+            what = f"'{event.value}': put it in quotes" if is_scalar else "a list or a mapping: write a text"
             self.problem(position, f"expected a key that is a text, found {what}")
             return False
         return True
@@ -267,7 +269,8 @@ class _Reader:
         value = plain_value(text)
         if isinstance(value, float) and math.isinf(value) and not _INFINITY.fullmatch(text):
             self.problem(
-                _position(event), f"expected a number that fits in float64, found {text[:MAX_DIGITS]}"
+                _position(event),
+                f"expected a number that fits in float64, found {text[:MAX_DIGITS]}: correct it",
             )
             return None
         return value

@@ -51,11 +51,11 @@ def test_what_is_expanded_is_a_valid_model_by_itself(load):
     [
         (
             ("step: 2, source: a", "step: 1, source: b"),
-            r"8: models\[0\].checkpoints: expected checkpoints by strictly ascending step, found \[2, 1\]$",
+            r"8: models\[0\].checkpoints: expected .* strictly ascending step, found \[2, 1\]: sort",
         ),
         (
             ("step: 1, source: a", "step: 1, source: b"),
-            r"8: models\[0\].checkpoints: expected checkpoints by strictly ascending step, found \[1, 1\]$",
+            r"8: models\[0\].checkpoints: expected .* strictly ascending step, found \[1, 1\]: sort",
         ),
         (
             ("step: 1, source: a", "step: 2, source: a"),

@@ -60,7 +60,7 @@ def test_short_sections_get_the_documented_defaults(load):
         ),
         (
             "labels: {a: {folder: true, file: f}}",
-            "5: dataset.labels.a: expected exactly one of the keys .*, found folder and file",
+            "5: dataset.labels.a: expected exactly one of the keys .*, found folder and file: keep one",
         ),
         (
             "labels: {a: {folder: false}}",

@@ -72,7 +72,7 @@ def test_shell_shorthands_are_refused_and_never_expanded(path):
 
 
 def test_an_empty_path_is_refused():
-    with pytest.raises(InputError, match="expected a path, found an empty text"):
+    with pytest.raises(InputError, match="expected a path, found an empty text: write one"):
         resolve_path("/folder", " ")
 
 
@@ -81,7 +81,8 @@ def test_an_empty_path_is_refused():
 )
 def test_a_manifest_is_a_mapping(load, text, found):
     with pytest.raises(
-        InputError, match=rf"m\.yaml:1: expected a mapping with the keys name, dataset, .*found {found}"
+        InputError,
+        match=rf"m\.yaml:1: expected a mapping with the keys name, dataset, .*found {found}: write these",
     ):
         load(text)
 

@@ -34,7 +34,7 @@ def test_a_module_needs_no_tokenizer_for_tokens(load):
     [
         (
             "block_sites: {q: 'a:3/3'}",
-            "block_sites.q: expected part i of n with i from 0 to n - 1, such as a:0/3",
+            "block_sites.q: expected part i of n with i from 0 to n - 1, such as a:0/3, .*: correct it",
         ),
         ("block_sites: {q: 'a.b:0/0'}", "block_sites.q: expected part i of n .* such as a.b:0/3, found"),
         (
@@ -43,7 +43,7 @@ def test_a_module_needs_no_tokenizer_for_tokens(load):
         ),
         (
             "block_sites: {q: 'a:-1/3'}",
-            "block_sites.q: expected a path in a block .*, or attn.qkv:0/3, found",
+            "block_sites.q: expected a path in a block .*, or attn.qkv:0/3, found .*: write it so",
         ),
         (
             "block_sites: {q: ':input'}",

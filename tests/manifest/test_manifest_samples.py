@@ -18,7 +18,7 @@ from manifest_examples import BERT, FASTA, POINTS, TEXT, catalog
         ("too_long: truncat", "5: dataset.too_long: .*did you mean 'truncate'"),
         (
             "columns: {id: a, text: a}",
-            "5: dataset.columns.text: expected another column than .* ids, found 'a' for both",
+            "5: dataset.columns.text: expected another column than .* ids, found 'a' for both: name another",
         ),
         ("columns: {id: ''}", "5: dataset.columns.id: expected some text, found the text ''"),
         (
@@ -27,18 +27,18 @@ from manifest_examples import BERT, FASTA, POINTS, TEXT, catalog
         ),
         ("exclude: a", "5: dataset.exclude: expected a list, found the text 'a'"),
         ("exclude: [1]", r"5: dataset.exclude\[0\]: expected a text, found the number 1: put it in quotes"),
-        ("exclude: [a, a]", "5: dataset.exclude: expected every item once, found a more than once"),
+        ("exclude: [a, a]", "5: dataset.exclude: expected every item once, found a more than once: keep one"),
         (
             'exclude: ["a\\tb"]',
-            r"5: dataset.exclude\[0\]: expected text without control characters, found the text",
+            r"5: dataset.exclude\[0\]: expected text without control characters, found the text .*: remove",
         ),
         (
             "labels: {a b: {column: c}}",
-            "5: dataset.labels.a b: expected 1 to 100 of the characters .*, found the text 'a b'",
+            "5: dataset.labels.a b: expected 1 to 100 of .*, found the text 'a b': choose another name",
         ),
         (
             "labels: {a: {}}",
-            "5: dataset.labels.a: expected exactly one of the keys column and file, found none",
+            "5: dataset.labels.a: expected exactly one of the keys column and file, found none: give one",
         ),
         (
             "labels:\n    a: {column: c, file: f}",
@@ -121,7 +121,7 @@ def test_a_regular_expression_that_python_warns_about_is_accepted(load):
             "{kind: text, path: $DATA/x}",
             "2: dataset.path: expected a path, found the text '\\$DATA/x': write the path out",
         ),
-        ("{kind: text, path: ''}", "2: dataset.path: expected some text, found the text ''"),
+        ("{kind: text, path: ''}", "2: dataset.path: expected some text, found the text '': write some"),
         (
             "{kind: arrays, exclude: []}",
             "2: dataset.exclude: expected one of kind, ids, samples, labels, query, found 'exclude'",

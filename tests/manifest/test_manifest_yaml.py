@@ -130,13 +130,16 @@ def test_not_a_number_is_read_as_such():
         ),
         ("a: 1\n2: 3\n", "2:1: expected a key that is a text, found '2': put it in quotes"),
         ("null: 3\n", "1:1: expected a key that is a text, found 'null': put it in quotes"),
-        ("? [a]\n: 3\n", "1:3: expected a key that is a text, found a list or a mapping"),
-        ("", "1:1: expected a mapping of keys, found an empty file"),
+        ("? [a]\n: 3\n", "1:3: expected a key that is a text, found a list or a mapping: write a text"),
+        ("", "1:1: expected a mapping of keys, found an empty file: write its keys"),
         ("# nothing\n", "1:1: expected a mapping of keys, found an empty file"),
-        ("a:\n  - b: 1e999\n", "2:8: expected a number that fits in float64, found 1e999"),
+        ("a:\n  - b: 1e999\n", "2:8: expected a number that fits in float64, found 1e999: correct it"),
         ("a: " + "9" * 101, "1:4: expected at most 100 digits, found 101: shorten it"),
         ("a: " + "[" * 5000, "1:35: expected at most 32 nested levels, found more: flatten it"),
-        ("a: 1\nb: [1\nc: 2\n", "3:2: expected YAML, found a syntax error: while parsing a flow sequence"),
+        (
+            "a: 1\nb: [1\nc: 2\n",
+            "3:2: expected YAML, found a syntax error: while parsing a flow sequence.*: correct it",
+        ),
         ("a:\n\t- b\n", "2:1: expected YAML, found a syntax error: .*: indent with spaces, not with tabs"),
         ("a: 'b\n", r"2:1: expected YAML, found a syntax error: while scanning a quoted scalar"),
     ],
@@ -200,12 +203,12 @@ def test_a_pipe_is_refused_and_never_waited_for(tmp_path):
 
 def test_what_the_system_says_of_a_path_is_passed_on(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="expected a readable YAML file, found: Not a directory"):
+    with pytest.raises(InputError, match="expected a readable YAML file, found: Not a directory: check path"):
         read_yaml(tmp_path / "file" / "m.yaml")
 
 
 def test_a_path_with_a_nul_is_refused(tmp_path):
-    with pytest.raises(InputError, match="expected a readable YAML file, found: embedded null byte"):
+    with pytest.raises(InputError, match="expected a readable YAML file, found: embedded null byte: check"):
         read_yaml(tmp_path / "a\0b")
 
 

@@ -67,7 +67,11 @@ from profile_examples import check_refused, loaded
         ),
         (
             "environment: {modules: [a, b, a]}\n",
-            r"2: environment\.modules: expected every item once, found a more than once",
+            r"2: environment\.modules: expected every item once, found a more than once: keep one of each",
+        ),
+        (
+            "environment: {variables: {1a: b}}\n",
+            r"2: environment\.variables\.1a: expected a name of 1 to 100 of .*: correct the name",
         ),
     ],
 )

@@ -164,7 +164,8 @@ def test_a_profile_that_is_named_but_missing_or_wrong_is_never_passed_over(tmp_p
 def test_a_profile_is_a_mapping(tmp_path):
     (tmp_path / "p.yaml").write_text("- a\n")
     with pytest.raises(
-        InputError, match=r"p\.yaml:1: expected a mapping with the keys name, slurm, .*found a list"
+        InputError,
+        match=r"p\.yaml:1: expected a mapping with the keys name, slurm, .*found a list: write these keys",
     ):
         load_profile(tmp_path / "p.yaml")
 
