@@ -289,6 +289,6 @@ def _element(name: str, n_elements: int) -> int:
     if not text.isdecimal() or int(text) >= n_elements:
         raise InputError(
             f"job '{name}' is an array of {n_elements}, but SLURM_ARRAY_TASK_ID is '{text}': expected 0 to "
-            f"{n_elements - 1}, as its script sets it"
+            f"{n_elements - 1}, as its script sets it: submit that script as it is"
         )
     return int(text)

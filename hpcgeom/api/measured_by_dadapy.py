@@ -28,7 +28,9 @@ def is_asked(backend: str) -> bool:
         There is no such backend, or DADApy cannot be imported.
     """
     if backend not in BACKENDS:
-        raise InputError(f"there is no backend '{backend}': expected one of {', '.join(BACKENDS)}")
+        raise InputError(
+            f"there is no backend '{backend}': expected one of {', '.join(BACKENDS)}: choose one of them"
+        )
     if backend == "dadapy":
         dadapy_backend.load()
     return backend == "dadapy"

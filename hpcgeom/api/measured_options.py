@@ -53,7 +53,9 @@ def chosen_estimators(
         return [name for name in DEFAULTS.estimators if name in possible]
     for name in wanted:
         if name not in ESTIMATORS:
-            raise InputError(f"there is no estimator '{name}': expected one of {', '.join(ESTIMATORS)}")
+            raise InputError(
+                f"there is no estimator '{name}': expected one of {', '.join(ESTIMATORS)}: choose one of them"
+            )
         if name not in possible:
             needs = "distances to more than two neighbors" if from_mus else "distances or ratios"
             raise InputError(

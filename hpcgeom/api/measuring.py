@@ -269,7 +269,7 @@ def _check_kinds(kinds: tuple[str, ...]) -> None:
         raise InputError(
             f"{' and '.join(kinds) or 'no arrays'} given; expected points, distances with or without "
             f"indices, indices, or mus with or without indices (points beside distances and indices "
-            f"check them)"
+            f"check them): pass one of these"
         )
 
 

@@ -61,7 +61,8 @@ class Resources:
     def __post_init__(self) -> None:
         if self.strategy not in (None, AUTO, *STRATEGIES):
             raise InputError(
-                f"--strategy '{self.strategy}': expected one of {', '.join((AUTO, *STRATEGIES))}"
+                f"--strategy '{self.strategy}': expected one of {', '.join((AUTO, *STRATEGIES))}: choose one "
+                "of them"
             )
 
     def processes_of(self, stage: str) -> int:

@@ -39,7 +39,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"{path} does not exist: a model folder holds config.json and *.safetensors"
+            f"{path} does not exist: a model folder holds config.json and *.safetensors: name such a folder"
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not readable JSON ({error}): download the model again") from error
@@ -80,7 +80,9 @@ def check_model_type(config: Mapping[str, Any], family: str, where: str) -> None
         It is of another, or does not say.
     """
     if family not in ARCHITECTURES:
-        raise InputError(f"unknown family '{family}': expected one of {', '.join(ARCHITECTURES)}")
+        raise InputError(
+            f"unknown family '{family}': expected one of {', '.join(ARCHITECTURES)}: choose one of them"
+        )
     reads, found = ARCHITECTURES[family].model_types, config.get("model_type")
     if found in reads:
         return

@@ -99,7 +99,9 @@ def layers_of_site(site: str, n_layers: int) -> tuple[int, ...]:
         return tuple(range(n_layers + 1))
     if base in SITES or base == "attention":
         return tuple(range(1, n_layers + 1))
-    raise InputError(f"unknown site '{site}': expected one of {', '.join(SITES)} or module:<glob>")
+    raise InputError(
+        f"unknown site '{site}': expected one of {', '.join(SITES)} or module:<glob>: choose one of them"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,9 @@ class ModelFacts:
             return self.n_kv_heads
         if base in HEAD_SITES or base == "attention":
             return self.n_heads
-        raise InputError(f"site '{site}' is not split by heads: those that are, are {', '.join(HEAD_SITES)}")
+        raise InputError(
+            f"site '{site}' is not split by heads: those that are, are {', '.join(HEAD_SITES)}: choose one"
+        )
 
     def site_width(self, site: str) -> int:
         """Features of a point at `site`, which may be one head, such as ``z.3``.
@@ -138,11 +140,17 @@ class ModelFacts:
         if base in SITES:
             return self.width
         if base in DETAIL_SITES:
-            raise InputError(f"site '{site}' has no width: it is kept whole, and its rows are no points")
-        raise InputError(f"unknown site '{site}': expected one of {', '.join(SITES)}")
+            raise InputError(
+                f"site '{site}' has no width: it is kept whole, and its rows are no points: choose another "
+                "site"
+            )
+        raise InputError(f"unknown site '{site}': expected one of {', '.join(SITES)}: choose one of them")
 
     def _head_width(self, site: str, head: int) -> int:
         n_heads = self.n_heads_of(site)
         if head >= n_heads:
-            raise InputError(f"site '{site}' does not exist: the heads of {site[0]} are 0 to {n_heads - 1}")
+            raise InputError(
+                f"site '{site}' does not exist: the heads of {site[0]} are 0 to {n_heads - 1}: name one of "
+                "these"
+            )
         return self.head_dim

@@ -51,7 +51,7 @@ def schema(of: str) -> str:
 
     known: dict[str, type[BaseModel]] = {"manifest": Manifest, "profile": Profile, "status": RunReport}
     if of not in known:
-        raise InputError(f"there is no schema '{of}': expected one of {', '.join(known)}")
+        raise InputError(f"there is no schema '{of}': expected one of {', '.join(known)}: choose one of them")
     return json.dumps(known[of].model_json_schema(), indent=1)
 
 
@@ -210,7 +210,8 @@ def task(root: Path, wanted: Wanted, how: How, job: str | None) -> str:
         return finished(root) if stage == "collect" else f"{stage}: the units of {job} are done"
     if wanted.stage is None:
         raise InputError(
-            "a task needs --stage S (or --job NAME): expected extract, search, merge, geometry or collect"
+            "a task needs --stage S (or --job NAME): expected extract, search, merge, geometry or collect: "
+            "name one of these"
         )
     indices = None if wanted.indices is None else unpack(wanted.indices)
     elsewhere = how.elsewhere()

@@ -172,7 +172,8 @@ def _layers(text: str) -> list[int]:
             numbers = range(first, last + 1, step) if step else numbers
         if not 0 < len(numbers) <= MAX_LAYERS:
             raise InputError(
-                f"--layers '{text}': expected numbers and ranges such as 0-12, 1-49:2 or 3,7; found '{part}'"
+                f"--layers '{text}': expected numbers and ranges such as 0-12, 1-49:2 or 3,7; found "
+                f"'{part}': correct it"
             )
         found += numbers
     return sorted(set(found))

@@ -131,7 +131,7 @@ def logs(root: Path, stage: str | None, n_lines: int) -> str:
 
     Run(root)  # which says where this is no run
     if stage is not None and stage not in STAGES:
-        raise InputError(f"unknown stage '{stage}': expected one of {', '.join(STAGES)}")
+        raise InputError(f"unknown stage '{stage}': expected one of {', '.join(STAGES)}: choose one of them")
     found = logs_of(root, stage, n_lines)
     if not found:
         return f"{root}: no job has written a log" + (f" for stage '{stage}'" if stage else "")

@@ -84,7 +84,8 @@ def layer_files(
     if _LAYER not in pattern:
         if layers != "all" and list(layers) != [0]:
             raise InputError(
-                f"{pattern} has no {{layer}}, so its only layer is 0; found layers {list(layers)}"
+                f"{pattern} has no {{layer}}, so its only layer is 0; found layers {list(layers)}: leave "
+                "layers out, or write {layer} for the number"
             )
         if not whole.exists():
             raise InputError(f"{whole} does not exist{_near(whole)}: check the path")
@@ -147,7 +148,10 @@ def read_rows(path: Path | str, start: int, stop: int) -> Points:
     path = Path(path)
     (n_points, _), _ = points_shape(path)
     if not 0 <= start <= stop <= n_points:
-        raise InputError(f"{path} has {counted(n_points, 'point')}; rows {start} to {stop} are not all there")
+        raise InputError(
+            f"{path} has {counted(n_points, 'point')}; rows {start} to {stop} are not all there: ask for "
+            "others"
+        )
     return _read(path, f"rows {start} to {stop}", lambda array: array[start:stop])
 
 
@@ -162,7 +166,9 @@ def take_rows(path: Path | str, rows: npt.NDArray[np.int64]) -> Points:
     path = Path(path)
     (n_points, _), _ = points_shape(path)
     if rows.size and not 0 <= rows.min() <= rows.max() < n_points:
-        raise InputError(f"{path} has {counted(n_points, 'point')}; row {rows.max()} is not there")
+        raise InputError(
+            f"{path} has {counted(n_points, 'point')}; row {rows.max()} is not there: leave it out"
+        )
     what = f"rows {rows.min()} to {rows.max()}" if rows.size else "no rows"
     return _read(path, what, lambda array: array.oindex[rows] if path.is_dir() else array[rows])
 
@@ -202,7 +208,9 @@ def array_samples(n_points: int, n_features: int, ids: Sequence[str] | None = No
 
 def _check_pattern(pattern: str) -> None:
     if other := [name for name in re.findall(r"\{[^{}]*\}", pattern) if name != _LAYER]:
-        raise InputError(f"{pattern}: the placeholder {other[0]!r} is not known; expected {_LAYER} or none")
+        raise InputError(
+            f"{pattern}: the placeholder {other[0]!r} is not known; expected {_LAYER} or none: correct it"
+        )
 
 
 def _near(path: Path) -> str:

@@ -121,7 +121,7 @@ def embed(points: npt.ArrayLike, n_features: int, rng: np.random.Generator) -> C
     if n_features < width:
         raise InputError(
             f"points of {width} features do not fit into {n_features} without a change of their distances; "
-            f"expected n_features of at least {width}"
+            f"expected n_features of at least {width}: raise it"
         )
     q, r = np.linalg.qr(rng.standard_normal((n_features, width)))
     embedded_ND: Cloud = points_ND @ (q * np.sign(np.diag(r))).T
@@ -131,4 +131,4 @@ def embed(points: npt.ArrayLike, n_features: int, rng: np.random.Generator) -> C
 def _at_least_one(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
-            raise InputError(f"{name} is {size}; expected at least 1")
+            raise InputError(f"{name} is {size}; expected at least 1: raise it")

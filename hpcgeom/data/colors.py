@@ -88,7 +88,8 @@ def quantize(pixels: npt.NDArray[Any], clusters: npt.NDArray[np.float32]) -> npt
     _check_pixels(pixels)
     if clusters.ndim != 2 or clusters.shape[1] != 3 or not len(clusters) or clusters.dtype.kind != "f":
         raise InputError(
-            f"clusters are {clusters.dtype} of shape {clusters.shape}; expected floating point (n_colors, 3)"
+            f"clusters are {clusters.dtype} of shape {clusters.shape}; expected floating point "
+            "(n_colors, 3): convert them"
         )
     flat = pixels.reshape(-1, 3)
     if pixels.dtype != np.uint8:
@@ -123,30 +124,40 @@ def image_tokens(colors: npt.NDArray[np.integer[Any]], sos: int | None) -> npt.N
     """
     if colors.dtype.kind not in "iu" or colors.ndim not in (1, 2) or not colors.size:
         raise InputError(
-            f"colors are {colors.dtype} of shape {colors.shape}; expected integers, one a pixel of a square"
+            f"colors are {colors.dtype} of shape {colors.shape}; expected integers, one a pixel of a square: "
+            "convert them"
         )
     n_side = math.isqrt(colors.size)
     if colors.shape not in ((n_side * n_side,), (n_side, n_side)):
         raise InputError(
-            f"colors have shape {colors.shape}, which is no square; expected one a pixel of a square"
+            f"colors have shape {colors.shape}, which is no square; expected one a pixel of a square: pass "
+            "all of them"
         )
     tokens = colors.reshape(-1).astype(np.int64)
     if (smallest := int(tokens.min())) < 0:
-        raise InputError(f"color {smallest} at pixel {int(tokens.argmin())}; expected numbers from 0")
+        raise InputError(
+            f"color {smallest} at pixel {int(tokens.argmin())}; expected numbers from 0: correct it"
+        )
     if sos is None:
         return tokens
     if sos < 0 or (tokens == sos).any():
-        raise InputError(f"sos is {sos}; expected a number from 0 that is not a color, such as {N_COLORS}")
+        raise InputError(
+            f"sos is {sos}; expected a number from 0 that is not a color, such as {N_COLORS}: choose another"
+        )
     return np.concatenate([np.array([sos], dtype=np.int64), tokens[:-1]])
 
 
 def _check_pixels(pixels: npt.NDArray[Any]) -> None:
     if not pixels.ndim or pixels.shape[-1] != 3 or not pixels.size:
-        raise InputError(f"pixels have shape {pixels.shape}; expected (..., 3): the channels last")
+        raise InputError(
+            f"pixels have shape {pixels.shape}; expected (..., 3): the channels last, so reshape them"
+        )
     if pixels.dtype == np.uint8:
         return
     if pixels.dtype.kind != "f":
-        raise InputError(f"pixels are {pixels.dtype}; expected uint8, or floating point from 0 to 255")
+        raise InputError(
+            f"pixels are {pixels.dtype}; expected uint8, or floating point from 0 to 255: convert them"
+        )
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0 and high <= 255):
         raise InputError(f"pixels go from {low:g} to {high:g}; expected 0 to 255: scale or clip them first")
@@ -171,7 +182,9 @@ def _nearest(channels: npt.NDArray[np.float64], clusters: npt.NDArray[np.float32
 def _npy_clusters(path: Path) -> npt.NDArray[np.floating[Any]]:
     header = read_npy_header(path)
     if header.dtype.kind != "f":
-        raise InputError(f"{path} holds {header.dtype}; expected floating-point colors in [-1, 1]")
+        raise InputError(
+            f"{path} holds {header.dtype}; expected floating-point colors in [-1, 1]: save them as such"
+        )
     return map_npy(path)
 
 

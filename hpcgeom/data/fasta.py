@@ -98,11 +98,16 @@ def read_fasta(
 
 def _check_options(max_length: int | None, too_long: str, duplicates: str) -> None:
     if max_length is not None and max_length < 1:
-        raise InputError(f"max_length is {max_length}; expected at least 1 residue, or none for no limit")
+        raise InputError(
+            f"max_length is {max_length}; expected at least 1 residue, or none for no limit: raise or remove "
+            "it"
+        )
     if too_long not in ("error", "truncate", "window"):
-        raise InputError(f"too_long is {too_long!r}; expected 'error', 'truncate' or 'window'")
+        raise InputError(
+            f"too_long is {too_long!r}; expected 'error', 'truncate' or 'window': choose one of them"
+        )
     if duplicates not in ("keep", "drop"):
-        raise InputError(f"duplicates is {duplicates!r}; expected 'keep' or 'drop'")
+        raise InputError(f"duplicates is {duplicates!r}; expected 'keep' or 'drop': choose one of them")
 
 
 def _compiled(name: str, pattern: str) -> re.Pattern[str]:
@@ -144,8 +149,14 @@ def _parse(path: Path, lines: Sequence[str]) -> tuple[list[_Record], list[str]]:
 
 def _no_header(path: Path, number: int, line: str) -> str:
     if line.startswith("@"):
-        return f"{path}:{number}: starts with '@': this is FASTQ (sequencing reads), not protein FASTA"
-    return f"{path}:{number}: {line[:20]!r} stands before the first header; FASTA starts with '>' and a name"
+        return (
+            f"{path}:{number}: starts with '@': this is FASTQ (sequencing reads), not protein FASTA: "
+            "name another file"
+        )
+    return (
+        f"{path}:{number}: {line[:20]!r} stands before the first header; FASTA starts with '>' and a name: "
+        "add them, or remove it"
+    )
 
 
 def _line_problem(record: _Record, line: str) -> str:

@@ -100,7 +100,9 @@ def scan_folder(folder: Path | str, classes: Sequence[str] | None = None) -> Ima
     ]
     refuse(root, seen.problems)
     if not found:
-        raise InputError(f"{root} holds no images{_skips(seen)}; expected {', '.join(IMAGE_SUFFIXES)}")
+        raise InputError(
+            f"{root} holds no images{_skips(seen)}; expected {', '.join(IMAGE_SUFFIXES)}: name another folder"
+        )
     return ImageFolder(root, found, (*notices, *_told(seen)))
 
 
@@ -168,7 +170,9 @@ def _npy_classes(path: Path, known: Sequence[str]) -> list[str]:
 
 def _chosen(place: Path, names: Sequence[str], known: Sequence[str], in_order: bool = False) -> list[str]:
     if isinstance(names, str) or not names:
-        raise InputError(f"{place}: classes are {names!r}; expected a list of at least one class folder")
+        raise InputError(
+            f"{place}: classes are {names!r}; expected a list of at least one class folder: name one"
+        )
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise InputError(f"{place}: class {listed(repeated)} is named more than once; name each once")
     there = set(known)

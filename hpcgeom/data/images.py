@@ -58,7 +58,10 @@ class ImageList:
 
     def __post_init__(self) -> None:
         if len(self.paths) != len(self.ids):
-            raise InputError(f"paths has {len(self.paths)} entries for {counted(len(self.ids), 'image')}")
+            raise InputError(
+                f"paths has {len(self.paths)} entries for {counted(len(self.ids), 'image')}; give one per "
+                "image"
+            )
         check_ids(self.ids, lambda row: self.paths[row])
         _refuse_case(self.ids)
         for name, values in self.labels.items():
@@ -195,9 +198,11 @@ def verified_bytes(path: Path | str, sample_id: str, digest: str) -> bytes:
 
 def _check_draw(per_class: int | None, seed: int) -> None:
     if per_class is not None and per_class < 1:
-        raise InputError(f"per_class is {per_class}; expected at least 1 image, or none for all")
+        raise InputError(
+            f"per_class is {per_class}; expected at least 1 image, or none for all: raise or remove it"
+        )
     if seed < 0:
-        raise InputError(f"seed is {seed}; expected 0 or more")
+        raise InputError(f"seed is {seed}; expected 0 or more: raise it")
 
 
 def _from_folder(folder: ImageFolder, per_class: int | None, seed: int) -> ImageList:
@@ -293,7 +298,7 @@ def _what_is_wrong(path: str) -> str:
         require_file(path)
     except InputError as error:
         return str(error)
-    return f"{path!r} has no suffix of an image; expected one of {', '.join(IMAGE_SUFFIXES)}"
+    return f"{path!r} has no suffix of an image; expected one of {', '.join(IMAGE_SUFFIXES)}: convert it"
 
 
 def _refuse_case(ids: Sequence[str]) -> None:

@@ -37,7 +37,9 @@ def check_ids(ids: Sequence[str], place: Place | None = None) -> None:
             repeated.append(f"{sample_id!r} ({place(first)} and {place(row)})")
     if repeated:
         more = f" and {len(repeated) - 3} more" if len(repeated) > 3 else ""
-        raise InputError(f"ids occur more than once: {', '.join(repeated[:3])}{more}; ids must be unique")
+        raise InputError(
+            f"ids occur more than once: {', '.join(repeated[:3])}{more}; ids must be unique: rename some"
+        )
 
 
 def check_labels(name: str, values: Sequence[str], ids: Sequence[str]) -> None:

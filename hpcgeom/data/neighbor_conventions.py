@@ -47,7 +47,9 @@ def without_self(
         The arrays contradict `mode` or each other.
     """
     if mode not in get_args(SelfColumn):
-        raise InputError(f"self_column is {mode!r}; expected one of {', '.join(get_args(SelfColumn))}")
+        raise InputError(
+            f"self_column is {mode!r}; expected one of {', '.join(get_args(SelfColumn))}: choose one of them"
+        )
     if indices is not None:
         return _without_self_by_number(distances, indices, mode, where)
     assert distances is not None

@@ -62,7 +62,7 @@ def decode(raw: bytes, sample_id: str, alpha: Alpha = "error") -> Pixels:
         `alpha` is ``error``. Also if somebody told Pillow to fill truncated images up with gray.
     """
     if alpha not in ("error", "white", "black"):
-        raise InputError(f"alpha is {alpha!r}; expected 'error', 'white' or 'black'")
+        raise InputError(f"alpha is {alpha!r}; expected 'error', 'white' or 'black': choose one of them")
     if not raw:
         raise InputError(f"{sample_id!r} has no bytes: copy it again, or exclude it")
     try:
@@ -148,7 +148,8 @@ def paper_pixels(
         raise InputError(f"n_side is {n_side}; expected {MIN_SIDE} to {CROP_SIDE}: 32, 48 or 64 for iGPT")
     if interpolation not in ("area", *filters):
         raise InputError(
-            f"interpolation is {interpolation!r}; expected 'area', 'bilinear', 'bicubic' or 'lanczos'"
+            f"interpolation is {interpolation!r}; expected 'area', 'bilinear', 'bicubic' or 'lanczos': "
+            "choose one of them"
         )
     crop = _center_crop(image, sample_id)
     if interpolation == "area":

@@ -38,7 +38,8 @@ def with_queries(base: Samples, queries: Samples, base_path: object = "", query_
     if base.n_queries or queries.n_queries:
         n_found = base.n_queries or queries.n_queries
         raise InputError(
-            f"expected samples without queries, found {counted(n_found, 'sample')} that are some"
+            f"expected samples without queries, found {counted(n_found, 'sample')} that are some: take them "
+            "out"
         )
     if only := sorted({*base.labels} ^ {*queries.labels}):
         raise InputError(

@@ -112,7 +112,8 @@ def _problems(curve: Any) -> list[str]:
             problems.append(f"'{key}' is {_shown(curve[key])}; expected a whole number from 1: correct it")
     if "variable" in curve and curve["variable"] not in VARIABLES:
         problems.append(
-            f"variable {curve['variable']!r} is not drawn along depth; expected one of {', '.join(VARIABLES)}"
+            f"variable {curve['variable']!r} is not drawn along depth; expected one of "
+            f"{', '.join(VARIABLES)}: choose one of them"
         )
     wrong = [key for key in NUMBERS if key in curve and not _are_numbers(curve[key], key)]
     problems += [f"'{key}' is {_shown(curve[key])}; {_EXPECTED[key]}" for key in wrong]

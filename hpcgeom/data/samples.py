@@ -66,7 +66,7 @@ class Samples:
         if not 0 <= self.n_queries < len(self.ids):
             raise InputError(
                 f"{self.n_queries} of {counted(len(self.ids), 'sample')} are queries: expected at least one "
-                "sample that they are searched in"
+                "sample that they are searched in: add some"
             )
         lengths = np.array(self.lengths, dtype=np.int64)
         lengths.setflags(write=False)
@@ -74,7 +74,9 @@ class Samples:
         object.__setattr__(self, "labels", {name: tuple(values) for name, values in self.labels.items()})
         for field in ("texts", "lengths", "digests"):
             if (n := len(getattr(self, field))) != len(self.ids):
-                raise InputError(f"{field} has {n} entries for {counted(len(self.ids), 'sample')}")
+                raise InputError(
+                    f"{field} has {n} entries for {counted(len(self.ids), 'sample')}; give one per sample"
+                )
         for name, values in self.labels.items():
             check_labels(name, values, self.ids)
 

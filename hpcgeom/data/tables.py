@@ -101,9 +101,9 @@ def require_suffix(path: Path | str, accepted: Sequence[str]) -> Path:
     with readable(path):
         is_folder, exists = path.is_dir(), path.exists()
     if is_folder:
-        raise InputError(f"{path} is a folder; expected one file: {', '.join(accepted)}")
+        raise InputError(f"{path} is a folder; expected one file: {', '.join(accepted)}; name one in it")
     if not exists and any(mark in path.name for mark in "*?["):
-        raise InputError(f"{path} is a pattern; expected one file: {', '.join(accepted)}")
+        raise InputError(f"{path} is a pattern; expected one file: {', '.join(accepted)}; name one")
     if not exists and not path.suffix:
         raise InputError(
             f"{path} does not exist and has no suffix; expected a file of one of {', '.join(accepted)}. A "

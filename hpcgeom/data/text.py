@@ -47,7 +47,8 @@ def read_text(
     labels = labels or {}
     if unknown := sorted(set(columns) - set(_COLUMNS)):
         raise InputError(
-            f"columns names {listed(unknown)}{nearest(unknown[0], _COLUMNS)}; expected id and text"
+            f"columns names {listed(unknown)}{nearest(unknown[0], _COLUMNS)}; expected id and text: correct "
+            "it"
         )
     if suffix_of(path) in (".txt", ".txt.gz"):
         return _lines(path, {**columns, **labels})

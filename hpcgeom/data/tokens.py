@@ -62,7 +62,9 @@ class TokenArray:
             If there is no such row, nothing but padding is in it, or a token is negative or beyond int64.
         """
         if not 0 <= row < len(self):
-            raise InputError(f"{self.path} has {counted(len(self), 'row')}; row {row} is not there")
+            raise InputError(
+                f"{self.path} has {counted(len(self), 'row')}; row {row} is not there: leave it out"
+            )
         tokens = np.asarray(self._rows[row])
         if self.pad_id is not None:
             kept = np.flatnonzero(tokens != self.pad_id)
@@ -186,10 +188,14 @@ def _json_rows(path: Path, pad_id: int | None) -> TokenArray:
 
 def _list_problem(value: object) -> str:
     if not isinstance(value, list) or not value:
-        return f"tokens are {str(value)[:40]!r}; expected a list of at least one integer"
+        return f"tokens are {str(value)[:40]!r}; expected a list of at least one integer: correct it"
     for position, token in enumerate(value):
         if isinstance(token, bool) or not isinstance(token, int):
-            return f"token {token!r} at position {position} is {type(token).__name__}; expected integers"
+            found = type(token).__name__
+            return f"token {token!r} at position {position} is {found}; expected integers: correct it"
         if not -_MAX <= token <= _MAX:
-            return f"token {token} at position {position} is beyond 2^63 - 1; expected the number of a token"
+            return (
+                f"token {token} at position {position} is beyond 2^63 - 1; expected the number of a token: "
+                "correct it"
+            )
     return ""

@@ -152,7 +152,7 @@ def adjusted_rand(labels_a: Labels, labels_b: Labels) -> Estimate:
     if len(labels_a) != len(labels_b):
         raise InputError(
             f"clusters: the clusterings are of {len(labels_a)} and of {len(labels_b)} points; "
-            f"expected the same points in the same order in both"
+            f"expected the same points in the same order in both, pass the rows they share"
         )
     n_points = len(labels_a)
     if n_points < 2:

@@ -83,7 +83,7 @@ def gride(distances: Distances, range_max: int = 64, mu_filter: MuFilter = "none
         Bad distances (see `read_lists`), `range_max` not an integer of 2 or more, or no such filter.
     """
     if mu_filter not in ("none", "dadapy"):
-        raise InputError(f"mu_filter: there is no '{mu_filter}'; expected 'none' or 'dadapy'")
+        raise InputError(f"mu_filter: there is no '{mu_filter}'; expected 'none' or 'dadapy'; choose one")
     ranks = scales(range_max)
     lists = read_lists(distances)
     rows = [_measure(lists, int(n2), mu_filter) for n2 in ranks]

@@ -121,7 +121,7 @@ def information_imbalance(points_a: Points, points_b: Points, k: int = 1) -> Est
     if len(points_a) != len(points_b):
         raise InputError(
             f"imbalance: the representations have {len(points_a)} and {len(points_b)} points; "
-            f"expected the same points in the same order in both"
+            f"expected the same points in the same order in both, pass the rows they share"
         )
     both = (points_a, points_b)
     found = imbalance_matrix(lambda layer, start, stop: both[layer][start:stop], 2, len(points_a), k)

@@ -87,7 +87,9 @@ def levina_bickel(
         Bad distances (see `read_lists`) or indices, another average, or ks that are not integers from 2 (4).
     """
     if average not in get_args(Average):
-        raise InputError(f"average: expected one of {get_args(Average)}, found {average!r}")
+        raise InputError(
+            f"average: expected one of {get_args(Average)}, found {average!r}; choose one of them"
+        )
     checked = _checked(ks, average)
     lists = read_lists(distances)
     rows = [_measure(lists, k, indices, average) for k in checked]

@@ -71,7 +71,7 @@ class Covariance:
     def __init__(self, n_features: int, n_blocks: int = 1) -> None:
         for name, number in (("n_features", n_features), ("n_blocks", n_blocks)):
             if number < 1:
-                raise InputError(f"{name}: expected 1 or more, found {number}")
+                raise InputError(f"{name}: expected 1 or more, found {number}; raise it")
         self.n_features = n_features
         self.n_rows = 0
         self.groups = [_Moments.of_nothing(n_features) for _ in range(n_blocks)]

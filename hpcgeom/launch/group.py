@@ -150,5 +150,6 @@ def _error(
         return IncompleteError(f"{name} was killed by signal {number}{hint}: the same command goes on")
     lines = files[first].read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
     return IncompleteError(
-        f"{name} ended with exit code {processes[first].returncode}: {' | '.join(lines) or 'it said nothing'}"
+        f"{name} ended with exit code {processes[first].returncode}: "
+        f"{' | '.join(lines) or 'it said nothing'}: mend that, then run the same command again"
     )

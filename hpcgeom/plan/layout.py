@@ -33,7 +33,7 @@ def family_shapes(name: str, family: str, facts: ModelFacts, sites: Sequence[str
         if is_module_glob(site):
             raise InputError(
                 f"model '{name}' of family '{family}' cannot read '{site}': "
-                "module globs are read by family 'module'"
+                f"module globs are read by family 'module': choose from {', '.join(known.sites)}"
             )
         base, head = split_head(site)
         if base not in known.sites:
@@ -45,7 +45,7 @@ def family_shapes(name: str, family: str, facts: ModelFacts, sites: Sequence[str
         if head is not None and head >= facts.n_heads_of(base):
             raise InputError(
                 f"model '{name}' has no site '{site}': the heads of '{base}' are 0 to "
-                f"{facts.n_heads_of(base) - 1}"
+                f"{facts.n_heads_of(base) - 1}: name one of these"
             )
         found[site] = SiteShape(layers_of_site(site, facts.n_layers), facts.site_width(site))
     return found

@@ -83,7 +83,7 @@ def unpack(text: str) -> list[int]:
         numbers = [first, last] if dash else [first]
         if not all(number.isdecimal() and len(number) < 10 for number in numbers):
             raise InputError(
-                f"--indices '{text}': expected numbers and ranges such as 0-15,18; found '{part}'"
+                f"--indices '{text}': expected numbers and ranges such as 0-15,18; found '{part}': correct it"
             )
         found = range(int(first), int(numbers[-1]) + 1)
         if not 0 < len(found) <= MAX_RANGE:

@@ -84,7 +84,7 @@ def draw_figure(results: xr.Dataset, name: str, k: int | None = None) -> Figure:
         possible = [each for each in KINDS if each not in reasons]
         raise InputError(
             f"figure '{name}' cannot be drawn: {reasons[name]}; "
-            f"these results allow {', '.join(possible) or 'no figure'}"
+            f"these results allow {', '.join(possible) + ': choose one' if possible else 'no figure'}"
         )
     if k is not None:
         chosen_k(results, k)

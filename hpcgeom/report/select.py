@@ -105,7 +105,9 @@ def chosen_k(results: xr.Dataset, k: int | None = None) -> int:
     """
     measured = sorted(int(each) for each in results["k"].values) if "k" in results.coords else []
     if not measured:
-        raise InputError("the results hold no overlap: expected a dimension 'k', found none")
+        raise InputError(
+            "the results hold no overlap: expected a dimension 'k', found none: measure overlaps first"
+        )
     if k is None:
         return min(measured, key=lambda each: (abs(each - USUAL_K), each))
     if k not in measured:

@@ -47,7 +47,10 @@ def merge(folder: Path, target: Path) -> list[ProcessTime]:
     """
     traces = [read(path) for path in sorted(folder.glob("*.json"))]
     if not traces:
-        raise InputError(f"{folder} holds no trace: expected what hpcgeom run --profile-trace writes there")
+        raise InputError(
+            f"{folder} holds no trace: expected what hpcgeom run --profile-trace writes there: name its "
+            "folder"
+        )
     events = [{**event, "pid": number} for number, trace in enumerate(traces, 1) for event in trace]
     files.write_atomic(target, (json.dumps({"traceEvents": events}) + "\n").encode())
     return [time_of(trace) for trace in traces]

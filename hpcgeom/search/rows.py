@@ -191,7 +191,7 @@ def stored_rows(source: RowSource, start: int, stop: int) -> npt.NDArray[Any]:
     if rows_BD.shape != expected:
         raise InputError(
             f"reading rows {start} to {stop - 1} gave the shape {rows_BD.shape}, expected {expected}: "
-            "the source does not hold what its shape says"
+            "the source does not hold what its shape says: correct its shape or its read"
         )
     check_dtype(rows_BD.dtype)
     return rows_BD

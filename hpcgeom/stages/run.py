@@ -104,7 +104,9 @@ class Run:
             The stage or a number does not exist.
         """
         if stage not in STAGES:
-            raise InputError(f"unknown stage '{stage}': expected one of {', '.join(STAGES)}")
+            raise InputError(
+                f"unknown stage '{stage}': expected one of {', '.join(STAGES)}: choose one of them"
+            )
         units = self.units(stage)
         wrong = [index for index in indices if not 0 <= index < len(units)]
         if wrong:

@@ -53,6 +53,7 @@ def _weights(model: CatalogModel, manifest_folder: Path) -> Origin:
     raise InputError(
         f"model '{model.name}': {folder} is a file: expected a folder with config.json and model.safetensors"
         + (f", or an original {ESM_CHECKPOINT} of fair-esm" if model.family == "esm2" else "")
+        + ": name one"
     )
 
 

@@ -32,7 +32,7 @@ def refused(config, message, family=None):
 
 
 def test_a_folder_without_a_configuration_is_no_model(tmp_path):
-    with pytest.raises(InputError, match=r"config.json does not exist: a model folder holds config.json and"):
+    with pytest.raises(InputError, match=r"config.json does not exist: a model folder holds .*: name such a"):
         read_facts(tmp_path, "bert")
 
 
@@ -89,7 +89,7 @@ def test_a_configuration_that_does_not_say_its_architecture_is_refused(folder):
 
 
 def test_a_family_that_does_not_exist_is_refused():
-    with pytest.raises(InputError, match="unknown family 'module': expected one of bert, esm2, gpt2"):
+    with pytest.raises(InputError, match=r"unknown family 'module': expected one of bert, .*: choose one of"):
         facts_of(config_of("bert"), "module", "config.json")
 
 

@@ -82,6 +82,6 @@ def test_layers_count_the_blocks_before_the_place_that_is_read(site, layers):
 @pytest.mark.parametrize("site", ["x", "resid.0", "z.", "z.-1", "module:*", POOLINGS[0]])
 def test_an_unknown_site_is_refused_with_those_there_are(site):
     with pytest.raises(
-        InputError, match=r"unknown site '.*': expected one of token_embed, .* or module:<glob>"
+        InputError, match=r"unknown site '.*': expected one of token_embed, .* or module:<glob>: choose"
     ):
         layers_of_site(site, 2)

@@ -172,11 +172,11 @@ def test_sites_of_the_stream_are_as_wide_as_the_model_and_scores_as_the_head():
 @pytest.mark.parametrize(
     ("site", "message"),
     [
-        ("k.2", r"site 'k.2' does not exist: the heads of k are 0 to 1"),
+        ("k.2", r"site 'k.2' does not exist: the heads of k are 0 to 1: name one of these"),
         ("z.4", r"site 'z.4' does not exist: the heads of z are 0 to 3"),
-        ("attention", r"site 'attention' has no width: it is kept whole"),
+        ("attention", r"site 'attention' has no width: it is kept whole, .*: choose another site"),
         ("logit_lens", r"site 'logit_lens' has no width"),
-        ("residual", r"unknown site 'residual': expected one of token_embed, .*, mlp_out"),
+        ("residual", r"unknown site 'residual': expected one of token_embed, .*, mlp_out.*: choose one"),
         ("resid.1", r"unknown site 'resid.1'"),
     ],
 )
@@ -193,7 +193,7 @@ def test_every_site_has_a_width_or_is_kept_whole():
 
 @pytest.mark.parametrize("site", ["resid", "mlp_act", "logits"])
 def test_sites_that_are_not_split_by_heads_have_no_number_of_them(site):
-    with pytest.raises(InputError, match=rf"site '{site}' is not split by heads: .* q, k, v, z"):
+    with pytest.raises(InputError, match=rf"site '{site}' is not split by heads: .* q, k, v, z: choose"):
         facts(config_of("llama")).n_heads_of(site)
 
 

@@ -243,7 +243,10 @@ def test_logs_are_printed_by_job_and_only_of_the_stage_that_is_asked_for(hpcgeom
     refused = hpcgeom("logs", root, "--stage", "all")
     assert (refused.code, refused.err) == (
         2,
-        "hpcgeom: unknown stage 'all': expected one of extract, search, merge, geometry, collect\n",
+        (
+            "hpcgeom: unknown stage 'all': expected one of extract, search, merge, geometry, collect: "
+            "choose one of them\n"
+        ),
     )
 
 

@@ -144,7 +144,8 @@ def test_indices_are_numbers_and_ranges(text, indices):
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1,,2", "1 2", "0x1", "1-2-3", "9999999999"])
 def test_other_indices_are_refused(text):
     with pytest.raises(
-        InputError, match=r"--indices '.*': expected numbers and ranges such as 0-15,18; found"
+        InputError,
+        match=r"--indices '.*': expected numbers and ranges such as 0-15,18; found '.*': correct it",
     ):
         unpack(text)
 
@@ -155,7 +156,7 @@ def test_other_indices_are_refused(text):
         (
             "nothing",
             "0",
-            "unknown stage 'nothing': expected one of extract, search, merge, geometry, collect",
+            "'nothing': expected one of extract, search, merge, geometry, collect: choose one of them",
         ),
         ("extract", "2", "stage 'extract' has units 0 to 1, but 2 was asked for"),
         ("extract", "0-999999", "stage 'extract' has units 0 to 1, but 2 was asked for"),

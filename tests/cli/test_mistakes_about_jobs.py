@@ -36,7 +36,10 @@ def done_in(root: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("schema", "run"), "there is no schema 'run': expected one of manifest, profile, status"),
+        (
+            ("schema", "run"),
+            "there is no schema 'run': expected one of manifest, profile, status: choose one of them",
+        ),
         (
             ("submit", "-m", "m.yaml", "--samples", 5),
             "--samples and --length are for --dry-run, which need not have the data: leave them out",
@@ -55,7 +58,10 @@ def done_in(root: Path) -> list[str]:
         ),
         (
             ("task", "r"),
-            "a task needs --stage S (or --job NAME): expected extract, search, merge, geometry or collect",
+            (
+                "a task needs --stage S (or --job NAME): expected extract, search, merge, geometry or "
+                "collect: name one of these"
+            ),
         ),
         (("task", "r", "--job", "x", "--stage", "extract"), ALONE),
         (("task", "r", "--job", "x", "--indices", "0"), ALONE),
@@ -85,7 +91,10 @@ def done_in(root: Path) -> list[str]:
         ),
         (
             ("task", "r", "--job", ARRAY.name),
-            f"job '{ARRAY.name}' is an array of 2, but SLURM_ARRAY_TASK_ID is '': expected 0 to 1, as its",
+            (
+                f"job '{ARRAY.name}' is an array of 2, but SLURM_ARRAY_TASK_ID is '': expected 0 to 1, as "
+                "its script sets it: submit that script as it is"
+            ),
         ),
     ],
 )

@@ -80,13 +80,13 @@ def test_a_batch_of_images_takes_little_memory():
     [
         (
             np.zeros((3, 4), dtype=np.uint8),
-            r"pixels have shape \(3, 4\); expected \(..., 3\): the channels last",
+            r"pixels have shape \(3, 4\); expected \(..., 3\): the channels last, so reshape them",
         ),
         (np.uint8(3), r"pixels have shape \(\)"),
         (np.zeros((0, 3), dtype=np.uint8), r"pixels have shape \(0, 3\)"),
         (
             np.zeros((2, 3), dtype=np.int64),
-            "pixels are int64; expected uint8, or floating point from 0 to 255",
+            "pixels are int64; expected uint8, or floating point from 0 to 255: convert them",
         ),
         (np.full((2, 3), 256.0), "pixels go from 256 to 256; expected 0 to 255: scale or clip them first"),
         (np.full((2, 3), -0.5), "pixels go from -0.5 to -0.5"),
@@ -109,7 +109,7 @@ def test_black_floats_are_black():
 @pytest.mark.parametrize("clusters", [CLUSTERS[:, :2], CLUSTERS[0], CLUSTERS[:0], CLUSTERS.astype(np.int8)])
 def test_clusters_of_another_shape_are_refused(clusters):
     with pytest.raises(
-        InputError, match=r"clusters are .* of shape .*; expected floating point \(n_colors, 3\)"
+        InputError, match=r"clusters are .* of shape .*; expected floating point \(n_colors, 3\): conv"
     ):
         quantize(np.zeros((2, 3), dtype=np.uint8), clusters)
 
@@ -150,7 +150,7 @@ def changed(row, column, value):
             r"has colors up to 1.1; expected values in \[-1, 1\]: scale 0..255 by x / 127.5 - 1",
         ),
         ((CLUSTERS + 1) * 127.5, "has colors up to 25"),
-        (CLUSTERS.astype(np.int32), r"holds int32; expected floating-point colors in \[-1, 1\]"),
+        (CLUSTERS.astype(np.int32), r"holds int32; expected floating-point colors in \[-1, 1\]: save"),
     ],
 )
 def test_clusters_of_another_model_or_scale_are_refused(clusters, message, tmp_path):
@@ -208,13 +208,17 @@ def test_tokens_are_pixels_in_raster_order_after_the_start():
 @pytest.mark.parametrize(
     ("colors", "sos", "message"),
     [
-        (np.zeros(4), 512, r"colors are float64 of shape \(4,\); expected integers, one a pixel of a square"),
+        (np.zeros(4), 512, r"colors are float64 of shape \(4,\); expected integers, one a .*: convert them"),
         (np.zeros((1, 2, 2), dtype=int), 512, r"colors are int64 of shape \(1, 2, 2\)"),
         (np.zeros(0, dtype=int), 512, r"colors are int64 of shape \(0,\)"),
-        (np.zeros(5, dtype=int), 512, r"colors have shape \(5,\), which is no square"),
+        (np.zeros(5, dtype=int), 512, r"colors have shape \(5,\), which is no square; .*: pass all of them"),
         (np.zeros((2, 8), dtype=int), 512, r"colors have shape \(2, 8\), which is no square"),
-        (np.array([0, 1, -1, 2]), 512, "color -1 at pixel 2; expected numbers from 0"),
-        (np.array([0, 1, 3, 2]), 3, "sos is 3; expected a number from 0 that is not a color, such as 512"),
+        (np.array([0, 1, -1, 2]), 512, "color -1 at pixel 2; expected numbers from 0: correct it"),
+        (
+            np.array([0, 1, 3, 2]),
+            3,
+            "sos is 3; expected a number from 0 that is not a .*, such as 512: choose another",
+        ),
         (np.array([0, 1, 3, 2]), -1, "sos is -1; expected a number from 0"),
     ],
 )

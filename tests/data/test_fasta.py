@@ -119,8 +119,8 @@ def test_all_problems_are_told_at_once_up_to_ten(fasta):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("\nMKV\n>a\nMKV\n", r"p.fa:2: 'MKV' stands before the first header"),
-        ("@read1\nACGT\n+\nIIII\n", r"p.fa:1: starts with '@': this is FASTQ"),
+        ("\nMKV\n>a\nMKV\n", r"p.fa:2: 'MKV' stands before the first header; .*: add them, or remove it"),
+        ("@read1\nACGT\n+\nIIII\n", r"p.fa:1: starts with '@': this is FASTQ .*: name another file"),
         ("<!DOCTYPE html>", "is a web page"),
         ('{"error": "not found"}', r"p.fa:1: .* stands before the first header"),
         ("a,b\nMKV,1\n", r"p.fa:1: 'a,b' stands before the first header"),
@@ -217,9 +217,9 @@ def test_headers_without_a_label_are_named(fasta):
     [
         ({"labels_header": {"sf": "("}}, "label 'sf': '\\(' is not a regular expression"),
         ({"labels_header": {"sf": "sf="}}, "label 'sf': 'sf=' has no group"),
-        ({"max_length": 0}, "max_length is 0; expected at least 1"),
-        ({"too_long": "windows"}, "too_long is 'windows'; expected 'error', 'truncate' or 'window'"),
-        ({"duplicates": "dedup"}, "duplicates is 'dedup'; expected 'keep' or 'drop'"),
+        ({"max_length": 0}, "max_length is 0; expected at least 1 residue, .*: raise or remove it"),
+        ({"too_long": "windows"}, "too_long is 'windows'; expected 'error', 'truncate' or 'window': choose"),
+        ({"duplicates": "dedup"}, "duplicates is 'dedup'; expected 'keep' or 'drop': choose one of them"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message, fasta):

@@ -147,7 +147,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(fill, monkeypatch):
     ("names", "message"),
     [
         (["README"], r"holds no images \(1 file that is not an image in .*'README'\); expected .bmp, .gif"),
-        ([".hidden.jpg"], r"holds no images \(1 hidden file or folder in .* skipped\)"),
+        ([".hidden.jpg"], r"holds no images \(1 hidden file .* skipped\); .*: name another folder"),
         (
             ["cat/1.jpg", "2.jpg"],
             r"holds 1 image \('2.jpg'\) beside the folders 'cat'; expected images or class",
@@ -184,7 +184,7 @@ def test_classes_choose_folders_in_any_order_and_leave_the_others_unread(fill):
         ),
         ([f"x{i}" for i in range(5)], r"5 of 5 classes not found .*'x0', 'x1', 'x2' and 2 more; correct or"),
         (["n01", "n01"], "class 'n01' is named more than once; name each once"),
-        ([], r"classes are \[\]; expected a list of at least one class folder"),
+        ([], r"classes are \[\]; expected a list of at least one class folder: name"),
         ("n01", r"classes are 'n01'; expected a list"),
     ],
 )

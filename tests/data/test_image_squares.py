@@ -89,7 +89,7 @@ def test_the_filters_of_pillow_may_be_asked_for(interpolation):
         ({"n_side": 225}, "n_side is 225; expected 8 to 224"),
         (
             {"n_side": 32, "interpolation": "box"},
-            "interpolation is 'box'; expected 'area', 'bilinear', 'bicubic' or",
+            "interpolation is 'box'; expected 'area', 'bilinear', 'bicubic' or 'lanczos': choose one of them",
         ),
     ],
 )

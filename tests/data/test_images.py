@@ -81,8 +81,8 @@ def test_a_draw_is_that_of_numpy_in_each_class_by_itself(folder):
             {"per_class": 5},
             r"train: 2 of 3 classes with fewer than 5 images: 'n02 \(4\)', 'n03 \(3\)'; lower",
         ),
-        ({"per_class": 0}, "per_class is 0; expected at least 1 image, or none for all"),
-        ({"seed": -1}, "seed is -1; expected 0 or more"),
+        ({"per_class": 0}, "per_class is 0; expected at least 1 image, or none for all: raise or remove it"),
+        ({"seed": -1}, "seed is -1; expected 0 or more: raise it"),
         (
             {"labels": {"kind": "breed"}},
             r"train is a folder, and has no column 'breed'.*'folder': use a table",
@@ -150,7 +150,7 @@ def test_a_table_may_have_ids_and_labels(name, table):
         ({"path": ["train/n01"]}, "list.csv:2: .*n01 is a folder; expected a file"),
         (
             {"path": ["list.csv"]},
-            "list.csv:2: '.*list.csv' has no suffix of an image; expected one of .bmp, .gif",
+            "list.csv:2: '.*list.csv' has no suffix of an image; expected one of .bmp, .gif.*: convert it",
         ),
         ({"path": ["train/n01/n01_0.JPEG"], "kind": [""]}, "label 'kind' is missing for 1 of 1 sample"),
     ],
@@ -214,7 +214,7 @@ def test_ids_that_some_file_systems_take_for_one_are_refused(ids):
 def test_listings_are_checked_like_samples():
     with pytest.raises(InputError, match="no samples"):
         ImageList((), (), {})
-    with pytest.raises(InputError, match="paths has 1 entries for 2 images"):
+    with pytest.raises(InputError, match="paths has 1 entries for 2 images; give one per"):
         ImageList(("a", "b"), ("/a",), {})
     with pytest.raises(InputError, match=r"/b: the id 'b\\n' holds the control character U\+000A"):
         ImageList(("a", "b\n"), ("/a", "/b"), {})

@@ -81,7 +81,7 @@ def test_what_contradicts_the_mode_is_refused(own, others):
         InputError, match=r"x: row 0, column 0 is 0\.\d+; expected 0, the distance of a point to itself"
     ):
         without_self(others[0], None, "drop", "x")
-    with pytest.raises(InputError, match=r"self_column is 'yes'; expected one of auto, drop, none"):
+    with pytest.raises(InputError, match=r"self_column is 'yes'; expected one of auto, drop, none: choose"):
         without_self(*own, "yes", "x")
 
 

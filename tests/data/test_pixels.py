@@ -148,7 +148,7 @@ def test_transparent_pixels_are_refused_by_default():
     palette = chunk(b"PLTE", bytes([1, 2, 3, 4, 5, 6])) + chunk(b"tRNS", b"\xff\x00")
     with pytest.raises(InputError, match="1 transparent of 2 pixels"):
         decode(png(2, 1, 8, 3, [b"\x00\x01"], palette), "a")
-    with pytest.raises(InputError, match="alpha is 'gray'; expected 'error', 'white' or 'black'"):
+    with pytest.raises(InputError, match="alpha is 'gray'; expected 'error', 'white' or 'black': choose"):
         decode(key, "a", "gray")
 
 

@@ -7,6 +7,7 @@ import pytest
 import zarr
 
 from hpcgeom.data import array_samples, layer_files, open_points, points_shape, read_rows
+from hpcgeom.data.arrays import take_rows
 from hpcgeom.errors import InputError
 
 
@@ -74,7 +75,9 @@ def test_a_pattern_without_a_placeholder_is_layer_zero(points, tmp_path):
     save(tmp_path, ["points.npy"], points)
     assert layer_files("points.npy", tmp_path) == {0: tmp_path / "points.npy"}
     assert layer_files(str(tmp_path / "points.npy"), "/", [0]) == {0: tmp_path / "points.npy"}
-    with pytest.raises(InputError, match=r"its only layer is 0; found layers \[1\]"):
+    with pytest.raises(
+        InputError, match=r"its only layer is 0; found layers \[1\]: leave layers out, or write"
+    ):
         layer_files("points.npy", tmp_path, [1])
     with pytest.raises(InputError, match=r"point.npy does not exist \(nearest: 'points.npy'\)"):
         layer_files("point.npy", tmp_path)
@@ -83,7 +86,7 @@ def test_a_pattern_without_a_placeholder_is_layer_zero(points, tmp_path):
 def test_nothing_found_and_unknown_placeholders_are_refused(tmp_path):
     with pytest.raises(InputError, match="no file matches"):
         layer_files("no/l{layer}.npy", tmp_path)
-    with pytest.raises(InputError, match=r"the placeholder '\{model\}' is not known"):
+    with pytest.raises(InputError, match=r"the placeholder '\{model\}' is not known; .*: correct it"):
         layer_files("{model}-{layer}.npy", tmp_path)
 
 
@@ -195,8 +198,16 @@ def test_zarr_groups_and_plain_folders_are_refused(tmp_path):
 @pytest.mark.parametrize(("start", "stop"), [(-1, 3), (3, 2), (0, 8)])
 def test_rows_that_are_not_there_are_refused(start, stop, points, tmp_path):
     np.save(tmp_path / "p.npy", points)
-    with pytest.raises(InputError, match=f"has 7 points; rows {start} to {stop} are not all there"):
+    with pytest.raises(
+        InputError, match=f"has 7 points; rows {start} to {stop} are not all there: ask for others"
+    ):
         read_rows(tmp_path / "p.npy", start, stop)
+
+
+def test_a_row_that_is_not_there_is_refused(points, tmp_path):
+    np.save(tmp_path / "p.npy", points)
+    with pytest.raises(InputError, match="has 7 points; row 7 is not there: leave it out"):
+        take_rows(tmp_path / "p.npy", np.array([0, 7]))
 
 
 def test_samples_of_an_array_are_its_rows():

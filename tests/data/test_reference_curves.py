@@ -97,7 +97,10 @@ def test_the_example_of_the_page_is_such_a_file(tmp_path):
         ({"source": "a", "curves": []}, r"'curves' is \[\]; expected a list of curves"),
         ({"source": "a", "curves": [3]}, r"curve 1: 3 found; expected an object with 'name', 'variable'"),
         (with_curve(name=3), r"curve 1 \('3'\): 'name' is 3; expected text"),
-        (with_curve(variable="overlap"), "variable 'overlap' is not drawn along depth; expected one of"),
+        (
+            with_curve(variable="overlap"),
+            "'overlap' is not drawn along depth; expected one of .*: choose one",
+        ),
         (with_curve(values=[1]), r"there is no key 'values' \(nearest: 'value'\)"),
         (with_curve(value=None), "no 'value'; expected one: add it"),
         (with_curve(k=0), "'k' is 0; expected a whole number from 1"),

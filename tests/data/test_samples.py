@@ -81,7 +81,7 @@ def test_empty_ids_and_empty_data_sets_are_refused():
 
 
 def test_fields_of_different_length_are_refused():
-    with pytest.raises(InputError, match="texts has 1 entries for 2 samples"):
+    with pytest.raises(InputError, match="texts has 1 entries for 2 samples; give one per"):
         Samples(("a", "b"), ("x",), np.array([1, 1]), {}, ("d", "e"))
 
 

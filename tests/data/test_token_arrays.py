@@ -99,7 +99,7 @@ def test_tokens_beyond_int64_are_refused(npy):
 
 @pytest.mark.parametrize("row", [-1, 3])
 def test_rows_that_are_not_there_are_refused(row, npy):
-    with pytest.raises(InputError, match=rf"tokens.npy has 3 rows; row {row} is not there"):
+    with pytest.raises(InputError, match=rf"tokens.npy has 3 rows; row {row} is not there: leave it out"):
         open_tokens(npy(ROWS)).row(row)
 
 
@@ -142,13 +142,13 @@ def test_json_lines_have_ids_and_rows_of_any_length(jsonl):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], r"tokens.jsonl:2: tokens are '\[\]'; expected a list of at least one integer"),
+        ([], r"tokens.jsonl:2: tokens are '\[\]'; expected a list of at least one integer: correct"),
         ("1 2", r"tokens.jsonl:2: tokens are '1 2'; expected a list"),
         (None, "tokens are 'None'"),
-        ([1, True], "tokens.jsonl:2: token True at position 1 is bool; expected integers"),
+        ([1, True], "tokens.jsonl:2: token True at position 1 is bool; expected integers: correct it"),
         ([1, 2.0], r"token 2.0 at position 1 is float; expected integers"),
         ([[1]], r"token \[1\] at position 0 is list"),
-        ([2**63], r"token 9223372036854775808 at position 0 is beyond 2\^63 - 1"),
+        ([2**63], r"token 9223372036854775808 at position 0 is beyond 2\^63 - 1; .*: correct it"),
     ],
 )
 def test_json_lines_that_are_not_integers_are_refused_with_their_place(value, message, jsonl):
@@ -193,7 +193,7 @@ def test_ids_may_be_given(npy):
     assert token_samples(tokens, ["x", "y", "z"]).ids == ("x", "y", "z")
     with pytest.raises(InputError, match=r"2 ids for 3 rows of \S*tokens.npy; give one per row"):
         token_samples(tokens, ["x", "y"])
-    with pytest.raises(InputError, match="ids must be unique"):
+    with pytest.raises(InputError, match="ids must be unique: rename some"):
         token_samples(tokens, ["x", "y", "x"])
 
 

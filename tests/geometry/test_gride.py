@@ -194,5 +194,5 @@ def test_a_filter_may_leave_too_few_ratios():
 
 
 def test_refuses_a_filter_that_is_none(two_gaussians):
-    with pytest.raises(InputError, match="there is no 'dada'; expected 'none' or 'dadapy'"):
+    with pytest.raises(InputError, match="there is no 'dada'; expected 'none' or 'dadapy'; choose one"):
         gride(two_gaussians[0], mu_filter="dada")

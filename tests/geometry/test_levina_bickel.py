@@ -184,7 +184,7 @@ def test_says_why_there_is_no_value(average, distances, status):
         (lambda d: levina_bickel(d, []), r"ks: expected at least one k"),
         (
             lambda d: levina_bickel(d, [5], average="mean"),
-            r"average: expected one of \('inverse', 'plain'\), found 'mean'",
+            r"average: expected one of \('inverse', 'plain'\), found 'mean'; choose one of them",
         ),
         (lambda d: levina_bickel(d, [5], np.zeros((100, 3), int)), r"expected one shape, pass both arrays"),
     ],

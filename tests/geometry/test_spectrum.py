@@ -229,8 +229,8 @@ def test_components_hold_their_share_and_no_fewer_do():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Covariance(0), r"n_features: expected 1 or more, found 0"),
-        (lambda: Covariance(3, 0), r"n_blocks: expected 1 or more, found 0"),
+        (lambda: Covariance(0), r"n_features: expected 1 or more, found 0; raise it"),
+        (lambda: Covariance(3, 0), r"n_blocks: expected 1 or more, found 0; raise it"),
         (
             lambda: seen(np.ones((2, 3))).add(np.ones((2, 4))),
             r"rows: expected shape \(rows, 3\), found \(2, 4\)",

@@ -102,7 +102,8 @@ sys.exit({code})
 def test_a_process_that_ends_without_a_note_is_named_with_its_last_words(run, tmp_path):
     lines = "sys.exit('no such module' if me.index == 0 else 0)"
     with pytest.raises(
-        IncompleteError, match=r"process 0 of 3 \(blocks 0\) on here ended with exit code 1: no such module$"
+        IncompleteError,
+        match=r"process 0 of 3 \(blocks 0\) on here ended with exit code 1: no such module: mend that",
     ):
         run(lines)
     assert logs_of(tmp_path) == ["0.log"]

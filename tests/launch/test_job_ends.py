@@ -258,6 +258,6 @@ def test_an_element_that_its_array_does_not_have_is_refused(run_copy, monkeypatc
     with pytest.raises(
         InputError,
         match=r"^job 'hpcgeom-00-0000-extract-wide' is an array of 2, but SLURM_ARRAY_TASK_ID is "
-        rf"'{text or ''}': expected 0 to 1, as its script sets it$",
+        rf"'{text or ''}': expected 0 to 1, as its script sets it: submit that script as it is$",
     ):
         jobs.run_job(run_copy, "hpcgeom-00-0000-extract-wide")

@@ -72,9 +72,14 @@ def test_a_site_that_the_architecture_lacks_is_refused_with_the_reason_and_the_o
         chosen(sites=["ln_1"])
 
 
+def test_a_head_that_the_architecture_lacks_is_refused():
+    with pytest.raises(InputError, match=r"no site 'q.2': the heads of 'q' are 0 to 1: name one of these"):
+        chosen(sites=["q.2"])
+
+
 def test_globs_are_for_modules():
     with pytest.raises(
-        InputError, match=r"cannot read 'module:encoder\.\*': module globs are read by family 'm"
+        InputError, match=r"cannot read 'module:encoder\.\*': module globs are read by .*: choose from"
     ):
         chosen(sites=["module:encoder.*"])
 

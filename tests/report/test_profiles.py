@@ -2,11 +2,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import reading
+import xarray as xr
 
 from hpcgeom.errors import InputError
 from hpcgeom.report.draw import caption_of
 from hpcgeom.report.figures import draw_figure
 from hpcgeom.report.profiles import consecutive_overlap, intrinsic_dimension, label_overlap
+from hpcgeom.report.select import chosen_k
 from hpcgeom.types import Status
 
 BY_SIZE = ["esm2-8m", "esm2-35m", "esm2-150m", "esm2-650m", "esm2-3b", "esm2-15b"]
@@ -155,6 +157,11 @@ def test_a_chosen_k_is_the_one_drawn(one_model):
 def test_a_k_that_was_not_measured_is_refused(one_model):
     with pytest.raises(InputError, match=r"not measured at k = 7: choose one of 1, 2, 5, 10, 20, 50"):
         consecutive_overlap(one_model, k=7)
+
+
+def test_results_without_overlaps_have_no_k():
+    with pytest.raises(InputError, match="expected a dimension 'k', found none: measure overlaps first"):
+        chosen_k(xr.Dataset())
 
 
 def test_label_panels_show_chance(one_model):

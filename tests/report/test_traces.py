@@ -43,7 +43,9 @@ def test_traces_of_several_processes_make_one_file(tmp_path):
 
 
 def test_a_folder_without_traces_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no trace: expected what hpcgeom run --profile-trace writes"):
+    with pytest.raises(
+        InputError, match=r"holds no trace: expected .* --profile-trace writes there: name its"
+    ):
         traces.merge(tmp_path, tmp_path / "all.json")
 
 

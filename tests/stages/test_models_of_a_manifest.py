@@ -73,7 +73,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"x")
     found = refusal(manifest(tmp_path, "{name: m, family: esm2, source: w.safetensors}"))
     assert "w.safetensors is a file: expected a folder with config.json" in found
-    assert "or an original .pt of fair-esm" in found
+    assert "or an original .pt of fair-esm: name one" in found
 
 
 @pytest.mark.parametrize(

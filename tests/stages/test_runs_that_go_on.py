@@ -98,7 +98,11 @@ def test_a_finished_stage_says_so_and_an_unfinished_one_cannot(run_copy):
 @pytest.mark.parametrize(
     ("stage", "indices", "says"),
     [
-        ("extrac", [0], "unknown stage 'extrac': expected one of extract, search, merge, geometry, collect"),
+        (
+            "extrac",
+            [0],
+            "unknown stage 'extrac': expected one of extract, search, .*, collect: choose one of them",
+        ),
         ("search", [0, 6], "stage 'search' has units 0 to 5, but 6 was asked for: correct --indices"),
         ("merge", [0], "stage 'merge' has no units, but 0 was asked for: correct"),
         ("search", [-1], "stage 'search' has units 0 to 5, but -1 was asked for"),
