@@ -125,7 +125,7 @@ def test_a_source_that_returns_another_shape_is_refused(points, tile_rows, last)
 
     with pytest.raises(
         InputError,
-        match=rf"reading rows 0 to {last} gave the shape \({last}, 4\), expected \({last + 1}, 4\): .*: correct its",
+        match=rf"rows 0 to {last} gave the shape \({last}, 4\), expected \({last + 1}, 4\): .*: correct its",
     ):
         scan_points(Short(), Settings(3, tile_rows=tile_rows))
 
