@@ -24,7 +24,10 @@ class RowSource(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
-        """Rows start to stop - 1 as (stop - start, D), of dtype float16, float32 or float64."""
+        """Rows start to stop - 1 as (stop - start, D), of dtype float16, float32 or float64.
+
+        Threads may read at the same time.
+        """
         ...
 
 
