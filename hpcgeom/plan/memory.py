@@ -16,6 +16,8 @@ TILES_BYTES = 2**30
 PROCESS_BYTES, TORCH_BYTES = 500 * 2**20, 400 * 2**20
 """A worker with its libraries loaded and nothing else, and what torch and transformers add to it."""
 MIN_TILE_ROWS = 1024
+HELD_TILES = 2
+"""Points of so many tiles are held by their search, as they are stored."""
 JACKKNIFE_GROUPS = 10
 """Groups of points behind the error bars of spectra, each with a covariance of its own."""
 SPECTRUM_BLOCK_BYTES = 64 * 2**20
@@ -113,7 +115,8 @@ def search_bytes(
     shared = n_rows * 8 * k  # lists that equal rows share
     held = (n_rows if n_held is None else n_held) * _candidate_bytes(k)
     rows = max(n_rows * 96, n_rows * 40 + held)  # while equal rows are looked for by their hashes, and later
-    return tiles + second_look + shared + rows + 24 * k * 16 + 32 * 2**20
+    points_read = n_rows * width * itemsize if n_rows <= HELD_TILES * tile_rows else 0
+    return points_read + tiles + second_look + shared + rows + 24 * k * 16 + 32 * 2**20
 
 
 def _capacity(k: int) -> int:
