@@ -16,7 +16,7 @@ TILES_BYTES = 2**30
 PROCESS_BYTES, TORCH_BYTES = 500 * 2**20, 400 * 2**20
 """A worker with its libraries loaded and nothing else, and what torch and transformers add to it."""
 MIN_TILE_ROWS = 1024
-HELD_TILES = 2
+HELD_TILES = 4
 """Points of so many tiles are held by their search, as they are stored."""
 JACKKNIFE_GROUPS = 10
 """Groups of points behind the error bars of spectra, each with a covariance of its own."""

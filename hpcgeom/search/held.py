@@ -1,4 +1,4 @@
-"""Rows of a few tiles in memory: a search of two tiles would read every row five times."""
+"""Rows of a few tiles in memory: a search of four tiles would read every row eight times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hpcgeom.search.rows import ArrayRows, RowSource, row_ranges, stored_rows
 from hpcgeom.search.threads import each
 
-HELD_TILES = 2
+HELD_TILES = 4
 """Rows of so many tiles are held, as they are stored."""
 
 

@@ -55,27 +55,27 @@ def propose(
     def load(rows: Range) -> Tile:
         return kernel.load(source, *rows, centering, is_base=rows[0] < n_base, threads=threads)
 
-    def lists_of(tile: Tile) -> Candidates:
-        if tile.start not in lists:
-            lists[tile.start] = Candidates.empty(tile.start, tile.norms, k, bound)
-        return lists[tile.start]
-
-    def meet(one: Tile, other: Tile) -> None:
-        faults.reached("tile", start=one.start)
-        kernel.meet(one, other, lists_of(one), lists_of(other), threads)
+    def meet(pairs: list[tuple[Tile, Tile]]) -> None:
+        for tile in pairs[-1]:
+            if tile.start not in lists:
+                lists[tile.start] = Candidates.empty(tile.start, tile.norms, k, bound)
+        faults.reached("tile", start=pairs[0][0].start)
+        kernel.meet(pairs, lists, threads)
 
     passes = _passes(first, second, n_base)
     loaded = read_ahead(load(rows) for one, others in passes for rows in (one, *others))
     for number, (_, others) in enumerate(passes):
         reads_all = second is None and number == 0
         held = next(loaded)
-        if reads_all:
-            meet(held, held)
+        pairs = [(held, held)] if reads_all else []
         for _ in others:
             tile = next(loaded)
             if reads_all and tile.is_base:
-                meet(tile, tile)  # first, which gives its rows good thresholds
-            meet(held, tile)
+                pairs.append((tile, tile))  # first, which gives its rows good thresholds
+            meet([*pairs, (held, tile)])
+            pairs = []
+        if pairs:
+            meet(pairs)
     for candidates in lists.values():
         candidates.settle(threads)
     return lists

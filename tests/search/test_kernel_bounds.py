@@ -34,12 +34,19 @@ def empty(kernel, tile, k, n_features):
     return Candidates.empty(tile.start, tile.norms, k, kernel.bound(n_features))
 
 
+def meet(kernel, *tiles_and_lists, threads=1):
+    """Let two tiles meet, each given with its lists."""
+    kernel.meet(
+        [tuple(tile for tile, _ in tiles_and_lists)], {t.start: c for t, c in tiles_and_lists}, threads
+    )
+
+
 def pairwise(kernel, rows, centering, start, stop):
     """Scores that a kernel gives rows start to stop - 1 and all others: every one a candidate."""
     n = len(rows)
     whole, queries = tiles(kernel, rows, centering, start, stop)
     lists = empty(kernel, queries, n, rows.shape[1])
-    kernel.meet(whole, queries, empty(kernel, whole, n, rows.shape[1]), lists, 1)
+    meet(kernel, (whole, empty(kernel, whole, n, rows.shape[1])), (queries, lists))
     assert (lists.counts == n).all()
     score_RN = np.full((stop - start, n), np.nan)
     for r in range(stop - start):
@@ -55,7 +62,7 @@ def test_what_is_left_out_scored_at_least_the_threshold(kernel, queries_first, r
     whole, queries = tiles(kernel, rows, centering, 0, 100)
     whole_lists, lists = empty(kernel, whole, 5, 4), empty(kernel, queries, 5, 4)
     pair = [(whole, whole_lists), (queries, lists)][:: -1 if queries_first else 1]
-    kernel.meet(pair[0][0], pair[1][0], pair[0][1], pair[1][1], 3)
+    meet(kernel, *pair, threads=3)
     assert whole_lists.counts.max() == 0
     for _ in range(2):
         for r in range(100):
@@ -75,7 +82,7 @@ def test_a_score_that_is_not_a_number_becomes_a_candidate_on_the_device(monkeypa
     scores = kernel._scores(whole.rounded, slice(None), queries.rounded)
     scores[8, 50] = np.nan
     monkeypatch.setattr(kernel, "_scores", lambda *given: scores)
-    kernel.meet(whole, queries, empty(kernel, whole, 5, 4), lists, 1)
+    meet(kernel, (whole, empty(kernel, whole, 5, 4)), (queries, lists))
     bad = [
         (r, int(key) & 0x7FFFFFFF) for r in range(100) for key in lists.keys[r, : lists.counts[r]] if key < 0
     ]

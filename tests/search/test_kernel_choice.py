@@ -147,7 +147,7 @@ def test_torch_on_the_cpu_leaves_the_process_as_it_was(monkeypatch, multiplier, 
     before, n_threads = torch.backends.mkldnn.matmul.fp32_precision, torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        kernel.meet(tile, tile, lists, lists, 1)
+        kernel.meet([(tile, tile)], {0: lists}, 1)
         assert seen == [(1, precision)]
         assert (torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision) == (2, before)
     finally:

@@ -29,9 +29,11 @@ class Recorder:
         self.read.append(start)
         return Tile(start, stop, None, np.ones(stop - start), is_base)
 
-    def meet(self, first, second, first_lists, second_lists, threads):
-        assert (first_lists.start, second_lists.start) == (first.start, second.start)
-        self.met.append((first.start, second.start))
+    def meet(self, pairs, lists, threads):
+        for first, second in pairs:
+            assert (first is second) == (first.start == second.start)
+            assert all(lists[tile.start].start == tile.start for tile in (first, second))
+            self.met.append((first.start, second.start))
 
 
 def proposed(n_base, first, second):

@@ -134,14 +134,14 @@ def test_rows_are_read_in_tiles(rng):
             return super().read(start, stop)
 
     points = rng.standard_normal((400, 4))
-    list(search_representation(Watched(points), Settings(5, tile_rows=100)).tiles())
-    assert max(spans) <= 100
-    assert sum(spans) == 400 * 1 + 100 * (4 + 3 + 2) + 4 * 400
+    list(search_representation(Watched(points), Settings(5, tile_rows=80)).tiles())
+    assert max(spans) <= 80
+    assert sum(spans) == 400 * 1 + 80 * (5 + 4 + 3 + 2) + 5 * 400
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("options", [{}, {"metric": "cosine"}, {"standardize": True}, {"n_base": 150}])
-def test_rows_of_two_tiles_are_read_once(dtype, options):
+def test_rows_of_four_tiles_are_read_once(dtype, options):
     spans = []
 
     class Watched(Generated):
@@ -150,10 +150,10 @@ def test_rows_of_two_tiles_are_read_once(dtype, options):
             return super().read(start, stop)
 
     source = Watched(200, 7, dtype)
-    found = search_representation(source, Settings(5, tile_rows=100, threads=2, **options)).collect()
-    assert sorted(spans) == [(0, 100), (100, 200)]
-    read_by_tiles = search_representation(source, Settings(5, tile_rows=99, **options)).collect()
-    assert len(spans) > 2 + 2 * 3
+    found = search_representation(source, Settings(5, tile_rows=50, threads=2, **options)).collect()
+    assert sorted(spans) == [(0, 50), (50, 100), (100, 150), (150, 200)]
+    read_by_tiles = search_representation(source, Settings(5, tile_rows=49, **options)).collect()
+    assert len(spans) > 4 + 2 * 5
     assert_same_lists((found.distances, found.indices), (read_by_tiles.distances, read_by_tiles.indices))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,10 +36,11 @@ class Kernel(Protocol):
     ) -> Tile:
         """Read rows, and round them to what it multiplies."""
 
-    def meet(
-        self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
-    ) -> None:
-        """Give base rows of each tile to the lists of the other; of one tile where both are the same."""
+    def meet(self, pairs: Sequence[tuple[Tile, Tile]], lists: Mapping[int, Candidates], threads: int) -> None:
+        """Give base rows of both tiles of each pair to the lists of the other, or of one tile to its own.
+
+        Lists are found by the start of their tile.
+        """
 
 
 def choose_kernel(asked: str = "auto", n_features: int = 1, row_roundoff: float | None = None) -> Kernel:

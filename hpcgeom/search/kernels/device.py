@@ -7,6 +7,7 @@ Only candidates leave the device, as keys.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,22 +92,26 @@ class DeviceKernel:
                 self._kept[start, stop] = tile
         return tile
 
-    def meet(
+    def meet(self, pairs: Sequence[tuple[Tile, Tile]], lists: Mapping[int, Candidates], threads: int) -> None:
+        """Give the rows of both tiles of each pair to each other's lists, those of queries to none."""
+        with full_precision(self._device):
+            for first, second in pairs:
+                self._meet(first, second, lists[first.start], lists[second.start], threads)
+
+    def _meet(
         self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
     ) -> None:
-        """Give the rows of two tiles to each other's lists, those of queries to none; or of one tile."""
-        is_same = first.start == second.start
+        is_same = first is second
         panel_rows = max(1, self._panel_scores // len(second))
-        with full_precision(self._device):
-            for start, stop in row_ranges(len(first), panel_rows):
-                score_AB = self._scores(first.rounded, slice(start, stop), second.rounded)
-                if is_same:
-                    score_AB.diagonal(start).fill_(np.inf)  # no row is its own neighbor
-                panel_lists = first_lists.part(first.start + start, first.start + stop)
-                if second.is_base:
-                    self._give(score_AB, second.start, panel_lists, threads)
-                if first.is_base and not is_same:
-                    self._give(score_AB.T, panel_lists.start, second_lists, threads)
+        for start, stop in row_ranges(len(first), panel_rows):
+            score_AB = self._scores(first.rounded, slice(start, stop), second.rounded)
+            if is_same:
+                score_AB.diagonal(start).fill_(np.inf)  # no row is its own neighbor
+            panel_lists = first_lists.part(first.start + start, first.start + stop)
+            if second.is_base:
+                self._give(score_AB, second.start, panel_lists, threads)
+            if first.is_base and not is_same:
+                self._give(score_AB.T, panel_lists.start, second_lists, threads)
 
     def _scores(self, rows: DeviceRows, panel: slice, columns: DeviceRows) -> Any:
         """(A, B) float32: a^2 + b^2 - 2 p, not below zero but by rounding, or NaN."""

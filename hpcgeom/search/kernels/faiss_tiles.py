@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -53,14 +53,13 @@ class FaissKernel:
         """Read and round rows."""
         return float32_tile(source, start, stop, centering, is_base=is_base, threads=threads)
 
-    def meet(
-        self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
-    ) -> None:
-        """Give the rows of two tiles to each other's lists, those of queries to none; or of one tile."""
-        if second.is_base:
-            self._give(second, first, first_lists, threads)
-        if first.is_base and first.start != second.start:
-            self._give(first, second, second_lists, threads)
+    def meet(self, pairs: Sequence[tuple[Tile, Tile]], lists: Mapping[int, Candidates], threads: int) -> None:
+        """Give the rows of both tiles of each pair to each other's lists, those of queries to none."""
+        for first, second in pairs:
+            if second.is_base:
+                self._give(second, first, lists[first.start], threads)
+            if first.is_base and first is not second:
+                self._give(first, second, lists[second.start], threads)
 
     def _give(self, base: Tile, queries: Tile, lists: Candidates, threads: int) -> None:
         count = n_nearest(lists.k + (base.start == queries.start), len(base))

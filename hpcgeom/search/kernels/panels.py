@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,38 +47,51 @@ class PanelKernel:
         panels = in_blocks(work, stop - start, threads, PANEL_ROWS)
         return Tile(start, stop, panels, norm_B, is_base)
 
-    def meet(
-        self, first: Tile, second: Tile, first_lists: Candidates, second_lists: Candidates, threads: int
-    ) -> None:
-        """Give the rows of two tiles to each other's lists, those of queries to none; or of one tile."""
-        is_same = first.start == second.start
-        first_panels = list(row_ranges(len(first), PANEL_ROWS))
-        second_panels = first_panels if is_same else list(row_ranges(len(second), PANEL_ROWS))
-        locks = [threading.Lock() for _ in first_panels + ([] if is_same else second_panels)]
-        shift = 0 if is_same else len(first_panels)
+    def meet(self, pairs: Sequence[tuple[Tile, Tile]], lists: Mapping[int, Candidates], threads: int) -> None:
+        """Give the rows of both tiles of each pair to each other's lists, those of queries to none."""
+        panels = {tile.start: _panels(tile, lists[tile.start]) for pair in pairs for tile in pair}
+        met = [_pairs(panels[first.start], panels[second.start]) for first, second in pairs]
 
-        def work(pair: tuple[int, int]) -> None:
-            i, j = pair
-            product_AB = self._multiplier.product(first.rounded[i], second.rounded[j])
-            rows = first_lists.part(*(first.start + row for row in first_panels[i]))
-            columns = second_lists.part(*(second.start + row for row in second_panels[j]))
-            with locks[i], nullcontext() if is_same and i == j else locks[j + shift]:
-                offer(product_AB, rows, columns, to_rows=second.is_base, to_columns=first.is_base)
+        def work(pair: tuple[_Panel, _Panel]) -> None:
+            one, other = pair
+            product_AB = self._multiplier.product(one.rounded, other.rounded)
+            with one.lock, nullcontext() if one is other else other.lock:
+                offer(product_AB, one.lists, other.lists, to_rows=other.is_base, to_columns=one.is_base)
 
         with self._multiplier.one_thread():
-            each(work, list(_pairs(len(first_panels), len(second_panels), is_same=is_same)), threads)
+            each(work, list(chain.from_iterable(met)), threads)
 
 
-def _pairs(n_first: int, n_second: int, *, is_same: bool) -> Iterator[tuple[int, int]]:
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """Some rows of a tile: rounded, their lists, the lock of these, and whether the rows may be neighbors."""
+
+    rounded: Any
+    lists: Candidates
+    lock: threading.Lock
+    is_base: bool
+
+
+def _panels(tile: Tile, lists: Candidates) -> list[_Panel]:
+    ranges = row_ranges(len(tile), PANEL_ROWS)
+    return [
+        _Panel(rounded, lists.part(tile.start + first, tile.start + last), threading.Lock(), tile.is_base)
+        for rounded, (first, last) in zip(tile.rounded, ranges, strict=True)
+    ]
+
+
+def _pairs(first: list[_Panel], second: list[_Panel]) -> Iterator[tuple[_Panel, _Panel]]:
     """Every pair of panels once, in an order in which neighbors seldom share a panel."""
-    if is_same:
-        yield from ((i, i) for i in range(n_first))
+    n_first, n_second = len(first), len(second)
+    if first is second:
+        yield from zip(first, first, strict=True)
         for offset in range(1, n_first):
             for parity in (0, 1):
-                yield from ((i, i + offset) for i in range(n_first - offset) if i // offset % 2 == parity)
+                places = (i for i in range(n_first - offset) if i // offset % 2 == parity)
+                yield from ((first[i], first[i + offset]) for i in places)
         return
     for offset in range(max(n_first, n_second)):
         if n_first <= n_second:
-            yield from ((i, (i + offset) % n_second) for i in range(n_first))
+            yield from ((first[i], second[(i + offset) % n_second]) for i in range(n_first))
         else:
-            yield from (((j + offset) % n_first, j) for j in range(n_second))
+            yield from ((first[(j + offset) % n_first], second[j]) for j in range(n_second))
