@@ -67,7 +67,7 @@ check: install
 bench: install
 	for script in tools/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 	@echo "== how the search grows where products are slow"
-	$(BIN)/python tools/bench/search_growth.py --threads 1 --kernel float32
+	$(BIN)/python tools/bench/search_growth.py --features 512 --threads 1 --kernel float32
 
 # ESM-2 15B on this machine by `stream`: needs 31 GB of disk in BENCH_15B, and 6 GiB of memory.
 BENCH_15B ?= /tmp/hpcgeom-esm2-15b

@@ -198,7 +198,10 @@ def check_weights(model: torch.nn.Module, source: Path, table: KeyTable, dtype: 
 def _targets(model: torch.nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     wrong = [name for name, p in model.named_parameters() if p.is_floating_point() and p.dtype != dtype]
     if wrong:
-        raise InputError(f"parameter '{wrong[0]}' is {model.get_parameter(wrong[0]).dtype}; expected {dtype}")
+        raise InputError(
+            f"parameter '{wrong[0]}' is {model.get_parameter(wrong[0]).dtype}, expected {dtype}: "
+            "convert the model first"
+        )
     return dict(model.state_dict(keep_vars=True))
 
 

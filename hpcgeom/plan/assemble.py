@@ -202,7 +202,7 @@ def input_settings(manifest: Manifest) -> dict[str, Any]:
 
 def _model(manifest: Manifest, samples: SamplesPlan, draft: ModelDraft, unit_rows: int) -> ModelPlan:
     if not draft.representations:
-        raise InputError(f"model '{draft.name}' is read nowhere")
+        raise InputError(f"model '{draft.name}' is read nowhere: give it a layer, a site and a pooling")
     points = draft.family == "arrays"
     weights = [[Path(file.path).name, file.sha256] for file in draft.files]  # in order: names may repeat
     read_as = None if points else input_settings(manifest)

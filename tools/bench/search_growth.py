@@ -1,8 +1,9 @@
 """How the cost of an exact search grows with N: exponents of time and peak memory, from files, out of core.
 
-    python tools/bench/search_growth.py                    # N = 10,000 to 80,000, about a minute
-    python tools/bench/search_growth.py --threads 1 --kernel float32
-    python tools/bench/search_growth.py --rows 300000 --threads 2 --check 1000   # about five minutes
+    python tools/bench/search_growth.py                    # N = 10,000 to 80,000, about seven minutes
+    python tools/bench/search_growth.py --features 512     # two of them
+    python tools/bench/search_growth.py --features 512 --threads 1 --kernel float32
+    python tools/bench/search_growth.py --rows 300000 --features 512 --check 1000   # about five minutes
 
 Every size runs in a process of its own, which reads its points from a Zarr store by ranges of rows and gives
 its lists away tile by tile, as the stage of a run does. Tiles have 5000 rows for all sizes, and there are at
@@ -130,7 +131,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 20_000, 40_000, 80_000])
-    parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--features", type=int, nargs="*", default=[512, 1280])
     parser.add_argument("--neighbors", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tile-rows", type=int, default=5_000)
@@ -144,27 +145,32 @@ def main() -> None:
     if options.store:
         print(json.dumps(search(options)))
         return
-    found = []
-    for n_rows in options.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            write_points(Path(folder), n_rows, options.features)
-            results = [run_alone(options, folder) for _ in range(options.repeat if n_rows < 200_000 else 1)]
-        best = {
-            key: (min if key.endswith("seconds") else max)(result[key] for result in results)
-            for key in results[0]
-        }
-        found.append(best)
-        lists = 12 * options.neighbors * n_rows
-        print(
-            f"N={n_rows:<8} {best['seconds']:8.2f} s, of which tiles {best['tile_seconds']:8.2f}, "
-            f"of cores {best['core_seconds']:8.2f}   "
-            f"peak {best['peak_bytes'] / 2**20:5.0f} MiB (planned {best['planned_bytes'] / 2**20:.0f}, "
-            f"the lists themselves {lists / 2**20:.0f})   certified {best['certified']:.0f}   "
-            f"wrong {best['wrong']} of {options.check}",
-            flush=True,
-        )
-    if len(found) > 1:
-        print_growth(options, found)
+    for n_features in options.features:
+        print(f"{n_features} features")
+        found = [measure(options, n_rows, n_features) for n_rows in options.rows]
+        if len(found) > 1:
+            print_growth(options, found)
+
+
+def measure(options: argparse.Namespace, n_rows: int, n_features: int) -> dict[str, float]:
+    """Search points of one size, as often as asked for, and print the best."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_points(Path(folder), n_rows, n_features)
+        results = [run_alone(options, folder) for _ in range(options.repeat if n_rows < 200_000 else 1)]
+    best = {
+        key: (min if key.endswith("seconds") else max)(result[key] for result in results)
+        for key in results[0]
+    }
+    lists = 12 * options.neighbors * n_rows
+    print(
+        f"N={n_rows:<8} {best['seconds']:8.2f} s, of which tiles {best['tile_seconds']:8.2f}, "
+        f"of cores {best['core_seconds']:8.2f}   "
+        f"peak {best['peak_bytes'] / 2**20:5.0f} MiB (planned {best['planned_bytes'] / 2**20:.0f}, "
+        f"the lists themselves {lists / 2**20:.0f})   certified {best['certified']:.0f}   "
+        f"wrong {best['wrong']} of {options.check}",
+        flush=True,
+    )
+    return best
 
 
 def print_growth(options: argparse.Namespace, found: list[dict[str, float]]) -> None:

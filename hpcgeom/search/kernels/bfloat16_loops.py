@@ -74,7 +74,7 @@ def round_rows(row_BD: Array, center_D: Array, scale: float, bits_BD: Array, nor
     exact_D, value_D = np.empty(n_features), np.empty(n_features, np.float32)
     word_D = value_D.view(np.uint32)
     for b in range(row_BD.shape[0]):
-        norm_B[b], lost = _round_row(row_BD[b], center_D, scale, exact_D, value_D, word_D)
+        norm_B[b], lost = _round_row(row_BD[b], center_D, scale, exact_D, value_D)
         largest = max(largest, lost)
         for f in range(n_features):
             bits_BD[b, f] = np.uint16(word_D[f] >> np.uint32(16))
@@ -86,18 +86,17 @@ def round_values(row_BD: Array, center_D: Array, scale: float, value_BD: Array, 
     """The same with the values (B, D) float32 that the bits mean."""
     largest, exact_D = 0.0, np.empty(row_BD.shape[1])
     for b in range(row_BD.shape[0]):
-        value_D = value_BD[b]
-        norm_B[b], lost = _round_row(row_BD[b], center_D, scale, exact_D, value_D, value_D.view(np.uint32))
+        norm_B[b], lost = _round_row(row_BD[b], center_D, scale, exact_D, value_BD[b])
         largest = max(largest, lost)
     return largest
 
 
 @njit(nogil=True, cache=True)
 def _round_row(
-    row_D: Array, center_D: Array, scale: float, exact_D: Array, value_D: Array, word_D: Array
+    row_D: Array, center_D: Array, scale: float, exact_D: Array, value_D: Array
 ) -> tuple[float, float]:
-    """One row, whose words are `word_D`: the norm of its values, and what `round_rows` says of it."""
-    n_features = len(row_D)
+    """One row: the norm of its values, and what `round_rows` says of it."""
+    n_features, word_D = len(row_D), value_D.view(np.uint32)
     for f in range(n_features):
         exact_D[f] = (np.float64(row_D[f]) - center_D[f]) * scale
         value_D[f] = np.float32(exact_D[f])
