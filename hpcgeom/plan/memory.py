@@ -12,12 +12,12 @@ from hpcgeom.plan.plan import ModelPlan, Plan, Representation
 from hpcgeom.plan.units import NEIGHBOR_SHARD_ROWS, n_blocks_of
 
 TILES_BYTES = 2**30
-"""Memory that the tiles of one search task may take."""
+"""Memory that the tiles of one search task may take while they are multiplied."""
 PROCESS_BYTES, TORCH_BYTES = 500 * 2**20, 400 * 2**20
 """A worker with its libraries loaded and nothing else, and what torch and transformers add to it."""
 MIN_TILE_ROWS = 1024
 HELD_TILES = 4
-"""Points of so many tiles are held by their search, as they are stored."""
+"""Points of so many tiles are held by a search that is not split, as they are stored."""
 JACKKNIFE_GROUPS = 10
 """Groups of points behind the error bars of spectra, each with a covariance of its own."""
 SPECTRUM_BLOCK_BYTES = 64 * 2**20
@@ -107,15 +107,16 @@ def search_bytes(
     itemsize
         Bytes of a number as points are compared.
     n_held
-        Lists of candidates that are held; by default one of each row.
+        Lists of candidates that a part of a split search holds; None: the search is whole.
     """
     stored = max(itemsize, 4)
     tiles = min(tile_rows, n_rows) * (width * max(3 * 4 + stored + itemsize % 4, 4 * stored) + _list_bytes(k))
     second_look = 8 * 1024 * (2 * width * (8 + 1) + 8 * 1024 + 2 * k)
     shared = n_rows * 8 * k  # lists that equal rows share
     held = (n_rows if n_held is None else n_held) * _candidate_bytes(k)
+    holds_points = n_held is None and n_rows <= HELD_TILES * tile_rows
     rows = max(n_rows * 96, n_rows * 40 + held)  # while equal rows are looked for by their hashes, and later
-    points_read = n_rows * width * itemsize if n_rows <= HELD_TILES * tile_rows else 0
+    points_read = n_rows * width * itemsize if holds_points else 0
     return points_read + tiles + second_look + shared + rows + 24 * k * 16 + 32 * 2**20
 
 

@@ -147,8 +147,8 @@ class GroupLists:
         )
 
     def of_rows(self, start: int, stop: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Lists of the groups of rows start to stop - 1; not copied where every row is a group."""
-        if len(self._groups.first_row_G) == len(self._groups.group_N):
+        """Lists of the groups of rows start to stop - 1: a view, of the current tile, if none are equal."""
+        if not len(self._groups.repeated_G):
             rows = slice(start - self._start, stop - self._start)
             return self._distance[rows], self._neighbor[rows]
         group_P = self._groups.group_N[start:stop]

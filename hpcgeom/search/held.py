@@ -1,4 +1,4 @@
-"""Rows of a few tiles in memory: a search of four tiles would read every row eight times."""
+"""Rows of a few tiles in memory: a search would read those of one tile four times, and of four eight."""
 
 from __future__ import annotations
 

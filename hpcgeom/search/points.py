@@ -11,7 +11,6 @@ import numpy.typing as npt
 from hpcgeom.errors import InputError
 from hpcgeom.search.bounds import float32_bound
 from hpcgeom.search.duplicates import Groups
-from hpcgeom.search.held import read_once
 from hpcgeom.search.kernels import Kernel, choose_kernel, may_be_bfloat16
 from hpcgeom.search.moments import Moments, column_moments
 from hpcgeom.search.rerank import Base
@@ -114,7 +113,7 @@ def scan_points(source: RowSource, settings: Settings, mean: npt.ArrayLike | Non
         (N, D), at most 2^31 - 1 rows.
     settings
         What is asked for. Where features are standardized, rows are looked at twice more; where products may
-        be in bfloat16, once more. Rows of few tiles are read once, and held (`held.read_once`).
+        be in bfloat16, once more.
     mean
         (D,) the mean of the rows as they are compared, where it is known; else it is computed.
 
@@ -125,7 +124,7 @@ def scan_points(source: RowSource, settings: Settings, mean: npt.ArrayLike | Non
         ``cosine``.
     """
     check_settings(source, settings)
-    source, moments = read_once(source, settings.tile_rows, settings.threads), None
+    moments = None
     if settings.standardize:
         moments = column_moments(source, n_base_of(settings, source), settings.tile_rows)
     compared = _compared(source, settings, moments)

@@ -56,7 +56,7 @@ def propose(
         return kernel.load(source, *rows, centering, is_base=rows[0] < n_base, threads=threads)
 
     def meet(pairs: list[tuple[Tile, Tile]]) -> None:
-        for tile in pairs[-1]:
+        for tile in pairs[-1]:  # no others are in the pairs before
             if tile.start not in lists:
                 lists[tile.start] = Candidates.empty(tile.start, tile.norms, k, bound)
         faults.reached("tile", start=pairs[0][0].start)

@@ -13,7 +13,8 @@ from hpcgeom.errors import HpcgeomError
 from hpcgeom.search.certificate import Certificate, Tally
 from hpcgeom.search.duplicates import GroupLists
 from hpcgeom.search.expand import NeighborTile, expanded
-from hpcgeom.search.points import Points, Settings, scan_points
+from hpcgeom.search.held import read_once
+from hpcgeom.search.points import Points, Settings, check_settings, scan_points
 from hpcgeom.search.propose import propose
 from hpcgeom.search.rerank import Lists, rerank
 from hpcgeom.search.rows import ArrayRows, RowSource, read_rows
@@ -119,14 +120,16 @@ class RepresentationSearch:
 def search_representation(
     source: RowSource, settings: Settings, mean: npt.ArrayLike | None = None
 ) -> RepresentationSearch:
-    """Prepare the exact search of all rows of a source; reads all rows once, as `scan_points` does.
+    """Prepare the exact search of all rows of a source, as `scan_points` does; few tiles of rows are held.
 
     Returns
     -------
     RepresentationSearch
         `tiles()` streams the lists, `collect()` holds them.
     """
-    return RepresentationSearch(scan_points(source, settings, mean))
+    check_settings(source, settings)
+    rows = read_once(source, settings.tile_rows, settings.threads)
+    return RepresentationSearch(scan_points(rows, settings, mean))
 
 
 def nearest_neighbors(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from hpcgeom import freed_memory
@@ -14,13 +15,13 @@ from hpcgeom.plan import paths
 from hpcgeom.plan.plan import ModelPlan, Representation
 from hpcgeom.plan.points import is_standardized, n_base_points, point_arrays
 from hpcgeom.search import (
-    RepresentationSearch,
     RowSource,
     Scan,
     Settings,
     propose_pair,
     scan_points,
     scanned_points,
+    search_representation,
 )
 from hpcgeom.search.moments import column_moments
 from hpcgeom.search.points import Points
@@ -55,26 +56,24 @@ def _work(run: Run, unit: Unit) -> dict[str, Any]:
         scan, mark = partials.read_scan(run, run.units("search")[unit.needs[0]])
         found = propose_pair(points_of(run, unit, scan), *unit.blocks, unit.n_blocks)
         return partials.write_pair(run, unit, found, mark)
-    points = points_of(run, unit)
+    rows, settings = _asked(run, unit)
+    mean = _mean_of(run, unit, settings)
     if unit.n_blocks > 1:
-        return partials.write_scan(run, unit, points.scan.arrays())
-    search = RepresentationSearch(points)
+        return partials.write_scan(run, unit, scan_points(rows, settings, mean).scan.arrays())
+    search = search_representation(rows, settings, mean)
     write_lists(run, unit, search.tiles(), search.duplicate_of)
     return {"certificate": asdict(search.certificate)}
 
 
-def points_of(run: Run, unit: Unit, scan: dict[str, npt.NDArray[Any]] | None = None) -> Points:
-    """The points of a unit's layer, ready to be searched.
+def points_of(run: Run, unit: Unit, scan: dict[str, npt.NDArray[Any]]) -> Points:
+    """The points of a unit's layer, ready to be searched in parts, from what the scan of the search found."""
+    return scanned_points(*_asked(run, unit), Scan.from_arrays(scan))
 
-    Parameters
-    ----------
-    scan
-        What the scan of a split search found; without it they are scanned.
-    """
+
+def _asked(run: Run, unit: Unit) -> tuple[RowSource, Settings]:
+    """What is searched, and how."""
     model = run.plan.model(unit.model)
-    item = model.representation(unit.site, unit.pooling)
-    position = item.layers.index(unit.layer)
-    rows, asked = layer_rows(run, model, item, position), run.plan.manifest["neighbors"]
+    item, asked = model.representation(unit.site, unit.pooling), run.plan.manifest["neighbors"]
     settings = Settings(
         k=int(asked["k"]),
         metric=asked["metric"],
@@ -84,11 +83,18 @@ def points_of(run: Run, unit: Unit, scan: dict[str, npt.NDArray[Any]] | None = N
         threads=run.plan.threads,
         kernel=run.plan.kernel,
     )
-    if scan is not None:
-        return scanned_points(rows, settings, Scan.from_arrays(scan))
+    return layer_rows(run, model, item, item.layers.index(unit.layer)), settings
+
+
+def _mean_of(run: Run, unit: Unit, settings: Settings) -> npt.NDArray[np.float64] | None:
+    """The mean of the points as they are compared, where it is known from writing them."""
     if settings.metric != "euclidean" or settings.standardize:
-        return scan_points(rows, settings)  # finds the mean of the rows as they are compared
-    return scan_points(rows, settings, column_means(run, model, unit.site, unit.pooling)[position])
+        return None
+    model = run.plan.model(unit.model)
+    item = model.representation(unit.site, unit.pooling)
+    means = column_means(run, model, unit.site, unit.pooling)
+    mean_D: npt.NDArray[np.float64] = means[item.layers.index(unit.layer)]
+    return mean_D
 
 
 def layer_rows(run: Run, model: ModelPlan, item: Representation, position: int) -> LayerRows:

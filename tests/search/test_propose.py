@@ -1,11 +1,13 @@
-"""Which tiles are read and meet, by a kernel that only writes it down."""
+"""Which tiles are read and meet, by a kernel that only writes it down; and that they may meet in threads."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from search_oracle import assert_same_lists, lists, oracle, search
 
 from hpcgeom.search.bounds import float32_bound
+from hpcgeom.search.kernels import panels
 from hpcgeom.search.propose import propose
 from hpcgeom.search.rows import ArrayRows
 from hpcgeom.search.scan import Centering
@@ -71,3 +73,13 @@ def test_ranges_of_two_blocks_meet_each_other_and_not_themselves():
 def test_queries_alone_have_nothing_to_give():
     kernel, lists = proposed(10, tile_ranges(10, N_ROWS, TILE_ROWS, 10), None)
     assert (kernel.read, kernel.met, lists) == ([], [], {})
+
+
+@pytest.mark.parametrize("n_base", [300, 260])
+def test_tiles_of_several_panels_meet_in_threads(n_base, monkeypatch, rng):
+    """Panels of a batch of pairs of tiles share their lists."""
+    monkeypatch.setattr(panels, "PANEL_ROWS", 16)
+    points = rng.standard_normal((300, 5)).astype(np.float32)
+    found = search(points, 7, n_base=n_base, tile_rows=100, threads=3, kernel="float32")
+    assert found.certificate.recomputed == 0
+    assert_same_lists(lists(found), oracle(points, 7, np.arange(n_base)))

@@ -6,12 +6,13 @@
     python tools/bench/search_growth.py --rows 300000 --features 512 --check 1000   # about five minutes
 
 Every size runs in a process of its own, which reads its points from a Zarr store by ranges of rows and gives
-its lists away tile by tile, as the stage of a run does. Tiles have 5000 rows for all sizes, and there are at
-least two, so that memory can be compared. It is the peak of the process beyond what it held after a search of
-a few rows of the store. Time is given by the clock, and of all cores, which other work on the machine matters
-less to. The tile phase is what meets every pair of tiles: reading them, products and selection. The rest
-grows with N alone: the scan, the exact distances, the audit. The faster the products, the more that weighs at
-these sizes, and the smaller the exponents: with float32 in one thread they are those of N squared.
+its lists away tile by tile, as the stage of a run does. Tiles have 5000 rows for all sizes. Memory is the peak
+of the process beyond what it holds after a search of a few rows of the store; points of up to four tiles are
+held, so its growth is that from there on. Time is given by the clock, and of all cores, which other work on
+the machine matters less to. The tile phase is what meets every pair of tiles: reading them, products and
+selection. The rest grows with N alone: the scan, the exact distances, the audit. The faster the products, the
+more that weighs at these sizes, and the smaller the exponents: with float32 in one thread they are those of N
+squared.
 """
 
 # ruff: noqa: T201
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,6 +40,7 @@ from hpcgeom.search import (
     search_memory_bytes,
     search_representation,
 )
+from hpcgeom.search.held import is_held
 from hpcgeom.store import activations
 from hpcgeom.store.activations import LayerRows
 from hpcgeom.store.axes import Group, PointAxis
@@ -71,7 +72,7 @@ def search(options: argparse.Namespace) -> dict[str, float]:
     for kernel in ("float32", "bfloat16") if options.kernel == "auto" else (options.kernel,):
         few = replace(settings, kernel=kernel)  # reads compiled loops, and fills the caches of libraries
         search_representation(ArrayRows(rows.read(0, WARM_ROWS)), few).collect()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = forget_peak()
     in_tiles: list[float] = []
     representation.propose = timed(representation.propose, in_tiles)
     checked = set(np.random.default_rng(1).choice(rows.shape[0], options.check, replace=False).tolist())
@@ -82,17 +83,30 @@ def search(options: argparse.Namespace) -> dict[str, float]:
         for row in checked.intersection(range(tile.start, tile.stop)):
             kept[row] = tile.indices[row - tile.start], tile.distances[row - tile.start]
     seconds, core_seconds = time.perf_counter() - start, time.process_time() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = memory_bytes("VmHWM")
     wrong = count_wrong(rows, kept)
     return {
         "seconds": seconds,
         "core_seconds": core_seconds,
         "tile_seconds": sum(in_tiles),
-        "peak_bytes": 1024 * (peak - before),
+        "peak_bytes": peak - before,
         "planned_bytes": search_memory_bytes(*rows.shape, options.neighbors, options.tile_rows),
         "certified": found.certificate.certified,
         "wrong": wrong,
     }
+
+
+def forget_peak() -> int:
+    """Begin to watch for the peak of memory anew; bytes that are held now."""
+    freed_memory.return_all()
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory_bytes("VmRSS")
+
+
+def memory_bytes(name: str) -> int:
+    """One number of what Linux says of this process."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in status if line.startswith(name))
 
 
 def timed(work: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
@@ -181,8 +195,14 @@ def print_growth(options: argparse.Namespace, found: list[dict[str, float]]) -> 
         times = [result[key] for result in found]
         exponent = np.polyfit(np.log(options.rows), np.log(times), 1)[0]
         print(f"time of {name} grows as N^{exponent:.2f}")
-    slope = np.polyfit(options.rows, [result["peak_bytes"] for result in found], 1)[0]
-    print(f"peak memory grows by {slope:.0f} bytes a row; its list has {12 * options.neighbors}")
+    peaks = {
+        n_rows: result["peak_bytes"]
+        for n_rows, result in zip(options.rows, found, strict=True)
+        if not is_held(n_rows, options.tile_rows)
+    }
+    if len(peaks) > 1:
+        slope = np.polyfit(list(peaks), list(peaks.values()), 1)[0]
+        print(f"peak memory grows by {slope:.0f} bytes a row; its list has {12 * options.neighbors}")
 
 
 def run_alone(options: argparse.Namespace, folder: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ KERNELS = ("auto", "float32", "bfloat16", "float16", "faiss")
 
 
 class Kernel(Protocol):
-    """Gives the rows of two tiles to each other's lists of candidates."""
+    """Gives the rows of tiles to each other's lists of candidates."""
 
     @property
     def name(self) -> str:
@@ -39,7 +39,8 @@ class Kernel(Protocol):
     def meet(self, pairs: Sequence[tuple[Tile, Tile]], lists: Mapping[int, Candidates], threads: int) -> None:
         """Give base rows of both tiles of each pair to the lists of the other, or of one tile to its own.
 
-        Lists are found by the start of their tile.
+        Lists are found by the start of their tile. A tile that meets itself is one object, and no two tiles
+        meet twice.
         """
 
 

@@ -62,7 +62,7 @@ class FaissKernel:
                 self._give(first, second, lists[second.start], threads)
 
     def _give(self, base: Tile, queries: Tile, lists: Candidates, threads: int) -> None:
-        count = n_nearest(lists.k + (base.start == queries.start), len(base))
+        count = n_nearest(lists.k + (base is queries), len(base))
         score_QP, place_QP = self._nearest(queries.rounded, base.rounded, count, threads)
         is_score_QP = (score_QP == score_QP) & (place_QP >= 0) & (place_QP < len(base))
         score_QP = np.where(is_score_QP, np.maximum(score_QP, 0) + np.float32(0), np.float32(NOT_A_SCORE))

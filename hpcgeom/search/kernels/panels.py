@@ -1,4 +1,4 @@
-"""Products of panels of two tiles, each pair of panels once, with a thread to every pair."""
+"""Products of panels of tiles, each pair of panels once, with a thread to every pair."""
 
 from __future__ import annotations
 
@@ -50,7 +50,6 @@ class PanelKernel:
     def meet(self, pairs: Sequence[tuple[Tile, Tile]], lists: Mapping[int, Candidates], threads: int) -> None:
         """Give the rows of both tiles of each pair to each other's lists, those of queries to none."""
         panels = {tile.start: _panels(tile, lists[tile.start]) for pair in pairs for tile in pair}
-        met = [_pairs(panels[first.start], panels[second.start]) for first, second in pairs]
 
         def work(pair: tuple[_Panel, _Panel]) -> None:
             one, other = pair
@@ -59,6 +58,7 @@ class PanelKernel:
                 offer(product_AB, one.lists, other.lists, to_rows=other.is_base, to_columns=one.is_base)
 
         with self._multiplier.one_thread():
+            met = (_pairs(panels[first.start], panels[second.start]) for first, second in pairs)
             each(work, list(chain.from_iterable(met)), threads)
 
 
@@ -81,7 +81,10 @@ def _panels(tile: Tile, lists: Candidates) -> list[_Panel]:
 
 
 def _pairs(first: list[_Panel], second: list[_Panel]) -> Iterator[tuple[_Panel, _Panel]]:
-    """Every pair of panels once, in an order in which neighbors seldom share a panel."""
+    """Every pair of panels once, in an order in which neighbors seldom share a panel.
+
+    Of a tile with itself the first comes first, so that two threads never wait for each other's locks.
+    """
     n_first, n_second = len(first), len(second)
     if first is second:
         yield from zip(first, first, strict=True)
