@@ -6,10 +6,10 @@
     python tools/bench/search_growth.py --rows 300000 --features 512 --check 1000   # about five minutes
 
 Every size runs in a process of its own, which reads its points from a Zarr store by ranges of rows and gives
-its lists away tile by tile, as the stage of a run does. Tiles have 5000 rows for all sizes. Memory is the peak
-of the process beyond what it holds after a search of a few rows of the store; points of up to four tiles are
-held, so its growth is that from there on. Time is given by the clock, and of all cores, which other work on
-the machine matters less to. The tile phase is what meets every pair of tiles: reading them, products and
+its lists away tile by tile, as the stage of a run does. Tiles have 5000 rows for all sizes. Memory is the
+peak of the process beyond what it holds after a search of a few rows of the store; points of up to four tiles
+are held, so its growth is that from there on. Time is given by the clock, and of all cores, which other work
+on the machine matters less to. The tile phase is what meets every pair of tiles: reading them, products and
 selection. The rest grows with N alone: the scan, the exact distances, the audit. The faster the products, the
 more that weighs at these sizes, and the smaller the exponents: with float32 in one thread they are those of N
 squared.
