@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
@@ -31,6 +30,7 @@ from hpcgeom.manifest.fields import (
     ascending,
     described,
     list_text,
+    nearest,
     power_of_two,
     refuse,
     unique,
@@ -48,7 +48,7 @@ def _checked_site(value: str) -> str:
         mend = "it is kept whole, for chosen samples: name it in representations.details.sites"
         raise refuse(_SITE_WORDS, value, mend)
     elif base not in SITES:
-        raise refuse(_SITE_WORDS, value, _nearest(value, SITES))
+        raise refuse(_SITE_WORDS, value, nearest(value, SITES))
     elif head is not None and value != f"{base}.{head}":
         raise refuse("the number of a head without leading zeros", value, f"write {base}.{head}")
     return value
@@ -56,16 +56,11 @@ def _checked_site(value: str) -> str:
 
 def _checked_pooling(value: str) -> str:
     if not is_pooling(value):
-        raise refuse(f"one of {pooling_words()}", value, _nearest(value, POOLINGS))
+        raise refuse(f"one of {pooling_words()}", value, nearest(value, POOLINGS))
     position = token_position(value)
     if position is not None and value != f"token:{position}":
         raise refuse("a position without leading zeros", value, f"write token:{position}")
     return value
-
-
-def _nearest(word: str, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, words, 1)
-    return f"did you mean '{near[0]}'?" if near else ""
 
 
 def tag_of_numbers(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
-from hpcgeom.manifest.fields import Key, Problem, found
+from hpcgeom.manifest.fields import Key, Problem, found, nearest
 
 _NONE: Mapping[str, str] = types.MappingProxyType({})
 _EXPECTED = {
@@ -73,8 +72,8 @@ def _one_problem(
     if kind == "extra_forbidden":
         keys = list(annotation.model_fields)
         mend = mends.get(str(key[-1]).lower().replace("-", "_"))
-        mend = f": {mend}" if mend else _nearest(key[-1], keys)
-        return Problem(key, f"expected one of {', '.join(keys)}, found '{key[-1]}'{mend}")
+        mend = mend or nearest(key[-1], keys, "remove it")
+        return Problem(key, f"expected one of {', '.join(keys)}, found '{key[-1]}': {mend}")
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         return _tag_problem(value, key, context["discriminator"].strip("'"), annotation)
     if kind not in _EXPECTED:
@@ -82,14 +81,15 @@ def _one_problem(
     expected = _EXPECTED[kind].format(**context)
     sentence = f"expected {expected}, found {found(value)}"
     if kind == "too_short":
-        return Problem(key, f"expected {expected}, found none")
+        return Problem(key, f"expected {expected}, found none: add one")
     if value is None:
         return Problem(key, sentence + ": give it a value, or remove the key for the default")
     if kind == "string_type" and isinstance(value, int | float):
         return Problem(key, sentence + ": put it in quotes")
     if kind == "literal_error":
-        return Problem(key, sentence + _nearest(value, re.findall(r"'([^']*)'", expected)))
-    return Problem(key, sentence)
+        allowed = re.findall(r"'([^']*)'", expected)
+        return Problem(key, f"{sentence}: {nearest(value, allowed)}")
+    return Problem(key, sentence + ": correct it")
 
 
 def _tag_problem(value: Any, key: Key, discriminator: str, annotation: Any) -> Problem:
@@ -98,7 +98,7 @@ def _tag_problem(value: Any, key: Key, discriminator: str, annotation: Any) -> P
     if discriminator not in value:
         return Problem(key, f"expected one of {', '.join(tags)}, found no such key: add it")
     tag = value[discriminator]
-    return Problem(key, f"expected one of {', '.join(tags)}, found {found(tag)}" + _nearest(tag, tags))
+    return Problem(key, f"expected one of {', '.join(tags)}, found {found(tag)}: {nearest(tag, tags)}")
 
 
 def _tags(member: Any) -> list[str]:
@@ -107,11 +107,6 @@ def _tags(member: Any) -> list[str]:
         fields = (member.model_fields.get(name) for name in ("kind", "family"))
         return [tag for field in fields if field is not None for tag in get_args(field.annotation)]
     return [item.tag for item in getattr(member, "__metadata__", ()) if isinstance(item, Tag)]
-
-
-def _nearest(word: Any, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, words, 1) if isinstance(word, str) else []
-    return f": did you mean '{near[0]}'?" if near else ""
 
 
 def _walk(location: Sequence[str | int], root: type[BaseModel]) -> tuple[Key, Any]:

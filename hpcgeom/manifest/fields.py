@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -80,10 +81,16 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 80 else text[:76] + " ..."
 
 
-def refuse(expected: str, value: Any, mend: str = "") -> PydanticCustomError:
+def refuse(expected: str, value: Any, mend: str = "correct it") -> PydanticCustomError:
     """Make the error of one field: what is expected, what was found, what to do."""
-    text = f"expected {expected}, found {found(value)}" + (f": {mend}" if mend else "")
+    text = f"expected {expected}, found {found(value)}: {mend}"
     return PydanticCustomError("refused", "{text}", {"text": text})
+
+
+def nearest(word: Any, words: Sequence[str], otherwise: str = "choose one of them") -> str:
+    """What to do about a word that is none of the words."""
+    near = difflib.get_close_matches(word, words, 1) if isinstance(word, str) else []
+    return f"did you mean '{near[0]}'?" if near else otherwise
 
 
 def described(expected: str) -> WrapValidator:

@@ -136,7 +136,7 @@ def scan_rows(source: RowSource, tile_rows: int, mean: npt.ArrayLike | None = No
     raise_not_usable(bad_rows)
     if mean is not None:
         mean_D = _checked_mean(mean, n_features)
-    center_D = _center(mean_D, np.concatenate(sample).astype(np.float64))
+    center_D = _center(mean_D, np.concatenate(sample))
     scale = _scale(np.maximum(largest_D - center_D, center_D - smallest_D))
     return Scan(Centering(center_D, scale), first_equal_rows(hash_N2))
 
@@ -164,9 +164,11 @@ def _look_over(rows_BD: npt.NDArray[Any], first: int, share: float, hash_B2: npt
     return _Part(not_usable(rows_BD, first) if n_bad else [], smallest_D, largest_D, mean_D)
 
 
-def _center(mean_D: npt.NDArray[np.float64], sample_SD: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _center(mean_D: npt.NDArray[np.float64], sample_SD: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The mean, or the median of a sample where outliers have pulled the mean away from most rows."""
-    median_D: npt.NDArray[np.float64] = np.median(np.ascontiguousarray(sample_SD.T), axis=1)
+    ordered_DS = np.sort(np.ascontiguousarray(sample_SD.T), axis=1)  # a third of the time of np.median
+    middle_DM = ordered_DS[:, (len(sample_SD) - 1) // 2 : len(sample_SD) // 2 + 1]
+    median_D: npt.NDArray[np.float64] = middle_DM.mean(axis=1, dtype=np.float64)
     from_mean, from_median = (np.median(np.abs(sample_SD - c_D).sum(axis=1)) for c_D in (mean_D, median_D))
     return median_D if from_median < from_mean / 2 else mean_D
 

@@ -23,7 +23,7 @@ from hpcgeom.plan.units import DETAILS
 from hpcgeom.stages import inputs, splits
 from hpcgeom.stages.base import DURABLE, Work, Write, each, require_layout
 from hpcgeom.stages.details import write_details
-from hpcgeom.stages.forward import Forward, Part, Pass
+from hpcgeom.stages.forward import Forward, OwnLayers, Pass
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.together import Sums, crew_of, joined
 from hpcgeom.store import activations, npz
@@ -183,7 +183,7 @@ def write_part(run: Run, forward: Forward, unit: Unit, values: Activations) -> N
 
 
 def _write_layers(
-    run: Run, model: ModelPlan, unit: Unit, values: Activations, parts: Mapping[tuple[str, str], Part]
+    run: Run, model: ModelPlan, unit: Unit, values: Activations, parts: Mapping[tuple[str, str], OwnLayers]
 ) -> tuple[Sums, list[FileEntry]]:
     """Write points of layers; their column sums, and what was written."""
     store, places = run.root / paths.activations(model.name), _places(run.plan, model, unit)

@@ -20,7 +20,7 @@ from hpcgeom.stages import inputs, splits
 from hpcgeom.stages.contents import Contents
 from hpcgeom.stages.requests import request_of, settings_of
 from hpcgeom.stages.run import Run
-from hpcgeom.stages.scratch import Scratch
+from hpcgeom.stages.scratch import ScratchFolders
 from hpcgeom.stages.together import Crew
 from hpcgeom.types import WHOLE, Unit
 
@@ -53,7 +53,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OwnLayers:
     """The layers of one representation that this process has.
 
     Attributes
@@ -108,7 +108,7 @@ class Forward:
         if crew is None:
             means = run.means.get(model.name, WHOLE)
             self.strategy, self._model = means.strategy, open_model(request, means, device, run.plan.threads)
-            self.parts = {(item.site, item.pooling): Part(item, range(len(item.layers)))
+            self.parts = {(item.site, item.pooling): OwnLayers(item, range(len(item.layers)))
                           for item in model.representations}  # fmt: skip
         else:
             part = Pipeline().open_model(request, crew.peers, device, run.plan.threads)
@@ -120,7 +120,7 @@ class Forward:
         self._samples = inputs.samples_of(run)
         self._contents = Contents(manifest, run.folder, self._samples)
         self.sequences, self._batch = inputs.read_sequences(run, model.name)
-        self._scratch = Scratch(run, model.name)
+        self._scratch = ScratchFolders(run, model.name)
         self.memory = ReusedMemory()
 
     def __enter__(self) -> Forward:
@@ -261,10 +261,10 @@ def _facts_of(model: ModelPlan) -> ModelFacts | None:
     return read_facts(Path(model.folder), model.family)
 
 
-def _parts_of(model: PipelinedModel, plan: ModelPlan) -> dict[tuple[str, str], Part]:
+def _parts_of(model: PipelinedModel, plan: ModelPlan) -> dict[tuple[str, str], OwnLayers]:
     found = {}
     for item in plan.representations:
         if layers := model.layers_of(item.site):
             first = item.layers.index(layers[0])
-            found[item.site, item.pooling] = Part(item, range(first, first + len(layers)))
+            found[item.site, item.pooling] = OwnLayers(item, range(first, first + len(layers)))
     return found

@@ -14,7 +14,7 @@ from hpcgeom.types import Unit
 FOLDER = "scratch"
 
 
-class Scratch:
+class ScratchFolders:
     """The folders of one model's sets of units, named after their numbers.
 
     A set is carried through all blocks before its first unit can be recorded. Where only some of its units

@@ -36,7 +36,7 @@ LEAVE = "leave"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Receipt:
+class MemberReceipt:
     """What a process wrote for one unit.
 
     Attributes
@@ -61,7 +61,7 @@ class Receipt:
         return content.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Receipt:
+    def from_bytes(cls, content: bytes) -> MemberReceipt:
         """The receipt that `to_bytes` was of."""
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             sums = {key: stored[key] for key in stored.files if key != "about"}
@@ -101,13 +101,13 @@ class Crew:
 
     def send(self, unit: Unit, sums: Sums, files: Sequence[FileEntry]) -> None:
         """Tell the leader that this process has written its part of a unit."""
-        receipt = Receipt(sums, tuple(files), self.made_by())
+        receipt = MemberReceipt(sums, tuple(files), self.made_by())
         self.peers.board.put(f"receipt-{unit.index}/{self.peers.index}", receipt.to_bytes())
 
-    def receipts(self, unit: Unit) -> list[Receipt]:
+    def receipts(self, unit: Unit) -> list[MemberReceipt]:
         """What the followers wrote for a unit, in their order; waits for them."""
         return [
-            Receipt.from_bytes(self.peers.board.take(f"receipt-{unit.index}/{index}"))
+            MemberReceipt.from_bytes(self.peers.board.take(f"receipt-{unit.index}/{index}"))
             for index in range(1, self.peers.n_processes)
         ]
 

@@ -15,7 +15,7 @@ from hpcgeom.manifest import manifest_digest
             "modles: []",
             "9: modles: expected one of name, dataset, .*, found 'modles': did you mean 'models'?",
         ),
-        ("resources: {}", "9: resources: expected one of name, .*geometry, found 'resources'$"),
+        ("resources: {}", "9: resources: expected one of name, .*geometry, found 'resources': remove it$"),
         (
             "neighbors: {K: 5}",
             "9: neighbors.K: expected one of k, metric, standardize, kernel, unit_work, found 'K'",

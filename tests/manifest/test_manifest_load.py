@@ -124,5 +124,5 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(refused):
 def test_a_long_value_is_cut_in_the_message(refused):
     refused(
         TEXT + BERT + f"neighbors: {{k: {'x' * 200}}}\n",
-        r"9: neighbors.k: expected an integer, found .{70,90} \.\.\.$",
+        r"9: neighbors.k: expected an integer, found .{70,90} \.\.\.: correct it$",
     )

@@ -9,7 +9,10 @@ from manifest_examples import BERT, FASTA, POINTS, TEXT, catalog
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        ("max_length: 2", "5: dataset.max_length: expected a number of at least 3, found the number 2"),
+        (
+            "max_length: 2",
+            "5: dataset.max_length: expected a number of at least 3, found .* 2: correct it$",
+        ),
         ("max_length: 1e3", "5: dataset.max_length: expected an integer, found the number 1000.0"),
         (
             "too_long: windows",
@@ -71,7 +74,10 @@ def test_every_problem_of_a_table_of_texts_has_its_line(refused, extra, expected
     ("extra", "expected"),
     [
         ("max_length: 0", "5: dataset.max_length: expected a number of at least 1, found the number 0"),
-        ("duplicates: false", "5: dataset.duplicates: expected 'keep' or 'drop', found the boolean false"),
+        (
+            "duplicates: false",
+            "5: dataset.duplicates: expected 'keep' or 'drop', found .* false: choose one",
+        ),
         (
             "labels: {a: {header: '(x'}}",
             "5: dataset.labels.a.header: expected a regular expression, found .*: missing \\)",
@@ -109,7 +115,7 @@ def test_a_regular_expression_that_python_warns_about_is_accepted(load):
         ("{kind: fastq}", "2: dataset.kind: .*arrays, found the text 'fastq': did you mean 'fasta'"),
         (
             "{kind: 3}",
-            "2: dataset.kind: expected one of text, fasta, images, tokens, arrays, found the number 3",
+            "2: dataset.kind: expected one of text, .*, arrays, found the number 3: choose one of them$",
         ),
         (
             "{kind: [text]}",
