@@ -60,7 +60,7 @@ def test_jobs_of_every_kind_are_told_apart(cluster):
     done = submit(cluster, *SMALL, "--wrap", "true")
     failed = submit(cluster, *SMALL, "--wrap", "exit 3")
     killed = submit(cluster, *SMALL, "--wrap", "kill -9 $$")
-    # A shell whose child is signalled first may end with 143 by itself, so there is no child.
+    # A shell whose child is signaled first may end with 143 by itself, so there is no child.
     cancelled = submit(cluster, *SMALL, "--wrap", "exec sleep 100")
     wait_for_state(cluster, cancelled, "RUNNING")
     commands.cancel([cancelled, "999999"])
