@@ -183,7 +183,7 @@ def sizes_of(shapes: Mapping[str, Shape], where: str, *, is_bert: bool, n_head: 
         raise InputError(
             f"{where} is no checkpoint of Image GPT: expected {FIRST_QUERY} (heads, within a head, width), "
             f"model/wpe (pixels, width) and model/wte (colors, width); found {', '.join(strange)}: "
-            "name another checkpoint"
+            f"{_OTHER}"
         )
     found_heads, _, width = shapes[FIRST_QUERY]
     if n_head not in (None, found_heads):
