@@ -6,6 +6,7 @@ and whose files are being written is worth the seconds until its record is: an i
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -50,3 +51,14 @@ def unit() -> Iterator[None]:
         pending, _Unit.pending = _Unit.pending, None
         if pending is not None:
             raise pending  # also where the unit has failed: whoever asked for the end is heard
+
+
+@contextmanager
+def unheard(*numbers: signal.Signals) -> Iterator[None]:
+    """Ignore signals while the body runs."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

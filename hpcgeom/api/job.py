@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from hpcgeom.api.steps import devices_of_task, models_together, share_of_slurm, 
 from hpcgeom.api.strategies import Resources, means_of, wishes_for
 from hpcgeom.api.units import do_stage
 from hpcgeom.errors import IncompleteError, InputError, ResourceError
-from hpcgeom.interrupts import Stopped
+from hpcgeom.interrupts import Stopped, unheard
 from hpcgeom.launch.devices import number_on_node, take_one
 from hpcgeom.launch.slurm import requeue
 from hpcgeom.launch.slurm.commands import SchedulerError
@@ -274,14 +275,19 @@ def _leave(stop: Stop, max_requeues: int) -> None:
                 f"the job was put back into the queue {restarts()} times, the most that is allowed "
                 "(slurm.max_requeues of the profile): hpcgeom resume goes on"
             )
-        try:
-            requeue.requeue()
-        except SchedulerError as error:
-            raise IncompleteError(
-                f"the job ends and cannot be put back into the queue ({error}): hpcgeom resume goes on"
-            ) from error
-        print("hpcgeom: the job is in the queue again and goes on later", file=sys.stderr)  # noqa: T201
+        with unheard(signal.SIGTERM):  # which comes as soon as the job is put back
+            _put_back()
     raise Stopped
+
+
+def _put_back() -> None:
+    try:
+        requeue.requeue()
+    except SchedulerError as error:
+        raise IncompleteError(
+            f"the job ends and cannot be put back into the queue ({error}): hpcgeom resume goes on"
+        ) from error
+    print("hpcgeom: the job is in the queue again and goes on later", file=sys.stderr)  # noqa: T201
 
 
 def _element(name: str, n_elements: int) -> int:

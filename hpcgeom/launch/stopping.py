@@ -8,8 +8,8 @@ puts the job back into the queue where the scheduler does not.
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +24,7 @@ MARGIN_S = 10.0
 """Left at the end of a walltime: for the record of a unit, and for going back into the queue."""
 CAUTION = 1.2
 """A unit is begun where this many times the longest one so far still fits."""
+STDERR = 2
 
 
 @dataclass(slots=True)
@@ -129,4 +130,4 @@ def _seconds_left(stop: Stop, situation: Situation) -> float:
 
 
 def _say(sentence: str) -> None:
-    print(f"hpcgeom: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+    os.write(STDERR, f"hpcgeom: {sentence}\n".encode())  # `sys.stderr` may be in use where the signal came

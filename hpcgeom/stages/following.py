@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from hpcgeom import interrupts
 from hpcgeom.stages import extract, together
 from hpcgeom.stages.forward import Forward
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.writer import Writer
 
 _HEEDED_BY_THE_LEADER = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""The end of a job is announced to all of its processes; the leader heeds it, and ends the others."""
 
 
 def follow(run: Run) -> None:
@@ -24,7 +25,7 @@ def follow(run: Run) -> None:
     HpcgeomError
         This process failed, or another one.
     """
-    with _signals_left_to_the_leader():
+    with interrupts.unheard(*_HEEDED_BY_THE_LEADER):
         try:
             with _Follower(run) as follower:
                 for order in follower.crew.orders():
@@ -33,17 +34,6 @@ def follow(run: Run) -> None:
             together.leave(error)
             raise
         together.leave()
-
-
-@contextmanager
-def _signals_left_to_the_leader() -> Iterator[None]:
-    """The end of a job is announced to all of its processes; the leader heeds it, and ends the others."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _HEEDED_BY_THE_LEADER}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Follower:

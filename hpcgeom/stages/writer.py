@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 
 from hpcgeom import interrupts, trace
+
+LOOK_EVERY_S = 0.2
+"""A signal that comes just before a wait begins is heard when that ends, so no wait is long."""
 
 
 class Writer:
@@ -54,4 +57,6 @@ class Writer:
 def _wait_for(writing: Future[None] | None) -> None:
     if writing is not None:
         with trace.span("wait"):
+            while not wait([writing], LOOK_EVERY_S).done:
+                pass
             writing.result()

@@ -188,6 +188,16 @@ def test_a_job_that_was_submitted_by_hand_has_a_limit_too():
     assert MAX_REQUEUES == 20
 
 
+def test_a_job_that_is_put_back_is_told_to_end_which_is_no_news(scheduler, monkeypatch, capsys):
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("it should not be heard"))
+    monkeypatch.setattr(jobs.requeue, "requeue", lambda: signal.raise_signal(signal.SIGTERM))
+    try:
+        assert isinstance(end_of(hears(signal.SIGUSR2)), Stopped)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err.endswith(AGAIN)
+
+
 def test_a_job_that_cannot_be_put_back_says_so(scheduler):
     scheduler.says("scontrol", stderr="Requested operation is presently disabled", code=1, when="requeue")
     error = end_of(hears(signal.SIGUSR2))

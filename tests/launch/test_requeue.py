@@ -31,6 +31,11 @@ def running(**changed: object) -> str:
     return job_line("RUNNING", **{**usual, **changed})
 
 
+def signaling(**changed: object) -> str:
+    """The controller has not yet sent all of a signal that some processes have heard."""
+    return running(**changed).replace("JobState=RUNNING", "JobState=SIGNALING")
+
+
 @pytest.mark.parametrize(
     ("line", "own_restarts", "expected"),
     [
@@ -42,6 +47,8 @@ def running(**changed: object) -> str:
         ),  # where nothing preempts there is no such field
         (running(restarts=2), "2", Situation("running", 500.0)),
         (running(preempt=NOW, end=NOW + 12), "", Situation("preempted", 12.0)),
+        (signaling(preempt=NOW, end=NOW + 12), "", Situation("preempted", 12.0)),
+        (signaling(), "", Situation("running", 500.0)),
         (running(preempt=NOW - 15, end=NOW - 3), "", Situation("preempted", 0.0)),  # the sweep comes later
         (job_line("COMPLETING", restarts=1, start=NOW, end=NOW + 600), "", Situation("requeued")),
         (job_line("COMPLETING", restarts=1, start="Unknown", end="Unknown"), "", Situation("requeued")),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 import time
 
 import pytest
@@ -60,19 +62,19 @@ def interrupted(ask, *numbers: signal.Signals, walltime_s: float = 0.0) -> Stop:
     ("kind", "why"),
     [("requeued", "requeued"), ("cancelled", "cancelled"), ("time_limit", "walltime")],
 )
-def test_where_the_end_is_decided_the_unit_is_given_up_at_once(capsys, number, kind, why):
+def test_where_the_end_is_decided_the_unit_is_given_up_at_once(capfd, number, kind, why):
     stop = interrupted(saying(kind), number)
     assert stop.why == why
     assert stop.goes_on_later == (why == "walltime")
     assert stop.is_wanted()
-    assert capsys.readouterr().err == f"hpcgeom: {number.name}: the job ends ({why})\n"
+    assert capfd.readouterr().err == f"hpcgeom: {number.name}: the job ends ({why})\n"
 
 
 @pytest.mark.parametrize("kind", ["running", "unknown"])
-def test_a_termination_that_the_scheduler_knows_nothing_of_is_for_good(capsys, kind):
+def test_a_termination_that_the_scheduler_knows_nothing_of_is_for_good(capfd, kind):
     stop = interrupted(saying(kind, 500.0), TERM, walltime_s=600.0)
     assert (stop.why, stop.goes_on_later) == ("terminated", False)
-    assert capsys.readouterr().err == "hpcgeom: SIGTERM: the job ends (terminated)\n"
+    assert capfd.readouterr().err == "hpcgeom: SIGTERM: the job ends (terminated)\n"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_termination_that_the_scheduler_knows_nothing_of_is_for_good(capsys, k
     ],
 )
 def test_with_time_left_no_unit_is_begun_and_the_one_in_flight_has_until_shortly_before_the_end(
-    capsys, number, kind, why
+    capfd, number, kind, why
 ):
     with listening(600.0, saying(kind, 52.4)) as stop:
         assert not stop.is_wanted()
@@ -99,7 +101,27 @@ def test_with_time_left_no_unit_is_begun_and_the_one_in_flight_has_until_shortly
         assert 42.0 < left <= 42.4
         assert every == 0.0
     said = f"{number.name}: no other unit is begun; the one in flight has 42 s ({why})"
-    assert capsys.readouterr().err == f"hpcgeom: {said}\n"
+    assert capfd.readouterr().err == f"hpcgeom: {said}\n"
+
+
+class _Terminal(io.RawIOBase):
+    """A signal comes in the middle of what is written to it."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content) -> int:
+        signal.raise_signal(USR2)
+        return len(content)
+
+
+def test_a_signal_that_comes_while_something_is_printed_is_heard(capfd, monkeypatch):
+    terminal = io.TextIOWrapper(io.BufferedWriter(_Terminal()), write_through=True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with listening(600.0, saying("running", 52.4)) as stop:
+        print("3 of 4 units", file=terminal, flush=True)
+        assert stop.why == "walltime"
+    assert capfd.readouterr().err.startswith("hpcgeom: SIGUSR2: no other unit is begun")
 
 
 def test_a_unit_that_is_not_done_by_then_is_given_up():
@@ -118,7 +140,7 @@ def test_without_time_left_it_is_given_up_at_once(number, kind, left):
     assert stop.goes_on_later
 
 
-def test_signals_that_come_together_are_one(capsys):
+def test_signals_that_come_together_are_one(capfd):
     with listening(ask=saying("preempted", 60.0)) as stop:
         signal.raise_signal(TERM)
         first = signal.getitimer(signal.ITIMER_REAL)[0]
@@ -126,7 +148,7 @@ def test_signals_that_come_together_are_one(capsys):
         signal.raise_signal(USR2)
         assert signal.getitimer(signal.ITIMER_REAL)[0] <= first - 0.04
         assert stop.why == "preempted"
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capfd.readouterr().err.count("\n") == 1
 
 
 def test_a_job_that_is_preempted_after_its_warning_has_the_shorter_of_both_times():

@@ -5,8 +5,8 @@ Read from ``scontrol show job`` as SLURM 22.05.8 was seen to answer while a job 
 ================================================  ==============================================
 what happens                                      what the controller says
 ================================================  ==============================================
-a signal ahead of the walltime                    RUNNING
-preempted, in its time of grace                   RUNNING, PreemptTime is set, EndTime is sooner
+a signal ahead of the walltime                    RUNNING, or SIGNALING while that is on its way
+preempted, in its time of grace                   the same, PreemptTime is set, EndTime is sooner
 requeued; preempted where no grace is (left);     Restarts is one more than ours (COMPLETING,
 its node was lost                                 PENDING, or RUNNING elsewhere)
 preempted, and SLURM does not requeue it          COMPLETING, PreemptTime is EndTime
@@ -33,6 +33,7 @@ TIMEOUT_S = 5.0
 
 _EPOCH_TIMES = {"SLURM_TIME_FORMAT": "%s"}  # no time zone, no change of the clocks in between
 _SAME_MOMENT_S = 1.0
+_RUNS = frozenset({"RUNNING", "SIGNALING"})
 _OVER: Mapping[str, Kind] = {
     "CANCELLED": "cancelled",
     "PREEMPTED": "preempted",
@@ -94,7 +95,7 @@ def situation() -> Situation:
         return Situation("unknown")
     fields = fields_of(lines[0])
     kind = _kind(fields)
-    return Situation(kind, _seconds_left(fields) if fields.get("JobState") == "RUNNING" else None)
+    return Situation(kind, _seconds_left(fields) if fields.get("JobState") in _RUNS else None)
 
 
 def _kind(fields: Mapping[str, str]) -> Kind:
@@ -102,7 +103,7 @@ def _kind(fields: Mapping[str, str]) -> Kind:
     if counted.isdecimal() and int(counted) > restarts():
         return "requeued"
     preempted_at = _time(fields, "PreemptTime")
-    if state == "RUNNING":
+    if state in _RUNS:
         return "running" if preempted_at is None else "preempted"
     if state == "COMPLETING":
         if fields.get("Reason") == "TimeLimit":
