@@ -52,12 +52,10 @@ def do_stage(
         return  # as where no search is split and there is nothing to merge
     progress.begin(stage, n_units - len(missing), n_units)
     heard = _Heard(stage, told, progress)
-    # Units that others need come first, so that nobody waits for them.
-    todo: Sequence[Unit] = sorted(missing, key=lambda unit: bool(unit.needs))
-    is_first = True
+    todo, is_first = missing, True
     while todo and not told.is_wanted():
-        tasks = list(_tasks(run, todo, means or {}))
-        launch(tasks, heard.take, told.is_wanted)
+        for some in _rounds(todo):
+            launch(list(_tasks(run, some, means or {})), heard.take, told.is_wanted)
         held, heard.held = heard.held, []
         elsewhere = [receipt for receipt in held if not run.units(stage)[receipt.index].needs]
         if elsewhere and is_first:  # those with needs may wait for a worker of this very process
@@ -69,6 +67,14 @@ def do_stage(
         raise _error_of(stage, heard.failures, n_units)
     if not told.why:
         progress.end(stage)
+
+
+def _rounds(todo: Sequence[Unit]) -> Iterator[list[Unit]]:
+    """Units that others need, and the others once these are done: no worker waits for another's scan."""
+    needed = {index for unit in todo for index in unit.needs}
+    first = [unit for unit in todo if unit.index in needed]
+    then = [unit for unit in todo if unit.index not in needed]
+    yield from (some for some in (first, then) if some)
 
 
 def _tasks(run: Run, todo: Sequence[Unit], means: Mapping[str, Means]) -> Iterator[Task]:

@@ -11,8 +11,11 @@ import pytest
 from arrays_run import copy_run, flip_bit, run_again, write_clouds, write_manifest
 
 from hpcgeom.api.job import run_task
+from hpcgeom.api.progress import Silent
 from hpcgeom.api.running import resume, run_manifest
+from hpcgeom.api.units import do_stage
 from hpcgeom.errors import DamagedError, IncompleteError
+from hpcgeom.launch import inline
 from hpcgeom.stages import partials, task
 from hpcgeom.stages.run import Run
 from hpcgeom.stages.status import status_of
@@ -228,3 +231,23 @@ def test_the_digests_do_not_depend_on_how_searches_are_split(finished, split):
     for one, other in zip(*(plan.models for plan in plans), strict=True):
         assert one.search_digest == other.search_digest
     assert [plan.search_work for plan in plans] == [1e12, 150_000.0]
+
+
+def test_pairs_begin_when_all_scans_are_done(split, tmp_path):
+    # Else workers would ask in vain for pairs whose scan another one is doing, and look again after seconds.
+    root = copy_run(split[1], tmp_path / "run")
+    unmerge(root)
+    run, rounds = Run(root), []
+
+    def launch(tasks, on_receipts, is_over):
+        rounds.append(run.select("search", [index for each in tasks for index in each.indices]))
+        inline.run(task.do, tasks, on_receipts, is_over)
+
+    do_stage(run, "search", run.missing("search"), launch, Silent())
+    task.close()
+    scans, pairs = rounds
+    assert {scan.index for scan in scans} == {index for pair in pairs for index in pair.needs}
+    assert all(pair.needs for pair in pairs)
+    assert not run.missing("search")
+    run_again(split[0], root)
+    assert differences(split[1], root) == []
