@@ -144,14 +144,13 @@ def unit(model, seconds, file_bytes=0.0):
 def test_units_share_workers_and_files(model, n_workers, files, units, expected):
     machine = model.Machine(n_workers, files, 0.0, 1)
     step = [(unit(model, seconds, size), number) for seconds, size, number in units]
-    assert model._stage([step], machine, 1) == pytest.approx(expected)
+    assert model._step(step, machine, 1) == pytest.approx(expected)
 
 
-def test_steps_of_a_layer_wait_for_each_other_and_layers_do_not(model):
-    steps = [[(unit(model, 4.0), 1)], [(unit(model, 1.0), 2)]]
-    assert model._stage(steps, model.Machine(4, inf, 0.0, 1), 1) == pytest.approx(5.0)
-    assert model._stage(steps, model.Machine(1, inf, 0.0, 1), 3) == pytest.approx(18.0)
-    assert model._stage(steps, model.Machine(2, inf, 0.0, 1), 2) == pytest.approx(6.0)
+def test_layers_share_workers(model):
+    step = [(unit(model, 4.0), 1), (unit(model, 1.0), 2)]
+    assert model._step(step, model.Machine(1, inf, 0.0, 1), 3) == pytest.approx(18.0)
+    assert model._step(step, model.Machine(2, inf, 0.0, 1), 2) == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize("n_workers", [1, 7, 100])

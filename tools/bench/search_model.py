@@ -259,7 +259,7 @@ class Outcome:
 
 
 def run(search: Search, machine: Machine, constants: Constants, n_layers: int) -> Outcome:
-    """All layers: first every scan and pair, then every merge, as the stages are."""
+    """All layers: first every scan, then every pair, then every merge."""
     steps = layer_units(search, machine, constants)
     total: Counter[str] = Counter()
     file_bytes = 0.0
@@ -268,39 +268,29 @@ def run(search: Search, machine: Machine, constants: Constants, n_layers: int) -
             file_bytes += n_layers * number * unit.file_bytes
             for name, value in unit.parts.items():
                 total[name] += n_layers * number * value
-    stages = [steps[:-1], steps[-1:]] if len(steps) > 1 else [steps]
-    taken = sum(_stage(stage, machine, n_layers) for stage in stages)
+    taken = sum(_step(units, machine, n_layers) for units in steps)
     busy = file_bytes / machine.file_bytes_per_s
     return Outcome(
         taken, file_bytes, "files" if busy > 0.9 * taken else max(total, key=lambda name: total[name])
     )
 
 
-def _stage(steps: Sequence[Sequence[tuple[Unit, int]]], machine: Machine, n_layers: int) -> float:
-    """Seconds until all units of a stage are done, when workers take the first that is ready.
+def _step(units: Sequence[tuple[Unit, int]], machine: Machine, n_layers: int) -> float:
+    """Seconds until some units of all layers are done, when workers take the first that is ready.
 
     A unit ends when its processor is done and its bytes have come; units share the file system evenly.
     """
-    ready: deque[tuple[Unit, int, int]] = deque()
-    left = [0] * n_layers
-
-    def release(layer: int, step: int) -> None:
-        if step < len(steps):
-            left[layer] = sum(number for _, number in steps[step])
-            ready.extend((unit, layer, step) for unit, number in steps[step] for _ in range(number))
-
-    for layer in range(n_layers):
-        release(layer, 0)
+    ready = deque(unit for _ in range(n_layers) for unit, number in units for _ in range(number))
     now, shared, free, serial = 0.0, 0.0, machine.n_workers, 0
     flows: list[tuple[float, int]] = []  # (bytes each flow has had when this one is done, number)
     timers: list[tuple[float, int]] = []
-    waits: dict[int, tuple[int, int, int]] = {}  # number: what it waits for, layer, step
-    while ready or waits:
+    n_waits: dict[int, int] = {}
+    while ready or n_waits:
         while ready and free:
-            unit, layer, step = ready.popleft()
+            unit = ready.popleft()
             heapq.heappush(flows, (shared + unit.file_bytes, serial))
             heapq.heappush(timers, (now + unit.seconds, serial))
-            waits[serial] = (2, layer, step)
+            n_waits[serial] = 2
             free, serial = free - 1, serial + 1
         rate = machine.file_bytes_per_s / len(flows) if flows else 0.0
         flow_end = now + max(flows[0][0] - shared, 0.0) / rate if flows else inf
@@ -308,12 +298,8 @@ def _stage(steps: Sequence[Sequence[tuple[Unit, int]]], machine: Machine, n_laye
         later = min(flow_end, timer_end)
         shared, now = (flows[0][0] if flow_end <= timer_end else shared + (later - now) * rate), later
         _, number = heapq.heappop(flows if flow_end <= timer_end else timers)
-        n_waits, layer, step = waits.pop(number)
-        if n_waits == 2:
-            waits[number] = (1, layer, step)
-            continue
-        free += 1
-        left[layer] -= 1
-        if left[layer] == 0:
-            release(layer, step + 1)
+        n_waits[number] -= 1
+        if n_waits[number] == 0:
+            del n_waits[number]
+            free += 1
     return now
