@@ -141,7 +141,10 @@ def finalize(run: Run, stage: str) -> None:
     IncompleteError
         Units are missing; the first few are named.
     """
-    run.records(stage).finalize(run.units(stage))
+    records = run.records(stage)
+    records.finalize(run.units(stage))
+    for left in records.folder.glob("[0-9]*.lease"):  # of a process that was killed just after its record
+        left.unlink(missing_ok=True)
     if stage == "extract":
         forget_all(run)
     if stage == "merge":

@@ -39,6 +39,16 @@ def test_status_counts_records_and_names_what_is_missing_running_and_bad(run_cop
     assert [(status.bad, status.missing) for status in status_of(Run(run_copy))] == [(0, "")] * 5
 
 
+def test_the_lease_of_a_process_that_was_killed_just_after_its_record_goes_with_the_stage(run_copy):
+    records = run_copy / "records" / "geometry"
+    left = records / "000001.lease"
+    left.write_text('{"pid": 7, "host": "n1"}')
+    (records / "done.json").unlink()
+    resume(run_copy, workers=1)
+    assert (records / "done.json").exists()
+    assert not left.exists()
+
+
 def test_two_runs_of_other_points_are_told_apart(finished, tmp_path):
     """Chunks end in their own CRC-32C, so that all of one shape have the same CRC-32C as files."""
     write_clouds(tmp_path)
