@@ -20,7 +20,7 @@ from hpcgeom.stages.run import Run
 from hpcgeom.stages.scratch import forget_all
 from hpcgeom.stages.writer import Writer
 from hpcgeom.store import files
-from hpcgeom.store.leases import LeaseHeld, lease
+from hpcgeom.store.leases import LeaseHeld, lease, leases_of
 from hpcgeom.this_job import job_id, restarts
 from hpcgeom.types import Unit
 from hpcgeom.version import __version__
@@ -143,7 +143,7 @@ def finalize(run: Run, stage: str) -> None:
     """
     records = run.records(stage)
     records.finalize(run.units(stage))
-    for left in records.folder.glob("[0-9]*.lease"):  # of a process that was killed just after its record
+    for left in leases_of(records.folder):  # of a process that was killed just after its record
         left.unlink(missing_ok=True)
     if stage == "extract":
         forget_all(run)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hpcgeom.plan.packing import pack
 from hpcgeom.plan.units import STAGES
 from hpcgeom.stages.run import Run
-from hpcgeom.store.leases import is_dead
+from hpcgeom.store.leases import is_dead, leases_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def _stage(run: Run, stage: str) -> StageStatus:
     records = run.records(stage)
     units = run.units(stage)
     missing = {unit.index for unit in records.missing(units)}
-    held = sorted(records.folder.glob("[0-9]*.lease"))
+    held = leases_of(records.folder)
     facts = [record.facts for unit in units if unit.index not in missing and (record := records.load(unit))]
     return StageStatus(
         stage=stage,

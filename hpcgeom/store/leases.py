@@ -82,6 +82,11 @@ def lease(path: Path, attempt: int = 0, wait_s: float = 0.0) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def leases_of(folder: Path) -> list[Path]:
+    """Leases of units of one stage: held, or left behind."""
+    return sorted(folder.glob("[0-9]*.lease"))
+
+
 def is_dead(path: Path) -> bool:
     """Whether the holder of a lease is known to have ended, as it is of processes of this machine alone."""
     holder = _holder(path)

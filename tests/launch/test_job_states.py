@@ -307,4 +307,4 @@ def test_that_squeue_does_not_answer_does_not_mean_that_there_are_no_jobs(schedu
 def test_every_state_of_the_interface_is_one_that_a_scheduler_can_be_in():
     from typing import get_args
 
-    assert set(get_args(states.State)) == {*states._STATES.values(), "unknown"}
+    assert set(get_args(states.State)) == {*states.STATES.values(), "unknown"}

@@ -31,9 +31,9 @@ def running(**changed: object) -> str:
     return job_line("RUNNING", **{**usual, **changed})
 
 
-def signaling(**changed: object) -> str:
-    """The controller has not yet sent all of a signal that some processes have heard."""
-    return running(**changed).replace("JobState=RUNNING", "JobState=SIGNALING")
+def runs_as(word: str, **changed: object) -> str:
+    """It runs, which another word says: SIGNALING while the controller still sends a signal."""
+    return running(**changed).replace("JobState=RUNNING", f"JobState={word}")
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,9 @@ def signaling(**changed: object) -> str:
         ),  # where nothing preempts there is no such field
         (running(restarts=2), "2", Situation("running", 500.0)),
         (running(preempt=NOW, end=NOW + 12), "", Situation("preempted", 12.0)),
-        (signaling(preempt=NOW, end=NOW + 12), "", Situation("preempted", 12.0)),
-        (signaling(), "", Situation("running", 500.0)),
+        (runs_as("SIGNALING", preempt=NOW, end=NOW + 12), "", Situation("preempted", 12.0)),
+        (runs_as("RESIZING", preempt=NOW, end=NOW + 12), "", Situation("preempted", 12.0)),
+        (runs_as("SIGNALING"), "", Situation("running", 500.0)),
         (running(preempt=NOW - 15, end=NOW - 3), "", Situation("preempted", 0.0)),  # the sweep comes later
         (job_line("COMPLETING", restarts=1, start=NOW, end=NOW + 600), "", Situation("requeued")),
         (job_line("COMPLETING", restarts=1, start="Unknown", end="Unknown"), "", Situation("requeued")),

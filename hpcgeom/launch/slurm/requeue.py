@@ -24,6 +24,7 @@ from typing import Literal
 
 from hpcgeom.launch.slurm.calling import SchedulerError, run
 from hpcgeom.launch.slurm.facts import duration_s, fields_of
+from hpcgeom.launch.slurm.states import STATES
 from hpcgeom.this_job import job_id, restarts
 
 Kind = Literal["running", "preempted", "requeued", "cancelled", "time_limit", "unknown"]
@@ -33,7 +34,6 @@ TIMEOUT_S = 5.0
 
 _EPOCH_TIMES = {"SLURM_TIME_FORMAT": "%s"}  # no time zone, no change of the clocks in between
 _SAME_MOMENT_S = 1.0
-_RUNS = frozenset({"RUNNING", "SIGNALING"})
 _OVER: Mapping[str, Kind] = {
     "CANCELLED": "cancelled",
     "PREEMPTED": "preempted",
@@ -95,7 +95,11 @@ def situation() -> Situation:
         return Situation("unknown")
     fields = fields_of(lines[0])
     kind = _kind(fields)
-    return Situation(kind, _seconds_left(fields) if fields.get("JobState") in _RUNS else None)
+    return Situation(kind, _seconds_left(fields) if _is_running(fields) else None)
+
+
+def _is_running(fields: Mapping[str, str]) -> bool:
+    return STATES.get(fields.get("JobState", "")) == "running"
 
 
 def _kind(fields: Mapping[str, str]) -> Kind:
@@ -103,7 +107,7 @@ def _kind(fields: Mapping[str, str]) -> Kind:
     if counted.isdecimal() and int(counted) > restarts():
         return "requeued"
     preempted_at = _time(fields, "PreemptTime")
-    if state in _RUNS:
+    if _is_running(fields):
         return "running" if preempted_at is None else "preempted"
     if state == "COMPLETING":
         if fields.get("Reason") == "TimeLimit":

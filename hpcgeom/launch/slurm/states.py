@@ -32,7 +32,7 @@ Source = Literal["squeue", "sacct", "scontrol", ""]
 
 _SILENCE = "squeue does not answer"
 _ALIVE = frozenset({"pending", "running", "completing", "requeued"})
-_STATES: Mapping[str, State] = {
+STATES: Mapping[str, State] = {
     "PENDING": "pending",
     "CONFIGURING": "pending",  # its nodes are being made ready
     "RESV_DEL_HOLD": "pending",
@@ -59,6 +59,7 @@ _STATES: Mapping[str, State] = {
     "REQUEUE_HOLD": "requeued",
     "SPECIAL_EXIT": "requeued",
 }
+"""What the words of the controller and of sacct mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _add(known: dict[str, JobState], records: Iterable[Record], source: Source) 
 
 
 def _state(record: Record, source: Source) -> JobState:
-    state = _STATES.get(record.word, "unknown")
+    state = STATES.get(record.word, "unknown")
     # Where the state is one of several that we call by one name, the word says which.
     is_plain = record.word.lower() == state
     reason = record.reason or ("" if is_plain else record.word)
